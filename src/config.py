@@ -1,0 +1,221 @@
+"""Every stage's parameters, typed; the one place where params.yaml meets conf/.
+
+params.yaml holds the values, conf/<stage>.yaml says which pieces a stage is composed of, the dataclasses below say which
+keys exist, of what type and in which range. `register` puts all three into Hydra's ConfigStore:
+
+    schema/<stage>    the dataclass
+    params/<section>  that section of params.yaml
+    choices/<stage>   the groups chosen in params.yaml, as far as the stage has them
+
+No key has a default in code: a default there would hide the typo in params.yaml.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.errors import UserError
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def number(*, above: float | None = None, least: float | None = None, below: float | None = None, most: float | None = None) -> Any:
+    """A field whose value must lie in a range: > above, >= least, < below, <= most."""
+    return field(default=MISSING, metadata={"above": above, "least": least, "below": below, "most": most})
+
+
+def one_of(*allowed: str) -> Any:
+    """A field whose value must be one of `allowed`."""
+    return field(default=MISSING, metadata={"allowed": allowed})
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Data:
+    """Where labelled images come from (conf/data)."""
+
+    root: str = MISSING
+    format: str = MISSING
+
+
+@dataclass
+class Scenes(Data):
+    """The embedded dataset (`data: digits`): scenes composed of scikit-learn's handwritten digits."""
+
+    train_images: int = number(least=1)
+    val_images: int = number(least=1)
+    test_images: int = number(least=1)
+    size_px: int = number(least=32)
+    fewest_digits: int = number(least=0)
+    most_digits: int = number(least=1)
+    smallest: float = number(above=0, most=1)  # side of a digit, as a fraction of the scene's
+    largest: float = number(above=0, most=1)
+    rotation_deg: float = number(least=0, most=180)
+
+
+@dataclass
+class VocFolder(Data):
+    """Pascal VOC: an XML file per image."""
+
+    annotations: str = MISSING
+    images: str = MISSING
+    split_lists: str = MISSING
+    class_names: list[str] | None = None  # None: every name that occurs, sorted
+
+
+@dataclass
+class CocoFolder(Data):
+    """COCO: a JSON file for the whole set, or one per split."""
+
+    annotations: str = MISSING
+    images: str = MISSING
+
+
+@dataclass
+class YoloFolder(Data):
+    """YOLO: a text file per image and a data.yaml."""
+
+    data_yaml: str = MISSING
+
+
+@dataclass
+class Architecture:
+    """A detection network (conf/teacher, conf/student)."""
+
+    architecture: str = MISSING  # an ultralytics model YAML, such as yolov8s.yaml, or a path to one
+    weights: str | None = None  # local weights to start from
+    trust_weights: bool = MISSING  # weights are pickled Python: loading runs whatever they hold
+
+
+@dataclass
+class Augmentation:
+    """What training does to images (conf/augmentation); ultralytics' names."""
+
+    hsv_h: float = number(least=0, most=1)
+    hsv_s: float = number(least=0, most=1)
+    hsv_v: float = number(least=0, most=1)
+    degrees: float = number(least=0, most=180)
+    translate: float = number(least=0, most=1)
+    scale: float = number(least=0, most=1)
+    fliplr: float = number(least=0, most=1)
+    flipud: float = number(least=0, most=1)
+    mosaic: float = number(least=0, most=1)
+    close_mosaic: int = number(least=0)
+    mixup: float = number(least=0, most=1)
+
+
+# --- stages -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Common:
+    """What every stage that computes shares."""
+
+    imgsz: int = number(least=32)
+    device: str = MISSING
+    threads: int = number(least=1)
+    workers: int = number(least=0)
+
+
+@dataclass
+class Training(Common):
+    """The parameters of every training stage, under ultralytics' names."""
+
+    seed: int = number(least=0)
+    epochs: int = number(least=1)
+    batch: int = number(least=1)
+    optimizer: str = one_of("SGD", "Adam", "AdamW", "RMSProp", "NAdam", "RAdam", "auto")
+    lr0: float = number(above=0)
+    lrf: float = number(above=0, most=1)
+    weight_decay: float = number(least=0)
+    warmup_epochs: float = number(least=0)
+    patience: int = number(least=0)
+    augmentation: Augmentation = MISSING
+
+
+@dataclass
+class Soft:
+    """The distillation loss: total = alpha * soft * T^2 + (1 - alpha) * hard."""
+
+    T: float = number(above=0)
+    alpha: float = number(least=0, most=1)
+    response: float = number(least=0)
+    localization: float = number(least=0)
+
+
+@dataclass
+class PrepareLabels:
+    data: Data = MISSING
+    seed: int = number(least=0)
+    strict: bool = MISSING
+    val_fraction: float = number(above=0, below=1)
+    test_fraction: float = number(above=0, below=1)
+
+
+@dataclass
+class TrainTeacher(Training):
+    teacher: Architecture = MISSING
+
+
+@dataclass
+class Distill(Soft, Training):
+    student: Architecture = MISSING
+
+
+@dataclass
+class Prune(Soft, Training):
+    ratio: float = number(least=0, below=1)
+    round_to: int = number(least=1)
+
+
+@dataclass
+class Calibrate(Common):
+    images: int = number(least=1)
+    seed: int = number(least=0)
+    method: str = one_of("minmax", "percentile")
+    percentile: float = number(above=50, most=100)
+    bins: int = number(least=16)
+
+
+@dataclass
+class Quantize(Common):
+    format: str = one_of("qdq", "qoperator")
+    activation_type: str = one_of("uint8", "int8")
+    weight_type: str = one_of("int8", "uint8")
+    per_channel: bool = MISSING
+    symmetric_activations: bool = MISSING
+    float_head: bool = MISSING
+
+
+@dataclass
+class EvalInt8(Common):
+    max_drop: float = number(least=0, most=1)
+    latency_rounds: int = number(least=1)
+    latency_threads: int = number(least=1)
+    pictures: int = number(least=0)
+
+
+STAGES: dict[str, type] = {
+    "prepare_labels": PrepareLabels,
+    "train_teacher": TrainTeacher,
+    "distill": Distill,
+    "prune": Prune,
+    "calibrate": Calibrate,
+    "quantize": Quantize,
+    "eval_int8": EvalInt8,
+}
+
+DATA_FORMATS: dict[str, type[Data]] = {"digits": Scenes, "voc": VocFolder, "coco": CocoFolder, "yolo": YoloFolder}
+
+GROUPS = ("data", "teacher", "student", "augmentation")
