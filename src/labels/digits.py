@@ -1,0 +1,160 @@
+"""The embedded dataset: detection scenes composed of the 1,797 handwritten digits that scikit-learn carries.
+
+The digits (8x8 px, 16 grey levels; UCI "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, 1998) are
+divided among train, val and test before a scene is composed, so no digit is seen in two splits. Every scene draws from a
+generator of its own, seeded by (seed, split, index): one more scene changes none of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from src.labels.dataset import SPLITS, Dataset, LabelledImage
+
+CLASS_NAMES = tuple("0123456789")
+DIGIT_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
+UPSCALED_PX = 64  # a digit is enlarged once to this side, smoothly, before it is turned and scaled
+INK = 0.35  # of full ink: what counts as part of the digit when its box is measured
+MAX_OVERLAP = 0.25  # of the smaller box: more would hide what a label claims to be there
+PLACEMENTS = 20  # tries to place a digit before the scene goes without it
+
+Random = np.random.Generator
+
+
+def compose_scenes(
+    folder: Path,
+    *,
+    images_per_split: dict[str, int],
+    size_px: int,
+    digits_per_scene: tuple[int, int],
+    digit_size: tuple[float, float],
+    rotation_deg: float,
+    seed: int,
+    on_scene: Callable[[], None] = lambda: None,
+) -> Dataset:
+    """Render scenes as PNG files into `folder` and return them with their boxes.
+
+    Args:
+        images_per_split: how many scenes train, val and test get.
+        size_px: side of a scene, px.
+        digits_per_scene: fewest and most digits of a scene.
+        digit_size: smallest and largest side of a digit, as fractions of the scene's side.
+        rotation_deg: a digit is turned by up to this much, either way.
+        seed: of everything that is drawn.
+        on_scene: called after each scene.
+    """
+    digits = _digits_by_split(seed)
+    images = []
+    for split_index, split in enumerate(SPLITS):
+        glyphs, classes = digits[split]
+        for index in range(images_per_split[split]):
+            random = np.random.default_rng([seed, split_index, index])
+            scene, boxes, drawn = _compose(random, glyphs, classes, size_px, digits_per_scene, digit_size, rotation_deg)
+            path = folder / f"{split}_{index:05d}.png"
+            cv2.imwrite(str(path), scene)
+            images.append(LabelledImage(path, (size_px, size_px), boxes, drawn, split))
+            on_scene()
+    return Dataset(CLASS_NAMES, tuple(images))
+
+
+def _digits_by_split(seed: int) -> dict[str, tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """Return per split (N, 8, 8) ink in [0, 1] and (N,) classes; no digit is in two splits."""
+    source = load_digits()
+    ink, classes = (source.images / 16).astype(np.float32), source.target.astype(np.int64)
+    train, rest = train_test_split(
+        np.arange(len(ink)), train_size=DIGIT_SHARES["train"], stratify=classes, random_state=seed
+    )
+    val_share = DIGIT_SHARES["val"] / (DIGIT_SHARES["val"] + DIGIT_SHARES["test"])
+    val, test = train_test_split(rest, train_size=val_share, stratify=classes[rest], random_state=seed)
+    return {split: (ink[chosen], classes[chosen]) for split, chosen in zip(SPLITS, (train, val, test), strict=True)}
+
+
+def _compose(
+    random: Random,
+    glyphs: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    size_px: int,
+    digits_per_scene: tuple[int, int],
+    digit_size: tuple[float, float],
+    rotation_deg: float,
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64]]:
+    """Return a scene (H, W, 3), its boxes (N, 4) xyxy px and their classes (N,)."""
+    scene = _background(random, size_px)
+    boxes: list[NDArray[np.float64]] = []
+    drawn: list[int] = []
+    for _ in range(random.integers(digits_per_scene[0], digits_per_scene[1] + 1)):
+        chosen = int(random.integers(len(glyphs)))
+        ink = _turned(glyphs[chosen], random.uniform(-rotation_deg, rotation_deg), random.uniform(*digit_size) * size_px)
+        place = _free_place(random, ink, boxes, size_px)
+        if place is None:
+            continue
+        _paint(random, scene, ink, place)
+        boxes.append(_box(ink, place))
+        drawn.append(int(classes[chosen]))
+    noise = random.normal(0, random.uniform(2, 12), scene.shape)
+    scene = np.clip(scene + noise, 0, 255).astype(np.uint8)
+    return scene, np.array(boxes, dtype=np.float64).reshape(-1, 4), np.array(drawn, dtype=np.int64)
+
+
+def _background(random: Random, size_px: int) -> NDArray[np.float32]:
+    """Return smooth random colours crossed by a few lines: (H, W, 3), 0..255."""
+    cells = int(random.integers(2, 6))
+    coarse = random.uniform(30, 225, (cells, cells, 3)).astype(np.float32)
+    scene = np.clip(cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_CUBIC), 0, 255)
+    for _ in range(random.integers(0, 6)):
+        start, end = random.integers(0, size_px, 2).tolist(), random.integers(0, size_px, 2).tolist()
+        colour = random.uniform(0, 255, 3).tolist()
+        cv2.line(scene, start, end, colour, int(random.integers(1, 3)), cv2.LINE_AA)
+    return scene
+
+
+def _turned(glyph: NDArray[np.float32], angle_deg: float, side_px: float) -> NDArray[np.float32]:
+    """Return the digit's ink, turned and scaled so that the longer side of what is drawn is `side_px`."""
+    smooth = cv2.resize(np.pad(glyph, 2), (UPSCALED_PX, UPSCALED_PX), interpolation=cv2.INTER_CUBIC)
+    centre = (UPSCALED_PX / 2, UPSCALED_PX / 2)
+    turned = cv2.warpAffine(smooth, cv2.getRotationMatrix2D(centre, angle_deg, 1), (UPSCALED_PX, UPSCALED_PX))
+    rows, columns = np.nonzero(turned > INK)
+    tight = turned[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    scale = side_px / max(tight.shape)
+    size_wh = (max(2, round(tight.shape[1] * scale)), max(2, round(tight.shape[0] * scale)))
+    return np.clip(cv2.resize(tight, size_wh, interpolation=cv2.INTER_AREA), 0, 1)
+
+
+def _free_place(
+    random: Random, ink: NDArray[np.float32], boxes: list[NDArray[np.float64]], size_px: int
+) -> tuple[int, int] | None:
+    """Return left and top, px, where the digit hides no other by more than MAX_OVERLAP; None if there seems to be none."""
+    height, width = ink.shape
+    for _ in range(PLACEMENTS):
+        left, top = int(random.integers(0, size_px - width + 1)), int(random.integers(0, size_px - height + 1))
+        if all(_overlap(_box(ink, (left, top)), other) <= MAX_OVERLAP for other in boxes):
+            return left, top
+    return None
+
+
+def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return the shared area of two xyxy boxes as a fraction of the smaller one's."""
+    shared = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return float(shared / min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod()))
+
+
+def _paint(random: Random, scene: NDArray[np.float32], ink: NDArray[np.float32], place: tuple[int, int]) -> None:
+    """Blend the digit into `scene`, in a random colour that differs from what it covers."""
+    left, top = place
+    region = scene[top : top + ink.shape[0], left : left + ink.shape[1]]
+    behind = region.mean(axis=(0, 1))
+    contrast = random.uniform(60, 160)
+    # Away from the nearer end of the scale: a colour that is clipped would lose its contrast.
+    colour = np.where(behind > 127, behind - contrast, behind + contrast) + random.uniform(-30, 30, 3)
+    region += ink[..., None] * (np.clip(colour, 0, 255).astype(np.float32) - region)
+
+
+def _box(ink: NDArray[np.float32], place: tuple[int, int]) -> NDArray[np.float64]:
+    return np.array([place[0], place[1], place[0] + ink.shape[1], place[1] + ink.shape[0]], dtype=np.float64)
