@@ -11,6 +11,7 @@ import os
 # The user may have said otherwise; only what is not set is settled here.
 os.environ.setdefault("YOLO_OFFLINE", "true")
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "true")  # a .pt file is a pickle: admit only known classes
 
 from src.detector.torchvision_operators import provide_torchvision_operators
 

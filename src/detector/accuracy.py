@@ -1,0 +1,74 @@
+"""Accuracy of a detector file, .pt or .onnx alike, by ultralytics' validator."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ultralytics import YOLO
+
+BATCH = 16  # of .pt files; the ONNX files are made for one image at a time
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """Accuracy on one class; both in [0, 1]."""
+
+    map50_95: float
+    map50: float
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Mean average precision over IoU 0.50 to 0.95, at IoU 0.50, precision and recall at the best F1; in [0, 1].
+
+    `per_class` has the classes that occur in the split, by name.
+    """
+
+    map50_95: float
+    map50: float
+    precision: float
+    recall: float
+    per_class: dict[str, ClassAccuracy]
+
+
+def validate(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device: str) -> Accuracy:
+    """Return the accuracy of a detector on one split of a dataset.
+
+    Every image is letterboxed to the same square, for .pt files too (ultralytics would take rectangles), so that files
+    of both kinds see the same pixels.
+
+    Args:
+        detector: a .pt or .onnx file.
+        data_yaml: the dataset in ultralytics' form.
+        split: train, val or test.
+        imgsz: side of the square, px.
+        device: "cpu" or a CUDA index; ONNX files run on the CPU.
+    """
+    is_onnx = detector.suffix == ".onnx"
+    with tempfile.TemporaryDirectory(prefix="validation-") as scratch:
+        metrics = YOLO(detector, task="detect").val(
+            data=str(data_yaml),
+            split=split,
+            imgsz=imgsz,
+            batch=1 if is_onnx else BATCH,
+            device="cpu" if is_onnx else device,
+            rect=False,
+            plots=False,
+            workers=0,
+            verbose=False,
+            project=scratch,
+            name="validator",
+        )
+    box = metrics.box
+    per_class = {
+        metrics.names[int(index)]: ClassAccuracy(_rounded(box.maps[int(index)]), _rounded(box.ap50[position]))
+        for position, index in enumerate(box.ap_class_index)
+    }
+    return Accuracy(_rounded(box.map), _rounded(box.map50), _rounded(box.mp), _rounded(box.mr), per_class)
+
+
+def _rounded(value: float) -> float:
+    """Six digits: more than any split can tell apart, and easy to read in a diff."""
+    return round(float(value), 6)

@@ -1,0 +1,92 @@
+"""Detectors as .pt files that `ultralytics.YOLO(path)` loads and that hold nothing but the detector."""
+
+from __future__ import annotations
+
+import io
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+import ultralytics
+from torch import nn
+from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+from ultralytics.utils import DEFAULT_CFG_DICT
+
+from src import files
+from src.errors import UserError
+
+ARCHITECTURES = Path(ultralytics.__file__).parent / "cfg" / "models"
+
+
+def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
+    """Write `network` to `path` in half precision, as ultralytics does, in its checkpoint format.
+
+    ultralytics' own best.pt holds the date, the trainer's paths and the git branch, so its bytes differ from run to run.
+    The same weights give the same file here.
+
+    Args:
+        imgsz: side of the square it was trained on, px; `YOLO(path)` takes it as its default.
+    """
+    kept = deepcopy(network).cpu().half().eval()
+    for parameter in kept.parameters():
+        parameter.requires_grad = False
+    arguments = {"task": "detect", "imgsz": imgsz}
+    kept.args = dict(arguments)
+    for trace in ("criterion", "pt_path", "optimizer"):
+        vars(kept).pop(trace, None)
+    content = {
+        "epoch": -1,
+        "model": kept,
+        "train_args": arguments,
+        "version": ultralytics.__version__,
+        "license": "AGPL-3.0",
+    }
+    # A buffer, not the path: torch names the archive's inner folder after the file it writes to.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with files.whole_file(path) as partial:
+        partial.write_bytes(buffer.getvalue())
+
+
+def load_detector(path: Path, *, trust: bool = False) -> DetectionModel:
+    """Return the detector of an ultralytics checkpoint: float32, in eval mode, on the CPU.
+
+    A checkpoint is a pickle, which can run code. Unless `trust` is given only torch's and ultralytics' own classes are
+    admitted (`torch.load(weights_only=True)` with ultralytics' list of them).
+
+    Raises:
+        UserError: nothing is there, it is no detector, or it needs trust.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such weights: put the file there, or correct the path (nothing is downloaded)")
+    try:
+        content, _ = torch_safe_load(str(path), safe_only=not trust)
+    except (TypeError, ModuleNotFoundError, AttributeError) as error:
+        advice = "" if trust else "; if it is a model whose source you trust, set trust_weights=true"
+        raise UserError(f"{path}: not a checkpoint that can be loaded safely ({_first_line(error)}){advice}") from error
+    network = content.get("ema") or content.get("model")
+    if not isinstance(network, DetectionModel):
+        raise UserError(f"{path}: expected an ultralytics detection model, found {type(network).__name__}")
+    network = network.float().eval()
+    network.args = {**DEFAULT_CFG_DICT, **content.get("train_args", {})}
+    return network
+
+
+def find_architecture(name: str) -> str:
+    """Return `name` if it is a model YAML that ultralytics knows (such as yolov8n.yaml) or a file that exists.
+
+    Raises:
+        UserError: it is neither.
+    """
+    family = {path.name for path in ARCHITECTURES.rglob("*.yaml")}
+    without_scale = {name, *(name.replace(f"{scale}.yaml", ".yaml").replace(f"{scale}-", "-") for scale in "nsmlx")}
+    if Path(name).is_file() or family & without_scale:
+        return name
+    raise UserError(
+        f"architecture {name}: neither a file nor one of ultralytics' own: expected for example yolov8n.yaml "
+        "or yolo11n.yaml, or the path of a model YAML"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
