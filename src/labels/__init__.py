@@ -1,1 +1,1 @@
-"""Labelled images: reading VOC, COCO and YOLO folders, checking and splitting them, the embedded dataset, the YOLO layout."""
+"""Labelled images: reading VOC, COCO and YOLO folders, checking, splitting and laying them out; the digits."""

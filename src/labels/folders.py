@@ -1,0 +1,126 @@
+"""Finding and reading the files of a folder that somebody else made, without ever leaving it."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from src.labels.faults import Faults, shown
+
+# What both Pillow and OpenCV decode: the check reads with the first, training with the second.
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+def inside(root: Path, base: Path, name: str, faults: Faults, named_in: Path) -> Path | None:
+    """Return the path that `named_in` calls `name` (relative to `base`), or None, with a fault, if it leaves `root`.
+
+    Links are followed before the path is judged; it need not exist.
+    """
+    try:
+        path = base / name
+        real = Path(os.path.realpath(path))
+        outside = not real.is_relative_to(os.path.realpath(root))
+    except (OSError, ValueError) as error:  # too long, a null byte, half a surrogate pair
+        faults.add(named_in, f"{shown(name)} is not a path ({error})", "correct it")
+        return None
+    if outside:
+        faults.add(named_in, f"{shown(name)} leads outside of data.root", "move the file into data.root")
+        return None
+    return path
+
+
+def is_folder(root: Path, faults: Faults) -> bool:
+    """Return whether the root is there; a fault if it is not."""
+    there = root.is_dir()
+    if not there:
+        what = "is not a folder" if root.exists() else "is not there"
+        faults.add(root, what, "put the labelled images there, or set data.root in params.yaml")
+    return there
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a file is there; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def recognised(root: Path, given: str | None, usual: Iterable[str], what: str, key: str, faults: Faults) -> Path | None:
+    """Return the folder (or file) `given` in the configuration, or the first of the `usual` names that is there.
+
+    Nothing found is a fault that names `key`, the field of the configuration in which the name can be set.
+    """
+    usual = tuple(usual)
+    for name in (given,) if given is not None else usual:
+        path = inside(root, root, name, faults, root / name)
+        if path is None:
+            return None
+        if path.exists():
+            return path
+    wanted = shown(given) if given is not None else " or ".join(usual)
+    faults.add(root, f"{what}: expected {wanted}, found none", f"put it there or set data.{key}")
+    return None
+
+
+def files_below(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path]:
+    """Return the files of `folder` and of the folders below it, like `files_in`; linked folders are faults."""
+    found: list[Path] = []
+    for parent, folders, _ in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(parent, name) for name in folders):
+            if path.is_symlink():
+                faults.add(path, "a link to a folder, which is not followed", "put the folder itself there")
+        found += files_in(Path(parent), suffixes, faults)
+    return sorted(found, key=lambda path: path.as_posix())
+
+
+def files_in(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path]:
+    """Return the files of `folder` that end in one of `suffixes` (lower case), sorted; hidden ones are passed over.
+
+    A link that leads out of the root or nowhere, a folder named like such a file, a name that is not UTF-8: faults.
+    """
+    suffixes = frozenset(suffixes)
+    root = os.path.realpath(faults.root)
+    found: list[Path] = []
+    for path in sorted(folder.iterdir(), key=lambda path: path.as_posix()):
+        if path.name.startswith(".") or path.suffix.lower() not in suffixes:
+            continue
+        if path.name != path.name.encode("utf-8", "replace").decode():
+            faults.add(path, "the file's name is not UTF-8", "rename it")
+        elif path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+            faults.add(path, "a link that leads outside of data.root", "put the file itself there")
+        elif not path.is_file():
+            what = "a folder" if path.is_dir() else "nothing that can be read"
+            faults.add(path, f"{what} where a file was expected", "put the file itself there, or remove it")
+        else:
+            found.append(path)
+    return found
+
+
+def read_text(path: Path, faults: Faults) -> str | None:
+    """Return the text of a UTF-8 file, or None, with a fault, if it cannot be read."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        faults.add(path, f"not UTF-8 text (byte {error.start})", "save it as UTF-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        faults.add(path, f"cannot be read ({reason})", "put a readable file there or remove it")
+    return None
+
+
+def finite(value: object) -> float | None:
+    """Return a finite number as float, whether it came as a number or as text; None for everything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*", value, re.ASCII):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

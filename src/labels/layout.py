@@ -1,0 +1,127 @@
+"""The layout that ultralytics trains on: images/{train,val,test}, labels/{train,val,test} and data.yaml; a manifest."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from src.files import MANIFEST
+from src.labels.dataset import SPLITS, Dataset, LabelledImage
+
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+THREADS = min(8, os.cpu_count() or 1)  # reading and hashing release the interpreter's lock
+
+
+@dataclass(frozen=True)
+class _Row:
+    split: str
+    image: str
+    image_md5: str
+    label_md5: str
+    boxes: int
+
+
+def write_yolo(dataset: Dataset, folder: Path) -> None:
+    """Write the dataset into `folder`, in the same bytes each time.
+
+    Images that lie in `folder` already are moved to their place, all others linked, or copied where the file system
+    has no links. Stems are kept; where several images share one, the second by path becomes stem-2, and so on.
+    data.yaml holds no path of this machine. manifest.csv lists every file with its md5.
+
+    Args:
+        dataset: every image has a split.
+        folder: exists.
+    """
+    for split in SPLITS:
+        (folder / "images" / split).mkdir(parents=True)
+        (folder / "labels" / split).mkdir(parents=True)
+    images = sorted(dataset.images, key=lambda image: image.path.as_posix())
+    stems = _unique_stems(image.path.stem for image in images)
+    with ThreadPoolExecutor(THREADS) as pool:
+        written = pool.map(lambda image, stem: _write(image, stem, folder), images, stems)
+        rows = list(tqdm(written, desc="writing labels", total=len(images), unit="image", mininterval=1))
+    content = {**{split: f"images/{split}" for split in SPLITS}, "names": dict(enumerate(dataset.class_names))}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    (folder / "data.yaml").write_text(text, encoding="utf-8")
+    _write_manifest(rows, text, folder)
+
+
+def label_lines(image: LabelledImage) -> str:
+    """Return the text of a label file: class x_center y_center width height, as fractions of the image's sides."""
+    rows = zip(image.classes, to_fractions(image.boxes_xyxy, image.size_wh), strict=True)
+    # Ten decimals: a box comes back to a millionth of a pixel.
+    return "".join(f"{index} " + " ".join(f"{value:.10f}" for value in box) + "\n" for index, box in rows)
+
+
+def to_fractions(boxes_xyxy: NDArray[np.float64], size_wh: tuple[int, int]) -> NDArray[np.float64]:
+    """Return boxes (N, 4) as x_center, y_center, width, height in [0, 1], from left, top, right, bottom, px."""
+    left_top, sides = boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    return np.concatenate([left_top + sides / 2, sides], axis=1) / np.tile(size_wh, 2)
+
+
+def _unique_stems(stems: Iterable[str]) -> list[str]:
+    stems = list(stems)
+    taken = set(stems)
+    seen: set[str] = set()
+    unique = []
+    for stem in stems:
+        name, number = stem, 1
+        while name in seen or (number > 1 and name in taken):
+            number += 1
+            name = f"{stem}-{number}"
+        seen.add(name)
+        unique.append(name)
+    return unique
+
+
+def _write(image: LabelledImage, stem: str, folder: Path) -> _Row:
+    assert image.split is not None, "the dataset is not split"
+    target = folder / "images" / image.split / (stem + image.path.suffix.lower())
+    content = image.path.read_bytes()
+    if image.path.is_relative_to(folder):
+        image.path.rename(target)
+    elif content.startswith(JPEG_START) and not content.endswith(JPEG_END):
+        # ultralytics takes bytes after the end marker for damage and, while it trains, encodes the picture anew.
+        # One more end marker keeps it from that, and changes no pixel.
+        content += JPEG_END
+        target.write_bytes(content)
+    else:
+        _link(image.path, target)
+    lines = label_lines(image)
+    label = folder / "labels" / image.split / f"{stem}.txt"
+    label.write_text(lines, encoding="utf-8")
+    return _Row(
+        split=image.split,
+        image=target.relative_to(folder).as_posix(),
+        image_md5=hashlib.md5(content).hexdigest(),
+        label_md5=hashlib.md5(lines.encode()).hexdigest(),
+        boxes=len(image.classes),
+    )
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.symlink_to(os.path.realpath(source))
+    except OSError:  # file systems without links, and Windows without the right to make them
+        shutil.copyfile(source, target)
+
+
+def _write_manifest(rows: list[_Row], data_yaml: str, folder: Path) -> None:
+    """Write a line per image, sorted, and one for data.yaml: the manifest's md5 stands for the whole folder."""
+    with (folder / MANIFEST).open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["split", "image", "image_md5", "label_md5", "boxes"])
+        for row in sorted(rows, key=lambda row: (SPLITS.index(row.split), row.image)):
+            writer.writerow([row.split, row.image, row.image_md5, row.label_md5, row.boxes])
+        writer.writerow(["", "data.yaml", hashlib.md5(data_yaml.encode()).hexdigest(), "", ""])

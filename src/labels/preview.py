@@ -1,0 +1,135 @@
+"""Pictures of a dataset: some samples with their boxes, and how large the boxes are. The same bytes each time."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from src.labels.dataset import SPLITS, Dataset, LabelledImage
+from src.labels.summary import relative_sides
+
+COLUMNS, ROWS = 3, 3
+CELL_PX, GAP_PX, LEGEND_PX = 260, 6, 30
+PAPER, INK = (255, 255, 255), (40, 40, 40)
+MOST_BYTES = 300_000  # pictures are in git
+PALETTES = (256, 128, 64, 32)  # colours of the PNG; fewer make it smaller
+
+
+def draw_samples(dataset: Dataset, path: Path) -> None:
+    """Draw up to nine images of train with their boxes, a colour per class, and write them to `path` as PNG.
+
+    The samples are spread evenly over train, as it is sorted, images with boxes first. The file is below 300 kB for
+    photographs: its number of colours is lowered until it is.
+    """
+    colours = class_colours(len(dataset.class_names))
+    font = ImageFont.load_default(13)
+    samples = _samples(dataset)
+    rows = max(1, -(-len(samples) // COLUMNS))
+    legend = _legend(dataset.class_names, colours, COLUMNS * (CELL_PX + GAP_PX) + GAP_PX, font)
+    sheet = Image.new("RGB", (legend.width, legend.height + rows * (CELL_PX + GAP_PX)), PAPER)
+    sheet.paste(legend, (0, 0))
+    for index, sample in enumerate(samples):
+        cell = _cell(sample, colours)
+        left = GAP_PX + (index % COLUMNS) * (CELL_PX + GAP_PX) + (CELL_PX - cell.width) // 2
+        top = legend.height + (index // COLUMNS) * (CELL_PX + GAP_PX) + (CELL_PX - cell.height) // 2
+        sheet.paste(cell, (left, top))
+    path.write_bytes(_small_png(sheet))
+
+
+def draw_box_sizes(dataset: Dataset, path: Path) -> None:
+    """Draw how box sizes are distributed, per split, and width against height, and write it to `path` as PNG."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    sizes, shapes = figure.subplots(1, 2)
+    bins = np.linspace(0, 100, 51)
+    for split in SPLITS:
+        sides = [100 * relative_sides(image) for image in dataset.images if image.split == split]
+        values = np.concatenate(sides or [np.zeros(0)])
+        if len(values):
+            shares = 100 * np.histogram(values, bins)[0] / len(values)
+            sizes.stairs(shares, bins, label=f"{split}, {len(values)} boxes", linewidth=1.5)
+    sizes.set(xlabel="side of a box, % of the image's (root of the areas' ratio)", ylabel="% of the split's boxes")
+    if sizes.patches:
+        sizes.legend(frameon=False)
+    fractions = [100 * _sides_px(image) / np.array(image.size_wh) for image in dataset.images]
+    widths_heights = np.concatenate(fractions or [np.zeros((0, 2))])
+    if len(widths_heights):
+        shapes.hexbin(*widths_heights.T, gridsize=40, extent=(0, 100, 0, 100), bins="log", mincnt=1)
+    shapes.set(xlabel="width, % of the image's", ylabel="height, % of the image's", xlim=(0, 100), ylim=(0, 100))
+    for axes in (sizes, shapes):
+        axes.spines[["top", "right"]].set_visible(False)
+    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+
+
+def class_colours(count: int) -> list[tuple[int, int, int]]:
+    """Return a bright RGB colour per class, far from its neighbours' (golden angle around the hue circle)."""
+    hues = [(0.6 + index * 0.618034) % 1 for index in range(count)]
+    return [tuple(int(255 * part) for part in colorsys.hls_to_rgb(hue, 0.5, 0.9)) for hue in hues]  # type: ignore[misc]  # 3
+
+
+def _samples(dataset: Dataset) -> list[LabelledImage]:
+    train = [image for image in dataset.images if image.split == "train"]
+    candidates = [image for image in train if len(image.classes)] or train
+    places = np.linspace(0, len(candidates) - 1, min(COLUMNS * ROWS, len(candidates)))
+    return [candidates[index] for index in places.round().astype(int)]
+
+
+def _cell(sample: LabelledImage, colours: Sequence[tuple[int, int, int]]) -> Image.Image:
+    with Image.open(sample.path) as image:
+        picture = ImageOps.exif_transpose(image).convert("RGB")
+    scale = CELL_PX / max(sample.size_wh)
+    width, height = (max(1, round(side * scale)) for side in sample.size_wh)
+    cell = picture.resize((width, height), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(cell)
+    for box, index in zip(sample.boxes_xyxy, sample.classes, strict=True):
+        corners = (box * np.tile([width / sample.size_wh[0], height / sample.size_wh[1]], 2)).round().astype(int)
+        left, top = (int(value) for value in corners[:2])
+        right, bottom = max(left, int(corners[2]) - 1), max(top, int(corners[3]) - 1)
+        draw.rectangle((left, top, right, bottom), outline=colours[index], width=2)
+    return cell
+
+
+def _legend(
+    names: Sequence[str],
+    colours: Sequence[tuple[int, int, int]],
+    width: int,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> Image.Image:
+    """Return the strip that names the colours; as many lines as it takes, but no more than three."""
+    places, left, top = [], GAP_PX, 0
+    for index, name in enumerate(names):
+        needed = 22 + int(font.getlength(name)) + 14
+        if left + needed > width and left > GAP_PX:
+            left, top = GAP_PX, top + LEGEND_PX
+        places.append((index, name, left, top))
+        left += needed
+    shown = [place for place in places if place[3] < 3 * LEGEND_PX]
+    legend = Image.new("RGB", (width, LEGEND_PX + max((place[3] for place in shown), default=0)), PAPER)
+    draw = ImageDraw.Draw(legend)
+    for index, name, left, top in shown:
+        draw.rectangle((left, top + 9, left + 14, top + 21), fill=colours[index])
+        draw.text((left + 20, top + 15), name, fill=INK, font=font, anchor="lm")
+    return legend
+
+
+def _small_png(sheet: Image.Image) -> bytes:
+    content = b""
+    for colours in PALETTES:
+        stream = io.BytesIO()
+        palette = sheet.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        palette.save(stream, "PNG", optimize=True)
+        content = stream.getvalue()
+        if len(content) < MOST_BYTES:
+            break
+    return content
+
+
+def _sides_px(image: LabelledImage) -> NDArray[np.float64]:
+    return image.boxes_xyxy[:, 2:] - image.boxes_xyxy[:, :2]

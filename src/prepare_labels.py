@@ -1,0 +1,99 @@
+"""Check labelled images and lay them out for training.
+
+Reads data.root (`data: digits` reads nothing: it composes its images). Writes data/prepared (images, labels,
+data.yaml, manifest.csv), reports/prepare_labels/{samples.png, box_sizes.png, mended.csv, notes.csv}, and what it
+counted to reports/prepare_labels.json. Anything that cannot be mended ends the stage with a list of all faults, and
+nothing is written.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from src import files, stage
+from src.config import CocoFolder, PrepareLabels, Scenes, VocFolder, YoloFolder
+from src.labels.coco import read_coco
+from src.labels.dataset import Dataset
+from src.labels.digits import compose_scenes
+from src.labels.faults import Faults, Mend, Note
+from src.labels.layout import write_yolo
+from src.labels.preview import draw_box_sizes, draw_samples
+from src.labels.splitting import complete_splits
+from src.labels.summary import summarize
+from src.labels.voc import read_voc
+from src.labels.yolo import read_yolo
+from src.tracking import Run
+
+
+def run(params: PrepareLabels, place: stage.Place, log: Run) -> dict[str, Any]:
+    """Prepare the labels and return what was counted."""
+    faults = Faults(place.project / params.data.root)
+    prepared, report = place.write("data/prepared"), place.write("reports/prepare_labels")
+    with files.whole_folder(prepared) as folder, files.whole_folder(report) as pictures:
+        dataset = _dataset(params, folder, faults)
+        fractions = {"val_fraction": params.val_fraction, "test_fraction": params.test_fraction}
+        dataset = complete_splits(dataset, faults, **fractions, seed=params.seed)
+        faults.end_if_fatal(strict=params.strict)
+        draw_samples(dataset, pictures / "samples.png")
+        draw_box_sizes(dataset, pictures / "box_sizes.png")
+        _write_list(faults.mends, pictures / "mended.csv")
+        _write_list(faults.notes, pictures / "notes.csv")
+        write_yolo(dataset, folder)
+    counts = summarize(dataset)
+    for path in sorted(report.iterdir()):
+        log.artifact(path, folder="prepare_labels")
+    log.dataset("prepared", files.digest(prepared), params.data.root, counts["images"])
+    return {**counts, "mended": faults.mend_counts(), "notes": faults.note_counts()}
+
+
+def _dataset(params: PrepareLabels, folder: Path, faults: Faults) -> Dataset:
+    """Read the user's folder, or compose the embedded dataset's scenes into `folder`."""
+    match params.data:
+        case Scenes():
+            return _compose(params.data, params.seed, folder)
+        case VocFolder() as data:
+            folders = {"annotations": data.annotations, "images": data.images, "split_lists": data.split_lists}
+            return read_voc(faults.root, faults, **folders, class_names=data.class_names)
+        case CocoFolder() as data:
+            return read_coco(faults.root, faults, annotations=data.annotations, images=data.images)
+        case YoloFolder() as data:
+            return read_yolo(faults.root, faults, data_yaml=data.data_yaml)
+    raise AssertionError(f"no reader for {type(params.data)}")
+
+
+def _compose(data: Scenes, seed: int, folder: Path) -> Dataset:
+    images = {"train": data.train_images, "val": data.val_images, "test": data.test_images}
+    with tqdm(desc="composing scenes", total=sum(images.values()), unit="image", mininterval=1) as progress:
+        return compose_scenes(
+            folder,
+            images_per_split=images,
+            size_px=data.size_px,
+            digits_per_scene=(data.fewest_digits, data.most_digits),
+            digit_size=(data.smallest, data.largest),
+            rotation_deg=data.rotation_deg,
+            seed=seed,
+            on_scene=progress.update,
+        )
+
+
+def _write_list(found: Sequence[Mend | Note], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["file", "what"])
+        writer.writerows((entry.file, entry.what) for entry in sorted(found, key=lambda entry: entry.file))
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="prepare_labels")
+def main(config: DictConfig) -> float | None:
+    return stage.execute("prepare_labels", run, config)
+
+
+if __name__ == "__main__":
+    stage.guard(main)
