@@ -66,27 +66,27 @@ class Scenes(Data):
 
 @dataclass
 class VocFolder(Data):
-    """Pascal VOC: an XML file per image."""
+    """Pascal VOC: an XML file per image. Folders are relative to the root; null: the usual names."""
 
-    annotations: str = MISSING
-    images: str = MISSING
-    split_lists: str = MISSING
-    class_names: list[str] | None = None  # None: every name that occurs, sorted
+    annotations: str | None = MISSING
+    images: str | None = MISSING
+    split_lists: str | None = MISSING
+    class_names: list[str] | None = MISSING  # null: every name that occurs, sorted
 
 
 @dataclass
 class CocoFolder(Data):
-    """COCO: a JSON file for the whole set, or one per split."""
+    """COCO: a JSON file for the whole set, or one per split. Names are relative to the root; null: the usual names."""
 
-    annotations: str = MISSING
-    images: str = MISSING
+    annotations: str | None = MISSING
+    images: str | None = MISSING
 
 
 @dataclass
 class YoloFolder(Data):
-    """YOLO: a text file per image and a data.yaml."""
+    """YOLO: a text file per image and a data.yaml, relative to the root; null: the usual names."""
 
-    data_yaml: str = MISSING
+    data_yaml: str | None = MISSING
 
 
 @dataclass
