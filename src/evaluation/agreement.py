@@ -1,0 +1,93 @@
+"""How far two detectors agree, image by image; no labels are needed.
+
+mAP over a small test set moves by tenths of a point from luck alone, and a class that gets better hides one that gets
+worse. Whether a quantized detector still finds the same things shows in each image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector found in one image.
+
+    Attributes:
+        boxes_xyxy: (N, 4), px of the original image.
+        scores: (N,), [0, 1].
+        classes: (N,), indices.
+    """
+
+    boxes_xyxy: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    classes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two sets of detections of one image compare.
+
+    Attributes:
+        share: of all detections of both, those that have a partner, in [0, 1]; 1 where neither found anything.
+        ious: (M,), of the M pairs.
+    """
+
+    share: float
+    ious: NDArray[np.float64]
+
+    @property
+    def mean_iou(self) -> float | None:
+        """Mean IoU of the pairs; None without one."""
+        return float(self.ious.mean()) if len(self.ious) else None
+
+
+def compare(first: Detections, second: Detections, least_iou: float) -> Agreement:
+    """Pair detections of one class whose IoU is at least `least_iou`: the best overlap first, each at most once."""
+    overlaps = iou(first.boxes_xyxy, second.boxes_xyxy)
+    overlaps[first.classes[:, None] != second.classes[None, :]] = 0
+    ious = []
+    while overlaps.size and overlaps.max() >= least_iou:
+        row, column = np.unravel_index(overlaps.argmax(), overlaps.shape)
+        ious.append(overlaps[row, column])
+        overlaps[row, :] = 0
+        overlaps[:, column] = 0
+    found = len(first.scores) + len(second.scores)
+    return Agreement(share=2 * len(ious) / found if found else 1.0, ious=np.array(ious, dtype=np.float64))
+
+
+def iou(first_xyxy: NDArray[np.float64], second_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the intersection over union of every box of (N, 4) with every box of (M, 4): (N, M), [0, 1].
+
+    Two boxes of no size have no overlap: 0.
+    """
+    upper_left = np.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2])
+    lower_right = np.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:])
+    intersection = (lower_right - upper_left).clip(min=0).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first_xyxy, second_xyxy)]
+    union = areas[0][:, None] + areas[1][None, :] - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+
+
+def worst_first(agreements: dict[str, Agreement]) -> list[str]:
+    """Return the names of the images, least agreement first: by share, then by mean IoU, then by name."""
+
+    def key(name: str) -> tuple[float, float, str]:
+        mean_iou = agreements[name].mean_iou
+        return agreements[name].share, 1.0 if mean_iou is None else mean_iou, name
+
+    return sorted(agreements, key=key)
+
+
+def summarize(agreements: dict[str, Agreement]) -> dict[str, float | int | None]:
+    """Return the means over images of the share of detections that agree, and over pairs of their IoU."""
+    ious = np.concatenate([agreement.ious for agreement in agreements.values()])
+    return {
+        "images": len(agreements),
+        "share_matched": round(float(np.mean([agreement.share for agreement in agreements.values()])), 6),
+        "mean_matched_iou": round(float(ious.mean()), 6) if len(ious) else None,
+        "images_in_full_agreement": sum(agreement.share == 1 for agreement in agreements.values()),
+    }

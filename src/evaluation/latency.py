@@ -1,0 +1,92 @@
+"""How long one forward pass takes, for several detectors under the same conditions.
+
+A machine slows down and speeds up by itself, so timing one detector after the other compares minutes, not detectors.
+Here each round runs every detector once, and each round begins with another one. Only the forward pass is timed: reading
+images and suppressing double boxes costs all alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from src.detector.checkpoint import load_detector
+
+WARM_UP_ROUNDS = 10
+"""The first passes allocate memory and pick kernels."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Median and 95th percentile of the time of one forward pass, ms."""
+
+    p50_ms: float
+    p95_ms: float
+
+
+def measure(
+    forwards: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, Latency]:
+    """Time each of `forwards` once per round.
+
+    Args:
+        forwards: what to time, by name.
+        rounds: at least 1; `WARM_UP_ROUNDS` more go before them, untimed.
+        clock: s.
+    """
+    names = list(forwards)
+    times_ms: dict[str, list[float]] = {name: [] for name in names}
+    for index in range(-WARM_UP_ROUNDS, rounds):
+        first = index % len(names)
+        for name in names[first:] + names[:first]:
+            begun = clock()
+            forwards[name]()
+            elapsed_ms = (clock() - begun) * 1000
+            if index >= 0:
+                times_ms[name].append(elapsed_ms)
+    return {
+        name: Latency(round(float(np.percentile(ms, 50)), 4), round(float(np.percentile(ms, 95)), 4))
+        for name, ms in times_ms.items()
+    }
+
+
+def torch_forward(weights: Path, image: NDArray[np.float32]) -> Callable[[], object]:
+    """Return a call that runs a .pt detector (batch norm folded in) on `image` (1, 3, H, W), on the CPU."""
+    network = load_detector(weights).fuse(verbose=False)
+    tensor = torch.from_numpy(image)
+
+    def forward() -> object:
+        with torch.inference_mode():
+            return network(tensor)
+
+    return forward
+
+
+def onnx_forward(network: Path, image: NDArray[np.float32], threads: int) -> Callable[[], object]:
+    """Return a call that runs an ONNX detector on `image` (1, 3, H, W), on the CPU with `threads` threads."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Else this session's threads go on spinning while the next detector is timed.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: image}
+    return lambda: session.run(None, feed)
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Let torch use `threads` threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

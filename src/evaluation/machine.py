@@ -1,0 +1,31 @@
+"""The machine that times were measured on; a time without it means nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+TELLING_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
+"""Instructions on which the speed of integer kernels depends: vectors, and multiply-add of four bytes at once."""
+
+
+def describe_machine(cpu_info: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+    """Return the CPU, its telling instructions, the cores this process may use, and the versions of what was run."""
+    facts = dict(_facts(cpu_info))
+    flags = (facts.get("flags") or facts.get("Features") or "").split()
+    return {
+        "cpu": facts.get("model name") or platform.processor() or platform.machine(),
+        "flags": [flag for flag in TELLING_FLAGS if flag in flags],
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "versions": {name: version(name) for name in ("torch", "onnxruntime", "ultralytics")},
+    }
+
+
+def _facts(cpu_info: Path) -> list[tuple[str, str]]:
+    if not cpu_info.exists():  # not a Linux
+        return []
+    pairs = (line.partition(":") for line in cpu_info.read_text(encoding="utf-8").splitlines() if ":" in line)
+    return [(key.strip(), value.strip()) for key, _, value in pairs]

@@ -1,0 +1,52 @@
+"""The plots of the report: accuracy by class, and accuracy over latency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def draw_per_class(models: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Draw mAP50-95 per class as bars, one colour per model.
+
+    Args:
+        models: by name, each with `per_class`: {class: {"map50_95": [0, 1]}}.
+        path: a PNG file.
+    """
+    classes = list(dict.fromkeys(name for model in models.values() for name in model["per_class"]))
+    width = 0.8 / len(models)
+    figure = Figure(figsize=(max(6.0, 0.9 * len(classes) + 2), 3.5), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    for index, (name, model) in enumerate(models.items()):
+        heights = [model["per_class"].get(label, {"map50_95": 0})["map50_95"] for label in classes]
+        axes.bar(np.arange(len(classes)) + (index - (len(models) - 1) / 2) * width, heights, width, label=name)
+    axes.set_xticks(np.arange(len(classes)), classes, rotation=0 if len(classes) <= 12 else 90)
+    axes.set_ylabel("mAP50-95 on test")
+    axes.set_ylim(0, 1)
+    axes.legend(fontsize=7, ncols=len(models), loc="upper center")
+    figure.savefig(path, metadata={"Software": None})
+
+
+def draw_pareto(points: Mapping[str, tuple[float, float, float]], title: str, path: Path) -> None:
+    """Draw accuracy over latency, with size as the area of the dot.
+
+    Args:
+        points: by name, (latency in ms, mAP50-95 in [0, 1], size in MiB).
+        title: what all were run on.
+        path: a PNG file.
+    """
+    figure = Figure(figsize=(7, 4.5), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    for name, (latency_ms, accuracy, size_mib) in points.items():
+        axes.scatter(latency_ms, accuracy, s=30 * size_mib, alpha=0.6)
+        axes.annotate(f"{name} ({size_mib:.1f} MiB)", (latency_ms, accuracy), fontsize=8)
+    axes.set_xlim(left=0)
+    axes.margins(x=0.25, y=0.25)
+    axes.set_xlabel("latency of one image, median, ms")
+    axes.set_ylabel("mAP50-95 on test")
+    axes.set_title(title, fontsize=9)
+    figure.savefig(path, metadata={"Software": None})

@@ -1,0 +1,95 @@
+"""What is where in a detector's ONNX graph, told from its structure; names change between exporters."""
+
+from __future__ import annotations
+
+import onnx
+
+# They move values about and change none: whatever reads one of these reads the tensor behind it.
+_RESHAPING = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Identity"}
+
+
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Give every node without a name of its own one, in place: onnxruntime's quantizer tells nodes apart by name."""
+    taken: set[str] = set()
+    for index, node in enumerate(model.graph.node):
+        if not node.name or node.name in taken:
+            node.name = f"{node.op_type}_{index}"
+        taken.add(node.name)
+
+
+def own_constants(model: onnx.ModelProto) -> None:
+    """Give every convolution a bias of its own and make all constants initializers, in place.
+
+    Exporters share equal biases between convolutions and hide constants behind Constant and Identity nodes. A bias is
+    quantized by the scale of its convolution's input, so a shared one would be right for one of them alone (and is, in
+    onnxruntime's QOperator format); and what is no initializer is not recognised as constant.
+    """
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    kept, biases = [], set()
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            _add_initializer(graph, constants, node.attribute[0].t, node.output[0])
+        elif node.op_type == "Identity" and node.input[0] in constants:
+            _add_initializer(graph, constants, constants[node.input[0]], node.output[0])
+        else:
+            kept.append(node)
+    for index, node in enumerate(kept):
+        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] in constants:
+            if node.input[2] in biases:
+                own = f"{node.input[2]}_of_{index}"
+                _add_initializer(graph, constants, constants[node.input[2]], own)
+                node.input[2] = own
+            biases.add(node.input[2])
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _add_initializer(
+    graph: onnx.GraphProto, constants: dict[str, onnx.TensorProto], value: onnx.TensorProto, name: str
+) -> None:
+    constants[name] = graph.initializer.add()
+    constants[name].CopyFrom(value)
+    constants[name].name = name
+
+
+def activations(model: onnx.ModelProto) -> list[str]:
+    """Return the names of all tensors that depend on the graph's input, inputs first, in the order of computation."""
+    constant = {tensor.name for tensor in model.graph.initializer}
+    found = {tensor.name: None for tensor in model.graph.input if tensor.name not in constant}
+    for node in model.graph.node:
+        if any(name in found for name in node.input):
+            found.update({name: None for name in node.output if name})
+    return list(found)
+
+
+def float_head(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the nodes after the detector's last learned convolutions, in the order of the graph.
+
+    These decode boxes and scores: the softmax of DFL and its convolution, the anchors and the product with the strides,
+    the sigmoid, the final Concat. One scale over pixels (0 to 640) and probabilities (0 to 1) rounds every score to
+    zero, the usual cause of mAP 0, so they stay in float.
+
+    They are found by walking back from the outputs to the first convolutions. One kind is walked through: DFL's, whose
+    weights are the constants 0, 1, 2, ... and not learned, and which takes the expectation over a softmax.
+    """
+    producers = {name: node for node in model.graph.node for name in node.output}
+    tail: set[int] = set()
+    waiting = [producers[output.name] for output in model.graph.output if output.name in producers]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in tail or (node.op_type == "Conv" and not _reads_softmax(node, producers)):
+            continue
+        tail.add(id(node))
+        # What a Shape reads matters to sizes alone.
+        if node.op_type != "Shape":
+            waiting.extend(producers[name] for name in node.input if name in producers)
+    return [node for node in model.graph.node if id(node) in tail]
+
+
+def _reads_softmax(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) -> bool:
+    source = producers.get(node.input[0])
+    while source is not None and source.op_type in _RESHAPING:
+        source = producers.get(source.input[0])
+    return source is not None and source.op_type == "Softmax"

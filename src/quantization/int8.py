@@ -1,0 +1,105 @@
+"""A static INT8 graph from a float graph and the ranges of its activations.
+
+onnxruntime's own quantizer does the rewriting; it is driven as `quantize_static` drives it, but with ranges that were
+saved before. Two formats say the same: QDQ puts QuantizeLinear and DequantizeLinear around float nodes, for a runtime
+to fuse into integer kernels, and QOperator names these kernels itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
+from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.quant_utils import QuantizationMode
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+from src.errors import UserError
+from src.quantization.graph import float_head, name_nodes, own_constants
+
+_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+
+
+@dataclass(frozen=True)
+class Int8:
+    """How to quantize.
+
+    Unsigned activations with signed weights is what VNNI multiplies: any other pair of types is converted at run time,
+    and measured slower than not to quantize at all.
+
+    Attributes:
+        format: qdq or qoperator.
+        activation_type: uint8 or int8.
+        weight_type: uint8 or int8.
+        per_channel: one scale per output channel of the weights, in place of one per tensor.
+        symmetric_activations: zero in the middle of the grid, in place of where the range puts it.
+        float_head: keep what follows the last learned convolutions in float.
+    """
+
+    format: str
+    activation_type: str
+    weight_type: str
+    per_channel: bool
+    symmetric_activations: bool
+    float_head: bool
+
+
+def quantize_network(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]], how: Int8) -> onnx.ModelProto:
+    """Return `model` (left as it is) in INT8, with the same inputs, outputs and metadata.
+
+    Args:
+        model: a float network.
+        ranges: (low, high) of every float activation, by name.
+        how: types, granularity, format.
+
+    Raises:
+        UserError: onnxruntime has no kernels for these types.
+    """
+    if how.activation_type == "int8" and how.weight_type == "uint8":
+        raise UserError(
+            "quantize.weight_type must be int8 where quantize.activation_type is int8, got uint8: edit params.yaml"
+        )
+    prepared = onnx.ModelProto()
+    prepared.CopyFrom(model)
+    own_constants(prepared)
+    name_nodes(prepared)
+    data = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()}
+    shared = {
+        "per_channel": how.per_channel,
+        "reduce_range": False,
+        "tensors_range": TensorsData(CalibrationMethod.MinMax, data),
+        "nodes_to_quantize": [],
+        "nodes_to_exclude": [node.name for node in float_head(prepared)] if how.float_head else [],
+        "op_types_to_quantize": sorted({*QDQRegistry, *QLinearOpsRegistry}),
+        "extra_options": {"ActivationSymmetric": how.symmetric_activations},
+    }
+    weights, values = _TYPES[how.weight_type], _TYPES[how.activation_type]
+    quantizer: ONNXQuantizer | QDQQuantizer
+    if how.format == "qoperator":
+        quantizer = ONNXQuantizer(
+            prepared,
+            mode=QuantizationMode.QLinearOps,
+            static=True,
+            weight_qType=weights,
+            activation_qType=values,
+            **shared,
+        )
+    else:
+        quantizer = QDQQuantizer(prepared, weight_qType=weights, activation_qType=values, **shared)
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    quantized: onnx.ModelProto = quantizer.model.model
+    _keep_metadata(model, quantized)
+    return quantized
+
+
+def _keep_metadata(source: onnx.ModelProto, target: onnx.ModelProto) -> None:
+    """Make the metadata of `target` that of `source`: ultralytics reads class names, stride and size from there."""
+    del target.metadata_props[:]
+    target.metadata_props.extend(source.metadata_props)
+    # The quantizer leaves shapes of tensors that are gone.
+    del target.graph.value_info[:]

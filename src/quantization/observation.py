@@ -1,0 +1,102 @@
+"""Observing every activation of a network on real images, in two passes and in the memory of one image.
+
+The first pass finds each tensor's least and greatest value, the second counts values between them. Nothing but these is
+kept from image to image, so the number of images is bounded by patience and not by memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from src.errors import UserError
+from src.quantization.graph import activations
+from src.quantization.histogram import Histogram, count
+
+Tensors = dict[str, NDArray[np.float32]]
+
+
+def observe(
+    model: onnx.ModelProto,
+    images: Sequence[Path],
+    load: Callable[[Path], NDArray[np.float32]],
+    *,
+    bins: int,
+    threads: int,
+    on_image: Callable[[], object],
+) -> dict[str, Histogram]:
+    """Return the histogram of every float activation of `model`, its input included, over `images`.
+
+    Args:
+        model: a network of one input.
+        images: at least one image file.
+        load: reads an image file as the network's input.
+        bins: of each histogram.
+        threads: of onnxruntime.
+        on_image: called after each image, twice per image in all.
+
+    Raises:
+        UserError: an activation is not finite.
+    """
+    session, names = _session_of_all_activations(model, threads)
+
+    least: dict[str, float] = {}
+    greatest: dict[str, float] = {}
+    for path, tensors in _run(session, names, images, load):
+        for name, values in tensors.items():
+            low, high = float(values.min()), float(values.max())
+            if not (np.isfinite(low) and np.isfinite(high)):
+                raise UserError(
+                    f"{path.name}: expected finite activations, found inf or NaN in tensor {name}: check the training"
+                )
+            least[name] = min(low, least.get(name, low))
+            greatest[name] = max(high, greatest.get(name, high))
+        on_image()
+
+    counts = {name: np.zeros(bins, dtype=np.int64) for name in least}
+    for _, tensors in _run(session, names, images, load):
+        for name, values in tensors.items():
+            counts[name] += count(values, least[name], greatest[name], bins)
+        on_image()
+
+    return {name: Histogram(least[name], greatest[name], counts[name]) for name in least}
+
+
+def _session_of_all_activations(model: onnx.ModelProto, threads: int) -> tuple[onnxruntime.InferenceSession, list[str]]:
+    """Return a session that can give every activation, and the names of the float ones among its outputs."""
+    observed = onnx.ModelProto()
+    observed.CopyFrom(model)
+    inputs = {tensor.name for tensor in model.graph.input}
+    outputs = {tensor.name for tensor in model.graph.output}
+    # A name is enough: onnxruntime infers types, also where the exporter stored none.
+    hidden = [name for name in activations(model) if name not in inputs | outputs]
+    observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in hidden)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Fused kernels round differently from the nodes they replace, and hide tensors.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(observed.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session, [output.name for output in session.get_outputs() if output.type == "tensor(float)"]
+
+
+def _run(
+    session: onnxruntime.InferenceSession,
+    names: list[str],
+    images: Sequence[Path],
+    load: Callable[[Path], NDArray[np.float32]],
+) -> Iterator[tuple[Path, Tensors]]:
+    [network_input] = session.get_inputs()
+    for path in images:
+        image = load(path)
+        yield (
+            path,
+            {
+                network_input.name: image,
+                **dict(zip(names, session.run(names, {network_input.name: image}), strict=True)),
+            },
+        )

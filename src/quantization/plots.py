@@ -1,0 +1,66 @@
+"""Pictures of what calibration saw: histograms of activations with the chosen range marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from src.quantization.calibration import TensorRange
+from src.quantization.histogram import Histogram
+from src.quantization.percentile import percentile_range
+
+COLUMNS, ROWS = 4, 3
+BULK = 99.0
+"""Percent of a tensor's values against which its whole range is held: what lies beyond it are outliers."""
+_DRAWN_BINS = 128
+
+
+def evenly_spaced(tensors: dict[str, TensorRange]) -> list[str]:
+    """Return the names of as many tensors as a picture has room for, spread evenly from the input to the output."""
+    names = list(tensors)
+    room = min(COLUMNS * ROWS, len(names))
+    return [names[index] for index in np.linspace(0, len(names) - 1, room).round().astype(int)]
+
+
+def most_stretched(tensors: dict[str, TensorRange]) -> list[str]:
+    """Return the names of the tensors whose range is the widest for the bulk of their values, worst first."""
+
+    def stretch(name: str) -> float:
+        tensor = tensors[name]
+        low, high = percentile_range(tensor.histogram, BULK)
+        return (tensor.high - tensor.low) / (high - low) if high > low else 0.0
+
+    # Sorting is stable: equals stay in the order of computation.
+    return sorted(tensors, key=stretch, reverse=True)[: COLUMNS * ROWS]
+
+
+def draw_histograms(tensors: dict[str, TensorRange], names: Sequence[str], title: str, path: Path) -> None:
+    """Draw the histograms of the tensors `names`, counts on a log scale, low and high as lines."""
+    figure = Figure(figsize=(4 * COLUMNS, 2.4 * ROWS), dpi=80, layout="constrained")
+    figure.suptitle(f"{title} (dashed: the range that eight bits span)")
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(ROWS, COLUMNS, place + 1)
+        tensor = tensors[name]
+        edges, counts = _coarser(tensor.histogram)
+        axes.stairs(counts, edges, fill=True, color="tab:blue")
+        axes.set_yscale("log", nonpositive="clip")
+        for bound in (tensor.low, tensor.high):
+            axes.axvline(bound, color="tab:red", linestyle="--", linewidth=1)
+        axes.set_title(name if len(name) <= 44 else "..." + name[-41:], fontsize=7)
+        axes.tick_params(labelsize=6)
+    # The version of matplotlib is no part of the picture.
+    figure.savefig(path, metadata={"Software": None})
+
+
+def _coarser(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
+    """Return edges and counts in at most `_DRAWN_BINS` bins: more than there are pixels hides the shape."""
+    step = -(-len(histogram.counts) // _DRAWN_BINS)
+    starts = np.arange(0, len(histogram.counts), step)
+    edges = histogram.edges[[*starts, len(histogram.counts)]]
+    if histogram.least == histogram.greatest:
+        # Bins without width cannot be seen.
+        edges = edges + np.linspace(-0.5, 0.5, len(edges))
+    return edges, np.add.reduceat(histogram.counts, starts)
