@@ -189,6 +189,7 @@ class ResumableTrainer(DetectionTrainer):
             "random": _generator_states(),
             "order": self.train_loader.generator.get_state(),
             "mosaic_buffer": list(self.train_loader.dataset.buffer),
+            "criterion_updates": getattr(unwrap_model(self.model).criterion, "updates", None),
         }
         with files.whole_file(self.checkpoint) as partial:
             torch.save(state, partial)
@@ -209,6 +210,11 @@ class ResumableTrainer(DetectionTrainer):
         self.best_fitness = state["best_fitness"]
         self.best = state["best"]
         self.start_epoch = state["epoch"] + 1
+        if state["criterion_updates"] is not None:  # the loss of end-to-end heads shifts its balance every epoch
+            network = unwrap_model(self.model)
+            network.criterion = network.init_criterion()
+            network.criterion.updates = state["criterion_updates"] - 1
+            network.criterion.update()
         if self.train_loader.num_workers == 0:
             self._resume_data(state)
         _restore_generators(state["random"])

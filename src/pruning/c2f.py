@@ -1,0 +1,82 @@
+"""Takes C2f blocks apart for pruning and puts them together again.
+
+`C2f.cv1` makes 2c channels that `chunk` cuts in two; torch-pruning cannot follow that cut (it dies with an IndexError).
+So the convolution is split into two, one per half, while channels are chosen and removed. As both halves lose equally
+many, they make one C2f again afterwards: the pruned network consists of ultralytics' own classes and loads anywhere.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from ultralytics.nn.modules.block import C2f
+from ultralytics.nn.modules.conv import Conv
+
+
+class SplitC2f(nn.Module):
+    """A C2f whose first convolution is two: `first` goes to the end as it is, `second` through the bottlenecks too."""
+
+    def __init__(self, block: C2f) -> None:
+        super().__init__()
+        self.block_class, self.index, self.source, self.kind = type(block), block.i, block.f, block.type
+        self.first = _part(block.cv1, slice(None, block.c))
+        self.second = _part(block.cv1, slice(block.c, None))
+        self.cv2, self.m = block.cv2, block.m
+        self.i, self.f, self.type = block.i, block.f, block.type  # ultralytics' forward pass goes by these
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H, W), as the C2f it was made of."""
+        parts = [self.first(x), self.second(x)]
+        for bottleneck in self.m:
+            parts.append(bottleneck(parts[-1]))
+        return self.cv2(torch.cat(parts, dim=1))
+
+    def joined(self, block: C2f) -> C2f:
+        """Return `block`, the C2f this was made of, with the channels that are left."""
+        block.cv1 = _join(self.first, self.second)
+        block.cv2, block.m, block.c = self.cv2, self.m, self.second.conv.out_channels
+        return block
+
+
+def split_blocks(network: nn.Module) -> dict[str, C2f]:
+    """Replace every C2f of `network` in place, and return the blocks by name, for `join_blocks`."""
+    blocks = {name: module for name, module in network.named_modules() if isinstance(module, C2f)}
+    for name, block in blocks.items():
+        network.set_submodule(name, SplitC2f(block))
+    return blocks
+
+
+def join_blocks(network: nn.Module, blocks: dict[str, C2f]) -> None:
+    """Put the C2f blocks back in place, with the channels that are left."""
+    for name, block in blocks.items():
+        split = network.get_submodule(name)
+        assert isinstance(split, SplitC2f)
+        network.set_submodule(name, split.joined(block))
+
+
+def _part(conv: Conv, channels: slice) -> Conv:
+    """Return a convolution (with batch norm and activation) that makes only some output channels of `conv`."""
+    part = deepcopy(conv)
+    part.conv.weight = nn.Parameter(conv.conv.weight[channels].detach().clone())
+    part.conv.out_channels = len(part.conv.weight)
+    _set_norm(part.bn, [conv.bn], channels)
+    return part
+
+
+def _join(first: Conv, second: Conv) -> Conv:
+    """Return one convolution that makes the channels of both."""
+    joined = deepcopy(first)
+    joined.conv.weight = nn.Parameter(torch.cat([first.conv.weight, second.conv.weight]).detach().clone())
+    joined.conv.out_channels = len(joined.conv.weight)
+    _set_norm(joined.bn, [first.bn, second.bn], slice(None))
+    return joined
+
+
+def _set_norm(target: nn.BatchNorm2d, sources: list[nn.BatchNorm2d], channels: slice) -> None:
+    """Fill `target` with some channels of the sources, one after the other."""
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        value = torch.cat([getattr(source, name) for source in sources])[channels].detach().clone()
+        setattr(target, name, nn.Parameter(value) if name in ("weight", "bias") else value)
+    target.num_features = len(target.weight)
