@@ -16,6 +16,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from src.labels.dataset import SPLITS, Dataset, LabelledImage
 from src.labels.summary import relative_sides
 
+Colour = tuple[int, int, int]  # RGB, 0 to 255
+
 COLUMNS, ROWS = 3, 3
 CELL_PX, GAP_PX, LEGEND_PX = 260, 6, 30
 PAPER, INK = (255, 255, 255), (40, 40, 40)
@@ -30,18 +32,17 @@ def draw_samples(dataset: Dataset, path: Path) -> None:
     photographs: its number of colours is lowered until it is.
     """
     colours = class_colours(len(dataset.class_names))
-    font = ImageFont.load_default(13)
-    samples = _samples(dataset)
-    rows = max(1, -(-len(samples) // COLUMNS))
-    legend = _legend(dataset.class_names, colours, COLUMNS * (CELL_PX + GAP_PX) + GAP_PX, font)
-    sheet = Image.new("RGB", (legend.width, legend.height + rows * (CELL_PX + GAP_PX)), PAPER)
+    cells = [_cell(sample, colours) for sample in _samples(dataset)]
+    rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
+    legend = _legend(dataset.class_names, colours, COLUMNS * (CELL_PX + GAP_PX) + GAP_PX)
+    heights = [max(cell.height for cell in row) + GAP_PX for row in rows]
+    sheet = Image.new("RGB", (legend.width, legend.height + sum(heights)), PAPER)
     sheet.paste(legend, (0, 0))
-    for index, sample in enumerate(samples):
-        cell = _cell(sample, colours)
-        left = GAP_PX + (index % COLUMNS) * (CELL_PX + GAP_PX) + (CELL_PX - cell.width) // 2
-        top = legend.height + (index // COLUMNS) * (CELL_PX + GAP_PX) + (CELL_PX - cell.height) // 2
-        sheet.paste(cell, (left, top))
-    path.write_bytes(_small_png(sheet))
+    for index, row in enumerate(rows):
+        top = legend.height + sum(heights[:index])
+        for column, cell in enumerate(row):
+            sheet.paste(cell, (GAP_PX + column * (CELL_PX + GAP_PX) + (CELL_PX - cell.width) // 2, top))
+    path.write_bytes(_small_png(sheet, [PAPER, INK, *colours]))
 
 
 def draw_box_sizes(dataset: Dataset, path: Path) -> None:
@@ -68,10 +69,13 @@ def draw_box_sizes(dataset: Dataset, path: Path) -> None:
     FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
 
 
-def class_colours(count: int) -> list[tuple[int, int, int]]:
+def class_colours(count: int) -> list[Colour]:
     """Return a bright RGB colour per class, far from its neighbours' (golden angle around the hue circle)."""
-    hues = [(0.6 + index * 0.618034) % 1 for index in range(count)]
-    return [tuple(int(255 * part) for part in colorsys.hls_to_rgb(hue, 0.5, 0.9)) for hue in hues]  # type: ignore[misc]  # 3
+    colours: list[Colour] = []
+    for index in range(count):
+        red, green, blue = colorsys.hls_to_rgb((0.6 + index * 0.618034) % 1, 0.5, 0.9)
+        colours.append((int(255 * red), int(255 * green), int(255 * blue)))
+    return colours
 
 
 def _samples(dataset: Dataset) -> list[LabelledImage]:
@@ -81,7 +85,7 @@ def _samples(dataset: Dataset) -> list[LabelledImage]:
     return [candidates[index] for index in places.round().astype(int)]
 
 
-def _cell(sample: LabelledImage, colours: Sequence[tuple[int, int, int]]) -> Image.Image:
+def _cell(sample: LabelledImage, colours: Sequence[Colour]) -> Image.Image:
     with Image.open(sample.path) as image:
         picture = ImageOps.exif_transpose(image).convert("RGB")
     scale = CELL_PX / max(sample.size_wh)
@@ -92,17 +96,14 @@ def _cell(sample: LabelledImage, colours: Sequence[tuple[int, int, int]]) -> Ima
         corners = (box * np.tile([width / sample.size_wh[0], height / sample.size_wh[1]], 2)).round().astype(int)
         left, top = (int(value) for value in corners[:2])
         right, bottom = max(left, int(corners[2]) - 1), max(top, int(corners[3]) - 1)
+        draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=INK, width=4)
         draw.rectangle((left, top, right, bottom), outline=colours[index], width=2)
     return cell
 
 
-def _legend(
-    names: Sequence[str],
-    colours: Sequence[tuple[int, int, int]],
-    width: int,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> Image.Image:
+def _legend(names: Sequence[str], colours: Sequence[Colour], width: int) -> Image.Image:
     """Return the strip that names the colours; as many lines as it takes, but no more than three."""
+    font = ImageFont.load_default(13)
     places, left, top = [], GAP_PX, 0
     for index, name in enumerate(names):
         needed = 22 + int(font.getlength(name)) + 14
@@ -119,12 +120,16 @@ def _legend(
     return legend
 
 
-def _small_png(sheet: Image.Image) -> bytes:
+def _small_png(sheet: Image.Image, exact: Sequence[Colour]) -> bytes:
+    """Return the sheet as PNG with a palette in which the `exact` colours stay what they are."""
     content = b""
     for colours in PALETTES:
+        kept = exact[: colours // 2]
+        common = sheet.quantize(colours - len(kept), method=Image.Quantize.MEDIANCUT).getpalette() or []
+        palette = Image.new("P", (1, 1))
+        palette.putpalette([*common, *(part for colour in kept for part in colour)])
         stream = io.BytesIO()
-        palette = sheet.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        palette.save(stream, "PNG", optimize=True)
+        sheet.quantize(palette=palette, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
         content = stream.getvalue()
         if len(content) < MOST_BYTES:
             break
