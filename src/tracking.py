@@ -249,8 +249,8 @@ class Run:
         self.tags({f"output.{name}": digest for name, digest in outputs.items()})
         self._record("links", tuple(inputs), lambda store: _link_upstream(store, inputs, outputs))
 
-    def children(self) -> list[Child]:
-        """Return the runs below this one, oldest first; none if the store does not answer."""
+    def children(self) -> list[Child] | None:
+        """Return the runs below this one, oldest first; None if the store does not answer."""
         found: list[Child] = []
 
         def do(store: _Store) -> None:
@@ -261,8 +261,7 @@ class Run:
             )
             found.extend(Child(r.info.run_id, r.info.run_name, r.info.status, r.data.params) for r in runs)
 
-        self._record("links", ("children",), do)
-        return found
+        return found if self._record("links", ("children",), do) else None
 
     def close_child(self, child: Child, status: str) -> None:
         """End a run below this one whose process can no longer do it."""
@@ -296,12 +295,15 @@ class Run:
         if self._lost:
             print(self._warning(), file=sys.stderr, flush=True)
 
-    def _record(self, kind: str, names: tuple[str, ...], do: Callable[[_Store], object]) -> None:
+    def _record(self, kind: str, names: tuple[str, ...], do: Callable[[_Store], object]) -> bool:
         call = _Call(kind, names, do)
         if self._failing_s >= PATIENCE_S:
             self._waiting.append(call)
-        elif not self._try(call):
+            return False
+        if not self._try(call):
             self._failed.append(call)
+            return False
+        return True
 
     def _try(self, call: _Call) -> bool:
         for name, value in SETTINGS.items():

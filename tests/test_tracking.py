@@ -83,6 +83,7 @@ def test_what_is_logged_is_in_the_store(project: Path) -> None:
     history = client.get_metric_history(found.info.run_id, "map50_95")
     assert [(m.step, m.value) for m in history] == [(1, 0.25), (2, 0.5)]
     assert found.data.tags["stage"] == "distill"
+    assert found.inputs
     assert found.inputs.dataset_inputs[0].dataset.digest == "0" * 32
     kept = Path(client.download_artifacts(found.info.run_id, "", str(project)))
     assert (kept / "config.yaml").read_text() == "T: 2.0\n"
@@ -168,13 +169,17 @@ def test_a_folder_without_a_manifest_is_named_in_the_warning(project: Path, caps
     assert "digests (reports/plots)" in capsys.readouterr().err
 
 
-def test_the_onnx_model_loads_and_answers(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def onnx_that_doubles(folder: Path) -> Path:
     graph = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 17]>
         twice (float[N, 3, 4, 4] images) => (float[N, 3, 4, 4] output0) { output0 = Add(images, images) }"""
     )
-    path = project / "int8.onnx"
-    onnx.save(graph, path)
+    onnx.save(graph, folder / "int8.onnx")
+    return folder / "int8.onnx"
+
+
+def test_the_onnx_model_loads_and_answers(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = onnx_that_doubles(project)
     sample = np.ones((2, 3, 4, 4), dtype=np.float32)
     for _ in range(2):
         with tracking.run("quantize", {}, "", project) as log:
@@ -183,6 +188,7 @@ def test_the_onnx_model_loads_and_answers(project: Path, monkeypatch: pytest.Mon
     client = client_of(project)
     assert [v.version for v in client.search_model_versions("name = 'detector'")] == [2, 1]
     *_, found = runs_of(client)
+    assert found.outputs
     model_id = found.outputs.model_outputs[0].model_id
     previous = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
@@ -307,6 +313,7 @@ def test_a_server_that_dies_midway(
     try:
         with tracking.run("distill", {"T": 1}, "T: 1\n", project) as log:
             log.metrics({"map50_95": 0.1}, step=1)
+            log.onnx_model(onnx_that_doubles(project), np.ones((1, 3, 4, 4), np.float32), registered_name="detector")
             server.terminate()
             server.wait(30)
             log.metrics({"map50_95": 0.2}, step=2)
@@ -319,8 +326,10 @@ def test_a_server_that_dies_midway(
     assert "metrics (1 values)" in said
     assert "artifacts (report.md)" in said
     assert "params" not in said
+    assert "models" not in said
     (found,) = runs_of(client_of(project))
     assert found.data.metrics == {"map50_95": 0.1}
+    assert [v.run_id for v in client_of(project).search_model_versions("name = 'detector'")] == [found.info.run_id]
 
 
 def test_what_failed_once_is_recorded_at_the_end(

@@ -1,0 +1,215 @@
+"""A Hydra sweep (`-m`) as one parent run with a child run per job.
+
+`SweepCallback` begins the parent and leaves its id in the sweep's folder, where jobs find it whatever launcher runs them.
+Every job leaves its outcome there. `finish` makes of these the winner and a table: from files, not from MLflow, so that a
+sweep has both when tracking is down.
+
+    multirun/<stage>/<date>/<time>/sweep.json     the parent
+                                   jobs/0.json    how a job went
+                                   0/             what it wrote
+                                   children.csv   the table
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+from dataclasses import asdict, dataclass, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from src import files, tracking
+from src.config import PROJECT
+from src.errors import UserError
+
+PARENT, OUTCOMES, TABLE = "sweep.json", "jobs", "children.csv"
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job of a sweep tells tracking. `parent_run_id` is None if tracking was down as the sweep began."""
+
+    name: str
+    parent_run_id: str | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job went. `value` is the float that the stage's `main` returned: more is better."""
+
+    number: int
+    overrides: tuple[str, ...]
+    status: str  # RUNNING, FINISHED, FAILED or KILLED
+    value: float | None = None
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the job's run is called, such as `T=1,alpha=0.5`."""
+        return ",".join(self.overrides) or "as it is"
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    stage: str
+    folder: Path
+    log: tracking.Run
+
+
+_begun: _Sweep | None = None  # by this process; Hydra offers no other way from the callback to `finish`
+
+
+def job() -> Job | None:
+    """Return the job of a sweep that this process runs right now; None outside of a sweep.
+
+    Raises:
+        UserError: the sweep has no parent. Hydra turns whatever fails in a callback into a warning, so it must end here.
+    """
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN:
+        return None
+    parent = _folder(hydra) / PARENT
+    if not parent.exists():
+        raise UserError(
+            f"{parent} is not there, so the sweep has no parent run: see the warning about SweepCallback above, "
+            "and that the stage's config has `sweep` among its defaults"
+        )
+    return Job(_running(hydra).name, json.loads(parent.read_text(encoding="utf-8"))["parent_run_id"])
+
+
+class SweepCallback(Callback):
+    """Begins the parent run and notes how each job went (conf/sweep.yaml)."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Begin the parent run, in the process that the user started."""
+        global _begun
+        hydra = config.hydra
+        stage = hydra.job.config_name
+        log = tracking.Run(stage, PROJECT, name=" ".join([stage, "sweep", *hydra.overrides.task]))
+        _begun = _Sweep(stage, _folder(hydra), log)
+        files.write_json(_begun.folder / PARENT, {"parent_run_id": log.run_id})
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Note that a job began, in the process that runs it."""
+        if config.hydra.mode == RunMode.MULTIRUN:
+            _note(config.hydra, _running(config.hydra))
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Note how a job ended, and why if it failed: Hydra itself shows the first failure only."""
+        if config.hydra.mode != RunMode.MULTIRUN:
+            return
+        running = _running(config.hydra)
+        value = job_return._return_value  # the public property raises it if it is an exception
+        if job_return.status != JobStatus.COMPLETED:
+            _logger.error(
+                "job %s failed: %s", running.name, value, exc_info=None if isinstance(value, UserError) else value
+            )
+            _note(config.hydra, replace(running, status="FAILED", error=tracking.brief(value)))
+        else:
+            known = isinstance(value, int | float) and math.isfinite(value)
+            _note(config.hydra, replace(running, status="FINISHED", value=float(value) if known else None))
+
+
+def finish(failed: bool) -> None:
+    """Close the sweep that this process began: table, winner, status. Does nothing if it began none.
+
+    Args:
+        failed: the sweep ended with an exception. It counts as failed, too, if any of its jobs did.
+    """
+    global _begun
+    if _begun is None:
+        return
+    sweep, _begun = _begun, None
+    outcomes = _outcomes(sweep.folder)
+    children = _children(sweep, outcomes)
+    files.write_text(sweep.folder / TABLE, _table(outcomes, children))
+    sweep.log.artifact(sweep.folder / TABLE)
+
+    finished = [outcome for outcome in outcomes if outcome.status == "FINISHED"]
+    summary = f"sweep: {len(finished)} of {len(outcomes)} jobs finished"
+    ranked = sorted((-outcome.value, outcome.number) for outcome in finished if outcome.value is not None)
+    if ranked:
+        winner = next(outcome for outcome in finished if outcome.number == ranked[0][1])
+        _crown(sweep.log, winner, children.get(winner.number))
+        summary += f", best {winner.name} with {winner.value:.4g}"
+    print(f"{summary}; the table is {sweep.folder / TABLE}", flush=True)
+    sweep.log.end("FAILED" if failed or len(finished) < len(outcomes) else "FINISHED")
+
+
+def _crown(log: tracking.Run, winner: Outcome, child: tracking.Child | None) -> None:
+    """Put the winner on the parent: its value, its name and, where it was tracked, its params and its run."""
+    log.metrics({"best": winner.value})
+    log.tags({"winner.name": winner.name})
+    if child:
+        log.tags({"winner.run_id": child.run_id})
+        log.params(child.params)
+
+
+def _children(sweep: _Sweep, outcomes: list[Outcome]) -> dict[int, tracking.Child]:
+    """Return the runs of the jobs by number. A job that died before it could begin or end its run gets that done here."""
+    known = sweep.log.children()
+    if known is None:
+        return {}
+    children = {}
+    for outcome in outcomes:
+        child = next((c for c in known if c.name == outcome.name), None)
+        if child is None and outcome.status == "FAILED":
+            late = tracking.Run(sweep.stage, PROJECT, sweep.log.run_id, outcome.name)
+            late.tags({"error": outcome.error})
+            late.end("FAILED")
+            if late.run_id:
+                children[outcome.number] = tracking.Child(late.run_id, outcome.name, "FAILED", {})
+        elif child:
+            known.remove(child)  # jobs with the same overrides have runs of the same name
+            children[outcome.number] = child
+            if outcome.status == "KILLED" and child.status == "RUNNING":
+                sweep.log.close_child(child, "KILLED")
+    return children
+
+
+def _table(outcomes: list[Outcome], children: dict[int, tracking.Child]) -> str:
+    """Return a CSV with a row per job and a column per overridden key."""
+    rows = []
+    for outcome in outcomes:
+        values = dict(override.split("=", 1) for override in outcome.overrides if "=" in override)
+        run_id = children[outcome.number].run_id if outcome.number in children else None
+        ending = {"status": outcome.status, "value": outcome.value, "run_id": run_id, "error": outcome.error}
+        rows.append({"job": outcome.number, **values, **ending})
+    text = StringIO()
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
+
+
+def _outcomes(folder: Path) -> list[Outcome]:
+    """Return the jobs in order. One that never said how it ended was killed."""
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in (folder / OUTCOMES).glob("*.json")]
+    found = [Outcome(**{**values, "overrides": tuple(values["overrides"])}) for values in read]
+    ended = [replace(o, status="KILLED") if o.status == "RUNNING" else o for o in found]
+    return sorted(ended, key=lambda outcome: outcome.number)
+
+
+def _note(hydra: HydraConf, outcome: Outcome) -> None:
+    files.write_json(_folder(hydra) / OUTCOMES / f"{outcome.number}.json", asdict(outcome))
+
+
+def _running(hydra: HydraConf) -> Outcome:
+    return Outcome(hydra.job.num, tuple(hydra.overrides.task), "RUNNING")
+
+
+def _folder(hydra: HydraConf) -> Path:
+    return Path(hydra.runtime.cwd) / hydra.sweep.dir
