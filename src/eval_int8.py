@@ -30,7 +30,7 @@ from src.evaluation.agreement import Agreement, compare, summarize, worst_first
 from src.evaluation.detections import LEAST_SCORE, detect
 from src.evaluation.latency import Latency, measure, onnx_forward, torch_forward, torch_threads
 from src.evaluation.machine import describe_machine
-from src.evaluation.pictures import side_by_side
+from src.evaluation.pictures import Half, side_by_side
 from src.evaluation.plots import draw_pareto, draw_per_class
 from src.evaluation.report import TITLES, Pictures, gate_passes, write_report
 from src.files import digest, whole_file, whole_folder, write_json, write_text
@@ -70,6 +70,7 @@ def run(params: EvalInt8, place: stage.Place, log: Run) -> dict[str, Any]:
     for path in (report, place.output / "reports/pareto.png", place.output / "reports/report.md"):
         log.artifact(path, folder="report")
     if not gate_passes(results, params.max_drop):
+        log.metrics(results)
         raise UserError(
             f"eval_int8.max_drop: expected INT8 to lose at most {params.max_drop} of mAP50-95 against ONNX FP32 on "
             f"test, it lost {results['int8_drop']['vs_fp32']}: see reports/report.md, then change calibrate or quantize"
@@ -117,7 +118,8 @@ def _agreement(
     by_name = {path.name: path for path in images}
     for place, name in enumerate(worst, start=1):
         fp32, int8 = detections[by_name[name]]
-        halves = [(f"{name}  FP32", fp32), ("INT8", int8)]
+        alone = agreements[name].alone
+        halves = [Half(f"{name}  FP32", fp32, alone[0]), Half("INT8", int8, alone[1])]
         side_by_side(by_name[name], halves, names, pictures / f"worst_{place}.png")
     return {
         "least_score": LEAST_SCORE,
@@ -170,7 +172,12 @@ def _write_reports(results: dict[str, Any], latency: dict[str, Any], params: Eva
     write_json(place.write("reports/eval_int8.json"), results)
     write_json(place.write("reports/latency.json"), latency)
     points = {
-        TITLES[name]: (latency[name]["p50_ms"], results[name]["map50_95"], results[name]["size_mib"]) for name in MODELS
+        f"{TITLES[name]} ({'torch' if path.endswith('.pt') else 'onnxruntime'})": (
+            latency[name]["p50_ms"],
+            results[name]["map50_95"],
+            results[name]["size_mib"],
+        )
+        for name, path in MODELS.items()
     }
     machine = latency["machine"]
     with whole_file(place.write("reports/pareto.png")) as partial:

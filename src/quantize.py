@@ -48,8 +48,7 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
     log.dataset("prepared", digest(prepared), "data/prepared", {"split": "val"})
     log.onnx_model(network, load_image(prepared / "images" / "train" / calibration.images[0], params.imgsz))
     return {
-        "map50_95": accuracy.map50_95,
-        "map50": accuracy.map50,
+        "val": {"map50_95": accuracy.map50_95, "map50": accuracy.map50},
         "size_mib": network.stat().st_size / MIB,
         "fp32_size_mib": float_network.stat().st_size / MIB,
         "integer_convolutions": convolutions.integer,

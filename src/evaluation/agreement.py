@@ -34,10 +34,12 @@ class Agreement:
     Attributes:
         share: of all detections of both, those that have a partner, in [0, 1]; 1 where neither found anything.
         ious: (M,), of the M pairs.
+        alone: indices of the detections without a partner, of the first set and of the second.
     """
 
     share: float
     ious: NDArray[np.float64]
+    alone: tuple[frozenset[int], frozenset[int]]
 
     @property
     def mean_iou(self) -> float | None:
@@ -50,13 +52,20 @@ def compare(first: Detections, second: Detections, least_iou: float) -> Agreemen
     overlaps = iou(first.boxes_xyxy, second.boxes_xyxy)
     overlaps[first.classes[:, None] != second.classes[None, :]] = 0
     ious = []
+    alone = set(range(len(first.scores))), set(range(len(second.scores)))
     while overlaps.size and overlaps.max() >= least_iou:
         row, column = np.unravel_index(overlaps.argmax(), overlaps.shape)
         ious.append(overlaps[row, column])
         overlaps[row, :] = 0
         overlaps[:, column] = 0
+        alone[0].remove(int(row))
+        alone[1].remove(int(column))
     found = len(first.scores) + len(second.scores)
-    return Agreement(share=2 * len(ious) / found if found else 1.0, ious=np.array(ious, dtype=np.float64))
+    return Agreement(
+        share=2 * len(ious) / found if found else 1.0,
+        ious=np.array(ious, dtype=np.float64),
+        alone=(frozenset(alone[0]), frozenset(alone[1])),
+    )
 
 
 def iou(first_xyxy: NDArray[np.float64], second_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """How long one forward pass takes, for several detectors under the same conditions.
 
 A machine slows down and speeds up by itself, so timing one detector after the other compares minutes, not detectors.
-Here each round runs every detector once, and each round begins with another one. Only the forward pass is timed: reading
-images and suppressing double boxes costs all alike.
+Here each round runs every detector once, and each round begins with another one. Only the forward pass is timed:
+reading images and suppressing double boxes costs all alike.
 """
 
 from __future__ import annotations

@@ -2,48 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from src.evaluation.agreement import Detections
 
-SIDE_PX = 480
+SIDE_PX = 320
 """The longer side of each half: small images are enlarged until boxes can be read."""
-_CAPTION_PX = 28
+_CAPTION_PX, _MARGIN_PX = 28, 2
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
 
 
-def side_by_side(
-    image: Path, halves: Sequence[tuple[str, Detections]], class_names: Sequence[str], target: Path
-) -> None:
-    """Write `image` once per (caption, detections), beside each other, as PNG."""
-    drawn = [_half(image, caption, detections, class_names) for caption, detections in halves]
+@dataclass(frozen=True)
+class Half:
+    """One side of a picture: what one detector found, and which of it (indices) the other did not find."""
+
+    caption: str
+    detections: Detections
+    alone: Set[int]
+
+
+def side_by_side(image: Path, halves: Sequence[Half], class_names: Sequence[str], target: Path) -> None:
+    """Write `image` once per half, beside each other, as PNG; what one found alone is labelled so, below."""
+    drawn = [_draw(image, half, class_names) for half in halves]
     cv2.imwrite(str(target), np.concatenate(drawn, axis=1))
 
 
-def _half(image: Path, caption: str, detections: Detections, class_names: Sequence[str]) -> NDArray[np.uint8]:
+def _draw(image: Path, half: Half, class_names: Sequence[str]) -> cv2.typing.MatLike:
     pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
     assert pixels is not None, f"{image} was detected in a moment ago"
     scale = SIDE_PX / max(pixels.shape[:2])
     pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    pixels = cv2.copyMakeBorder(pixels, _CAPTION_PX, 0, 2, 2, cv2.BORDER_CONSTANT, value=_WHITE)
-    cv2.putText(pixels, caption, (6, _CAPTION_PX - 9), _FONT, _FONT_SCALE, _BLACK, 1, cv2.LINE_AA)
-    frame = np.array([2, _CAPTION_PX, 2, _CAPTION_PX])
-    for box, score, index in zip(detections.boxes_xyxy, detections.scores, detections.classes, strict=True):
-        left, top, right, bottom = (np.round(box * scale) + frame).astype(int).tolist()
-        colour = _colour(int(index))
-        cv2.rectangle(pixels, (left, top), (right, bottom), colour, 2)
-        label = f"{class_names[index]} {score:.2f}"
-        (width, height), _ = cv2.getTextSize(label, _FONT, _FONT_SCALE, 1)
-        base = max(top - 3, _CAPTION_PX + height)
-        cv2.rectangle(pixels, (left, base - height - 3), (left + width + 2, base + 3), colour, cv2.FILLED)
-        cv2.putText(pixels, label, (left + 1, base), _FONT, _FONT_SCALE, _WHITE, 1, cv2.LINE_AA)
-    return pixels.astype(np.uint8)
+    pixels = cv2.copyMakeBorder(pixels, _CAPTION_PX, 0, _MARGIN_PX, _MARGIN_PX, cv2.BORDER_CONSTANT, value=_WHITE)
+    cv2.putText(pixels, half.caption, (6, _CAPTION_PX - 9), _FONT, _FONT_SCALE, _BLACK, 1, cv2.LINE_AA)
+    frame = np.array([_MARGIN_PX, _CAPTION_PX, _MARGIN_PX, _CAPTION_PX])
+    boxes = (np.round(half.detections.boxes_xyxy * scale) + frame).astype(int).tolist()
+    # Boxes found alone come last and inside: two classes at one place are the usual disagreement.
+    for index in sorted(range(len(boxes)), key=lambda index: index in half.alone):
+        left, top, right, bottom = boxes[index]
+        label = f"{class_names[half.detections.classes[index]]} {half.detections.scores[index]:.2f}"
+        colour = _colour(int(half.detections.classes[index]))
+        if index in half.alone:
+            cv2.rectangle(pixels, (left + 3, top + 3), (right - 3, bottom - 3), colour, 2)
+            _write(pixels, f"{label} alone", (left, bottom - 4), colour)
+        else:
+            cv2.rectangle(pixels, (left, top), (right, bottom), colour, 2)
+            _write(pixels, label, (left, max(top - 3, _CAPTION_PX + 10)), colour)
+    return pixels
+
+
+def _write(pixels: cv2.typing.MatLike, text: str, lower_left: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    (width, height), _ = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)
+    left = max(min(lower_left[0], pixels.shape[1] - width - 2), 0)
+    base = lower_left[1]
+    cv2.rectangle(pixels, (left, base - height - 3), (left + width + 2, base + 3), colour, cv2.FILLED)
+    cv2.putText(pixels, text, (left + 1, base), _FONT, _FONT_SCALE, _WHITE, 1, cv2.LINE_AA)
 
 
 def _colour(index: int) -> tuple[int, int, int]:

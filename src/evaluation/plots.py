@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+AREA_PER_MIB = 30.0
+"""Of a dot, in square points."""
+
 
 def draw_per_class(models: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Draw mAP50-95 per class as bars, one colour per model.
@@ -39,13 +42,13 @@ def draw_pareto(points: Mapping[str, tuple[float, float, float]], title: str, pa
         title: what all were run on.
         path: a PNG file.
     """
-    figure = Figure(figsize=(7, 4.5), dpi=100, layout="constrained")
+    figure = Figure(figsize=(8, 4), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     for name, (latency_ms, accuracy, size_mib) in points.items():
-        axes.scatter(latency_ms, accuracy, s=30 * size_mib, alpha=0.6)
-        axes.annotate(f"{name} ({size_mib:.1f} MiB)", (latency_ms, accuracy), fontsize=8)
+        axes.scatter(latency_ms, accuracy, s=AREA_PER_MIB * size_mib, alpha=0.6, label=f"{name}, {size_mib:.1f} MiB")
+    axes.margins(x=0.15, y=0.2)
     axes.set_xlim(left=0)
-    axes.margins(x=0.25, y=0.25)
+    axes.legend(fontsize=8, markerscale=0.5, loc="upper left", bbox_to_anchor=(1, 1))
     axes.set_xlabel("latency of one image, median, ms")
     axes.set_ylabel("mAP50-95 on test")
     axes.set_title(title, fontsize=9)
