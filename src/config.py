@@ -15,10 +15,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -28,7 +30,9 @@ from src.errors import UserError
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-def number(*, above: float | None = None, least: float | None = None, below: float | None = None, most: float | None = None) -> Any:
+def number(
+    *, above: float | None = None, least: float | None = None, below: float | None = None, most: float | None = None
+) -> Any:
     """A field whose value must lie in a range: > above, >= least, < below, <= most."""
     return field(default=MISSING, metadata={"above": above, "least": least, "below": below, "most": most})
 
@@ -219,3 +223,106 @@ STAGES: dict[str, type] = {
 DATA_FORMATS: dict[str, type[Data]] = {"digits": Scenes, "voc": VocFolder, "coco": CocoFolder, "yolo": YoloFolder}
 
 GROUPS = ("data", "teacher", "student", "augmentation")
+
+
+# --- composition ------------------------------------------------------------------------------------------------------
+
+
+def register(params_file: Path = PROJECT / "params.yaml") -> None:
+    """Put schemas, the sections of params.yaml and its group choices into Hydra's ConfigStore.
+
+    Raises:
+        UserError: params.yaml cannot be read, or has a section or choice that nothing uses.
+    """
+    params = _read(params_file)
+    store = ConfigStore.instance()
+    for stage, schema in STAGES.items():
+        store.store(group="schema", name=stage, node=schema, package="_global_")
+        chosen = [{f"override /{group}": name} for group, name in params["choices"].items() if _has_group(schema, group)]
+        store.store(group="choices", name=stage, node={"defaults": chosen}, package="_global_")
+        store.store(group="params", name=stage, node=params[stage], package="_global_")
+    store.store(group="params", name="common", node=params["common"], package="_global_")
+    store.store(group="params", name="data", node=params["data"], package="data")
+    for name, data_schema in DATA_FORMATS.items():
+        store.store(group="schema/data", name=name, node=data_schema, package="_here_")
+    store.store(group="schema", name="architecture", node=Architecture, package="_here_")
+    store.store(group="schema", name="augmentation", node=Augmentation, package="_here_")
+
+
+def _read(params_file: Path) -> dict[str, Any]:
+    try:
+        params = OmegaConf.to_container(OmegaConf.load(params_file))
+    except (OSError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{params_file.name}: cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(params, dict):
+        raise UserError(f"{params_file.name}: expected sections with keys, found {type(params).__name__}")
+    _expect_keys(params, ["choices", "data", "common", *STAGES], params_file.name)
+    _expect_keys(params["choices"], GROUPS, f"{params_file.name}: choices")
+    return params
+
+
+def _expect_keys(found: Any, expected: Iterable[str], where: str) -> None:
+    expected = list(expected)
+    if not isinstance(found, dict):
+        raise UserError(f"{where}: expected keys with values, found {type(found).__name__}")
+    for key in found:
+        if key not in expected:
+            raise UserError(f"{where}: nothing uses the key {key}{_suggestion(str(key), expected)}")
+    for key in expected:
+        if key not in found:
+            raise UserError(f"{where}: the key {key} is missing")
+
+
+def _suggestion(key: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(key, known, n=1)
+    return f": did you mean {close[0]}?" if close else f": expected one of {', '.join(known)}"
+
+
+def _has_group(schema: type, group: str) -> bool:
+    return any(item.name == group for item in dataclasses.fields(schema))
+
+
+def typed(stage: str, config: DictConfig) -> Any:
+    """Return the composed config as the stage's dataclass, every value checked against its range.
+
+    Raises:
+        UserError: a value is missing or out of range.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"{stage}: no value for {', '.join(missing)}: add it to params.yaml or conf/")
+    params = OmegaConf.to_object(config)
+    _check_ranges(params, stage)
+    return params
+
+
+def _check_ranges(params: Any, where: str) -> None:
+    for item in dataclasses.fields(params):
+        value = getattr(params, item.name)
+        key = f"{where}.{item.name}"
+        if dataclasses.is_dataclass(value):
+            _check_ranges(value, key)
+        elif "allowed" in item.metadata and value not in item.metadata["allowed"]:
+            raise UserError(f"{key} must be one of {', '.join(item.metadata['allowed'])}, got {value}")
+        elif "above" in item.metadata and not _in_range(value, **item.metadata):
+            raise UserError(f"{key} must be {_range_in_words(**item.metadata)}, got {value}: edit params.yaml or conf/")
+
+
+def _in_range(
+    value: float, *, above: float | None, least: float | None, below: float | None, most: float | None
+) -> bool:
+    return (
+        math.isfinite(value)
+        and (above is None or value > above)
+        and (least is None or value >= least)
+        and (below is None or value < below)
+        and (most is None or value <= most)
+    )
+
+
+def _range_in_words(
+    *, above: float | None, least: float | None, below: float | None, most: float | None
+) -> str:
+    limits = [("above", above), ("at least", least), ("below", below), ("at most", most)]
+    return " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)

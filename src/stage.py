@@ -1,16 +1,32 @@
 """What all seven stages share: where files lie, tracking, and errors in one line.
 
 A stage is a function `run(params, place, log)`. It gets its typed parameters, a `Place` to read from and write to and a
-tracking `Run` to log to, and returns its final metrics.
+tracking `Run` to log to, and returns its final metrics, which become reports/<stage>.json.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src import config, files, sweep, tracking
 from src.errors import UserError
+
+Metrics = Mapping[str, Any]
+Stage = Callable[[Any, "Place", tracking.Run], Metrics]
 
 
 @dataclass
@@ -18,8 +34,16 @@ class Place:
     """Where a stage's files lie: inputs in the project, outputs in the project (under DVC) or in Hydra's folder.
 
     It remembers what was read and written: tracking links runs by the digests of these files.
+
+    Attributes:
+        stage: its name.
+        settings: its resolved config, as YAML.
+        project: the root that inputs are read from.
+        output: the root that outputs are written to.
     """
 
+    stage: str
+    settings: str
     project: Path
     output: Path
     was_read: dict[str, Path] = field(default_factory=dict)
@@ -43,3 +67,85 @@ class Place:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.was_written[name] = path
         return path
+
+    @contextmanager
+    def checkpoint(self) -> Iterator[Path]:
+        """Yield where a training keeps its state; the file survives the block only if the block is left by an exception.
+
+        Its name is a digest of settings, code and everything read so far: a run of other parameters or inputs never
+        finds it. A process that finds it in use by another one gets a file of its own.
+        """
+        key = hashlib.md5(self.settings.encode())
+        for name, path in sorted(self.was_read.items()):
+            key.update(f"{name} {files.digest(path)}\n".encode())
+        for module in sorted(Path(__file__).parent.rglob("*.py")):
+            key.update(module.read_bytes())
+        path = self.project / ".checkpoints" / f"{self.stage}-{key.hexdigest()}.pt"
+        path.parent.mkdir(exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            path = path.with_suffix(f".{os.getpid()}.pt")
+        try:
+            yield path
+            path.unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+
+def execute(stage: str, run: Stage, composed: DictConfig) -> float | None:
+    """Run a stage with the config that Hydra composed, and record it.
+
+    Returns:
+        val mAP50-95, by which sweeps choose a winner; None where a stage has none.
+    """
+    params = config.typed(stage, composed)
+    settings = OmegaConf.to_yaml(composed, resolve=True)
+    job = sweep.job()
+    place = Place(stage, settings, config.PROJECT, _output_root())
+    tunables = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(tunables, dict)
+    parent, name = (job.parent_run_id, job.name) if job else (None, None)
+    with tracking.run(stage, {str(k): v for k, v in tunables.items()}, settings, config.PROJECT, parent, name) as log:
+        try:
+            metrics = run(params, place, log)
+            files.write_json(place.write(f"reports/{stage}.json"), metrics)
+            log.metrics(metrics)
+            log.artifact(place.output / f"reports/{stage}.json")
+        finally:
+            # Also for a gate that fails: what it judged was written and can be traced back.
+            written = {name: path for name, path in place.was_written.items() if path.exists()}
+            log.link(place.was_read, {name: path for name, path in written.items() if not name.startswith("reports/")})
+    return metrics.get("val", {}).get("map50_95")
+
+
+def guard(main: Callable[[], Any]) -> None:
+    """Call a stage's `main`: what a user can mend is one line on stderr and exit code 1, without a traceback."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to here instead of printing them in several lines
+    failed = True
+    try:
+        config.register()
+        main()
+        failed = False
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {_in_one_line(error)}")
+    finally:
+        sweep.finish(failed)
+
+
+def _output_root() -> Path:
+    """Return the project's root under DVC, Hydra's folder by hand and in sweeps: these must not touch DVC's outputs."""
+    hydra = HydraConfig.get()
+    under_dvc = "DVC_STAGE" in os.environ and hydra.mode == RunMode.RUN
+    return config.PROJECT if under_dvc else Path(hydra.runtime.output_dir)
+
+
+def _in_one_line(error: BaseException) -> str:
+    """Return the message; Hydra's, which spread over lines, without what only describes its own objects."""
+    if isinstance(error, UserError):
+        return str(error)
+    parts = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
+    lines = [line.strip() for part in parts for line in part.splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
+    return "; ".join(dict.fromkeys(kept))

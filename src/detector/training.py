@@ -42,12 +42,12 @@ class Trained:
     Attributes:
         network: the weights of the best epoch by val mAP50-95 (the moving average that ultralytics keeps), float32.
         best_epoch: which one that was, from 1.
-        epochs: how many were trained, fewer than asked for where training stopped early.
+        history: the metrics of every epoch; fewer than asked for where training stopped early.
     """
 
     network: DetectionModel
     best_epoch: int
-    epochs: int
+    history: tuple[dict[str, float], ...]
 
 
 def train(
@@ -123,7 +123,8 @@ class ResumableTrainer(DetectionTrainer):
         self.checkpoint = checkpoint
         self.make_criterion = make_criterion
         self.best: dict[str, Any] = {}  # epoch and weights
-        self.add_callback("on_fit_epoch_end", lambda trainer: on_epoch(trainer.epoch + 1, trainer.epoch_metrics()))
+        self.history: list[dict[str, float]] = []
+        self.add_callback("on_fit_epoch_end", lambda trainer: on_epoch(trainer.epoch + 1, trainer.history[-1]))
 
     def setup_model(self) -> Any:
         """Build the network, and start it from the initial weights if there are any."""
@@ -143,7 +144,7 @@ class ResumableTrainer(DetectionTrainer):
             network = unwrap_model(self.model)
             network.criterion = self.make_criterion(network)
 
-    def epoch_metrics(self) -> dict[str, float]:
+    def _epoch_metrics(self) -> dict[str, float]:
         """Return the metrics of the epoch that has just ended, under the names used everywhere in this project."""
         losses = self.label_loss_items(self.tloss, prefix="train")
         return {
@@ -159,7 +160,7 @@ class ResumableTrainer(DetectionTrainer):
         """Return the outcome, once training is over."""
         network = self.ema.ema
         network.load_state_dict(self.best["weights"])
-        return Trained(network, self.best["epoch"] + 1, self.epoch + 1)
+        return Trained(network, self.best["epoch"] + 1, tuple(self.history))
 
     def final_eval(self) -> None:
         """Leave the final evaluation to the caller."""
@@ -176,6 +177,7 @@ class ResumableTrainer(DetectionTrainer):
         """Keep the best weights, and write the whole state of training to the checkpoint file."""
         if self.best_fitness == self.fitness:
             self.best = {"epoch": self.epoch, "weights": deepcopy(self.ema.ema.state_dict())}
+        self.history.append(self._epoch_metrics())
         state = {
             "epoch": self.epoch,
             "network": unwrap_model(self.model).state_dict(),
@@ -186,6 +188,7 @@ class ResumableTrainer(DetectionTrainer):
             "stopper": {"best_fitness": self.stopper.best_fitness, "best_epoch": self.stopper.best_epoch},
             "best_fitness": self.best_fitness,
             "best": self.best,
+            "history": self.history,
             "random": _generator_states(),
             "order": self.train_loader.generator.get_state(),
             "mosaic_buffer": list(self.train_loader.dataset.buffer),
@@ -209,6 +212,7 @@ class ResumableTrainer(DetectionTrainer):
         vars(self.stopper).update(state["stopper"])
         self.best_fitness = state["best_fitness"]
         self.best = state["best"]
+        self.history = state["history"]
         self.start_epoch = state["epoch"] + 1
         if state["criterion_updates"] is not None:  # the loss of end-to-end heads shifts its balance every epoch
             network = unwrap_model(self.model)

@@ -1,0 +1,28 @@
+# What people, hooks and CI call. Everything runs in .venv, which is made on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: repro test check ui bench-bccd
+
+repro: .venv/ready ## the whole pipeline on the dataset that params.yaml names
+	$(BIN)/dvc repro
+
+test: .venv/ready ## the whole test suite
+	$(BIN)/pytest -n auto --dist loadgroup
+
+check: .venv/ready ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ui: .venv/ready ## the runs, on http://127.0.0.1:5000
+	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+
+bench-bccd: .venv/ready ## teacher yolov8s and student yolov8n on real photographs: about an hour on 4 cores
+	$(BIN)/python -m benchmarks.bccd
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -c constraints.txt -e ".[dev]"
+	touch $@

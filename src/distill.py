@@ -1,0 +1,50 @@
+"""distill-student: a small detector learns from the labels and from what the teacher says about the same images.
+
+Reads data/prepared and models/teacher.pt. Writes models/student.pt, reports/distill.json and reports/distill/.
+"""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig
+
+from src import stage, training
+from src.config import Distill
+from src.detector import runtime
+from src.detector.checkpoint import find_architecture, load_detector, load_weights
+from src.detector.dataset import class_names, view_of
+from src.detector.training import train
+from src.distillation.loss import distillation_from
+from src.stage import Metrics, Place
+from src.tracking import Run
+
+
+def run(params: Distill, place: Place, log: Run) -> Metrics:
+    """Train the student and return its accuracy on val, its size and its arithmetic."""
+    device = runtime.settle(params.device, params.threads)
+    architecture = find_architecture(params.student.architecture)
+    weights = load_weights(params.student.weights, trust=params.student.trust_weights)
+    prepared, teacher = place.read("data/prepared"), load_detector(place.read("models/teacher.pt"))
+    training.record_dataset(prepared, log)
+    with view_of(prepared) as data, place.checkpoint() as checkpoint:
+        trained = train(
+            architecture,
+            data,
+            params.settings(),
+            device=device,
+            checkpoint=checkpoint,
+            weights=weights,
+            make_criterion=distillation_from(teacher, class_names(prepared), **params.soft()),
+            on_epoch=training.epoch_recorder(log),
+        )
+        return training.keep(trained, "models/student.pt", place, log, params=params, data=data, device=device)
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="distill")
+def main(config: DictConfig) -> float | None:
+    """Run the stage as its configuration says."""
+    return stage.execute("distill", run, config)
+
+
+if __name__ == "__main__":
+    stage.guard(main)

@@ -1,0 +1,46 @@
+"""What the three training stages share: keeping the detector that came out, with its curves and its accuracy on val."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from src.config import Training
+from src.detector.accuracy import validate
+from src.detector.checkpoint import save_detector
+from src.detector.complexity import complexity
+from src.detector.curves import draw_curves, save_curves
+from src.detector.training import Trained
+from src.stage import Place
+from src.tracking import Run
+
+
+def keep(
+    trained: Trained, name: str, place: Place, log: Run, *, params: Training, data: Path, device: str
+) -> dict[str, Any]:
+    """Write the detector to `name` and its curves to the reports, record both, and return its metrics.
+
+    What is validated is the file: half precision, as everything downstream reads it.
+    """
+    path = place.write(name)
+    table, picture = (place.write(f"reports/{place.stage}/epochs.{suffix}") for suffix in ("csv", "png"))
+    save_detector(trained.network, path, params.imgsz)
+    save_curves(trained.history, table)
+    draw_curves(trained.history, trained.best_epoch, picture)
+    val = validate(path, data, split="val", imgsz=params.imgsz, device=device)
+    log.artifact(path, folder="models")
+    log.artifact(table, folder="plots")
+    log.artifact(picture, folder="plots")
+    return {
+        "val": asdict(val),
+        "best_epoch": trained.best_epoch,
+        "epochs": len(trained.history),
+        **asdict(complexity(trained.network, params.imgsz)),
+        "size_mib": round(path.stat().st_size / 2**20, 4),
+    }
+
+
+def epoch_recorder(log: Run) -> Any:
+    """Return a callback that records the metrics of an epoch, apart from the final ones: `epoch/map50_95` and so on."""
+    return lambda epoch, metrics: log.metrics({"epoch": metrics}, step=epoch)
