@@ -147,6 +147,12 @@ class Training(Common):
     patience: int = number(least=0)
     augmentation: Augmentation = MISSING
 
+    def settings(self) -> dict[str, Any]:
+        """Return the trainer's arguments, under ultralytics' names."""
+        own = {item.name: getattr(self, item.name) for item in dataclasses.fields(Training)}
+        del own["augmentation"], own["device"], own["threads"]  # augmentation is flat there, the others are settled
+        return {**own, **dataclasses.asdict(self.augmentation)}
+
 
 @dataclass
 class Soft:
@@ -156,6 +162,15 @@ class Soft:
     alpha: float = number(least=0, most=1)
     response: float = number(least=0)
     localization: float = number(least=0)
+
+    def soft(self) -> dict[str, float]:
+        """Return the arguments of the distillation loss."""
+        return {
+            "temperature": self.T,
+            "alpha": self.alpha,
+            "response": self.response,
+            "localization": self.localization,
+        }
 
 
 @dataclass

@@ -6,12 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from src import files
 from src.config import Training
 from src.detector.accuracy import validate
 from src.detector.checkpoint import save_detector
 from src.detector.complexity import complexity
 from src.detector.curves import draw_curves, save_curves
-from src.detector.training import Trained
+from src.detector.dataset import class_names
+from src.detector.training import OnEpoch, Trained
+from src.labels.dataset import SPLITS
 from src.stage import Place
 from src.tracking import Run
 
@@ -41,6 +44,13 @@ def keep(
     }
 
 
-def epoch_recorder(log: Run) -> Any:
+def record_dataset(prepared: Path, log: Run) -> None:
+    """Record the dataset that a training reads."""
+    images = {split: sum(1 for _ in (prepared / "images" / split).iterdir()) for split in SPLITS}
+    profile = {"classes": len(class_names(prepared)), "images": images}
+    log.dataset("prepared", files.digest(prepared), "data/prepared", profile)
+
+
+def epoch_recorder(log: Run) -> OnEpoch:
     """Return a callback that records the metrics of an epoch, apart from the final ones: `epoch/map50_95` and so on."""
     return lambda epoch, metrics: log.metrics({"epoch": metrics}, step=epoch)

@@ -6,6 +6,7 @@ varied: they shrink as 1 / T^2.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +17,28 @@ from src.distillation.localization import localization_divergence
 from src.distillation.response import response_divergence
 from src.distillation.teacher import Teacher, require_dense_head
 from src.errors import UserError
+
+
+def distillation_from(
+    teacher: DetectionModel,
+    class_names: Sequence[str],
+    *,
+    temperature: float,
+    alpha: float,
+    response: float,
+    localization: float,
+) -> Callable[[DetectionModel], DistillationLoss] | None:
+    """Return what builds the distillation loss for a student; None for alpha = 0, which is ultralytics' own loss.
+
+    Raises:
+        UserError: the teacher cannot teach these classes.
+    """
+    guide = Teacher(teacher, class_names)
+    if alpha == 0:
+        return None
+    return lambda student: DistillationLoss(
+        student, guide, temperature=temperature, alpha=alpha, response=response, localization=localization
+    )
 
 
 class DistillationLoss:
