@@ -31,6 +31,7 @@ from src.tracking import Run
 
 
 def run(params: Calibrate, place: stage.Place, log: Run) -> dict[str, Any]:
+    """Export, observe, choose ranges and return what was counted."""
     settle(params.device, params.threads)
     network = place.write("models/pruned.onnx")
     export_onnx(place.read("models/pruned.pt"), network, params.imgsz)
@@ -61,8 +62,8 @@ def run(params: Calibrate, place: stage.Place, log: Run) -> dict[str, Any]:
         "images": len(images),
         "tensors": len(tensors),
         "tensors_without_width": sum(tensor.low == tensor.high for tensor in tensors.values()),
-        "clipped_share_mean": sum(outside) / len(outside),
-        "clipped_share_most": max(outside),
+        "clipped_share_mean": round(sum(outside) / len(outside), 8),
+        "clipped_share_most": round(max(outside), 8),
     }
 
 
@@ -80,6 +81,7 @@ def _method(params: Calibrate) -> dict[str, Any]:
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="calibrate")
 def main(config: DictConfig) -> float | None:
+    """Run the stage as its configuration says."""
     return stage.execute("calibrate", run, config)
 
 

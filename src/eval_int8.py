@@ -50,6 +50,7 @@ MIB = 2**20
 
 
 def run(params: EvalInt8, place: stage.Place, log: Run) -> dict[str, Any]:
+    """Measure all models, write the reports, then judge: the accuracies are returned if INT8 passes the gate."""
     device = settle(params.device, params.threads)
     files = {name: place.read(path) for name, path in MODELS.items()}
     prepared = place.read("data/prepared")
@@ -194,6 +195,7 @@ def _write_reports(results: dict[str, Any], latency: dict[str, Any], params: Eva
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="eval_int8")
 def main(config: DictConfig) -> float | None:
+    """Run the stage as its configuration says."""
     return stage.execute("eval_int8", run, config)
 
 

@@ -78,7 +78,8 @@ def iou(first_xyxy: NDArray[np.float64], second_xyxy: NDArray[np.float64]) -> ND
     intersection = (lower_right - upper_left).clip(min=0).prod(axis=2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first_xyxy, second_xyxy)]
     union = areas[0][:, None] + areas[1][None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    overlaps: NDArray[np.float64] = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return overlaps
 
 
 def worst_first(agreements: dict[str, Agreement]) -> list[str]:

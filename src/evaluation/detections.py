@@ -30,7 +30,7 @@ def detect(network: Path, images: Sequence[Path], *, imgsz: int, threads: int) -
     device = settle("cpu", threads)
     for image in images:
         [result] = detector.predict(str(image), imgsz=imgsz, conf=LEAST_SCORE, device=device, verbose=False)
-        boxes = result.boxes.cpu().numpy()  # type: ignore[union-attr]  # declared for tasks without boxes, too
+        boxes = result.boxes.cpu().numpy()
         yield Detections(
             boxes_xyxy=boxes.xyxy.astype(np.float64),
             scores=boxes.conf.astype(np.float64),

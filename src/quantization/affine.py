@@ -1,5 +1,7 @@
 """The affine grid on which integers stand for real numbers: r = S (q - Z).
 
+S is the scale, a positive real number, and Z the zero point, the integer that stands for 0.
+
 Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference (arXiv
 1712.05877): `dequantize` is eq. (1); `quantize` is eq. (12) with its result left as the integer; S is its s(a, b, n).
 Rounding Z to an integer is the nudging of section 3.1 that makes 0.0 exactly representable, without which the zeros
@@ -34,22 +36,22 @@ def scale_and_zero_point(low: float, high: float, q_min: int = UINT8[0], q_max: 
     """
     if not (np.isfinite(low) and np.isfinite(high) and low <= 0 <= high):
         raise ValueError(f"a range must be finite and hold zero, got [{low}, {high}]")
-    S = (high - low) / (q_max - q_min)
-    if np.finfo(np.float32).tiny > S:
+    scale = (high - low) / (q_max - q_min)
+    if scale < np.finfo(np.float32).tiny:
         return 1.0, 0
-    Z = int(np.round(q_min - low / S))
-    return float(np.float32(S)), min(max(Z, q_min), q_max)
+    zero_point = int(np.round(q_min - low / scale))
+    return float(np.float32(scale)), min(max(zero_point, q_min), q_max)
 
 
 def quantize(
-    r: NDArray[np.floating], S: float, Z: int, q_min: int = UINT8[0], q_max: int = UINT8[1]
+    r: NDArray[np.floating], scale: float, zero_point: int, q_min: int = UINT8[0], q_max: int = UINT8[1]
 ) -> NDArray[np.int64]:
     """Return the integers nearest to the real numbers `r` (any shape), clamped to [q_min, q_max]."""
-    q: NDArray[np.int64] = np.clip(np.round(r / S) + Z, q_min, q_max).astype(np.int64)
+    q: NDArray[np.int64] = np.clip(np.round(r / scale) + zero_point, q_min, q_max).astype(np.int64)
     return q
 
 
-def dequantize(q: NDArray[np.integer], S: float, Z: int) -> NDArray[np.float64]:
+def dequantize(q: NDArray[np.integer], scale: float, zero_point: int) -> NDArray[np.float64]:
     """Return the real numbers that the integers `q` (any shape) stand for: eq. (1)."""
-    r: NDArray[np.float64] = S * (q.astype(np.float64) - Z)
+    r: NDArray[np.float64] = scale * (q.astype(np.float64) - zero_point)
     return r

@@ -28,7 +28,7 @@ def percentile_range(histogram: Histogram, percentile: float) -> tuple[float, fl
     total = int(histogram.counts.sum())
     if total == 0:
         raise ValueError("a histogram without values has no percentiles")
-    may_be_cut = (1 - percentile / 100) / 2 * total
+    may_be_cut = total * (100 - percentile) / 200
     from_left = np.cumsum(histogram.counts)
     from_right = np.cumsum(histogram.counts[::-1])
     # The first bin that cannot be cut off whole is kept.

@@ -1,0 +1,70 @@
+"""Small networks and images that the tests of quantization and evaluation share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from src.detector.checkpoint import save_detector
+from src.detector.export import export_onnx
+
+IMGSZ = 64
+
+
+def random_images(folder: Path, number: int, seed: int = 0) -> list[Path]:
+    """Write smooth random images of several shapes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    paths = []
+    for index in range(number):
+        size_wh = tuple(int(side) for side in random.integers(40, 120, 2))
+        pixels = cv2.resize(random.integers(0, 256, (6, 6, 3), dtype=np.uint8), size_wh, interpolation=cv2.INTER_CUBIC)
+        paths.append(folder / f"image_{index}.png")
+        cv2.imwrite(str(paths[-1]), pixels)
+    return paths
+
+
+def untrained_detector(architecture: str, classes: int, path: Path) -> Path:
+    """Write a detector of random weights whose activations are as wide as a trained one's."""
+    # Not at the top: src.detector settles ultralytics' environment first.
+    from ultralytics.nn.tasks import DetectionModel
+
+    torch.manual_seed(0)
+    network = DetectionModel(f"{architecture}.yaml", nc=classes, verbose=False)
+    network.names = {index: f"class {index}" for index in range(classes)}
+    # Batch norm as it starts out shrinks every activation to nearly nothing.
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    smooth = torch.nn.functional.interpolate(torch.rand(16, 3, 6, 6), (IMGSZ, IMGSZ), mode="bicubic").clamp(0, 1)
+    with torch.no_grad():
+        network.train()(smooth)
+    save_detector(network, path, IMGSZ)
+    return path
+
+
+def exported_detector(architecture: str, classes: int, folder: Path) -> Path:
+    """Write an untrained detector as ONNX."""
+    weights = untrained_detector(architecture, classes, folder / f"{architecture}_{classes}.pt")
+    export_onnx(weights, weights.with_suffix(".onnx"), IMGSZ)
+    return weights.with_suffix(".onnx")
+
+
+def single_convolution(seed: int = 0) -> tuple[onnx.ModelProto, np.ndarray, np.ndarray]:
+    """Return a network of one 1x1 convolution, (1, 3, 4, 4) to (1, 5, 4, 4), its weights (5, 3) and biases (5,)."""
+    random = np.random.default_rng(seed)
+    weights = random.normal(size=(5, 3)).astype(np.float32)
+    biases = random.normal(size=5).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w", "b"], ["y"])],
+        "single",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5, 4, 4])],
+        [numpy_helper.from_array(weights[..., None, None], "w"), numpy_helper.from_array(biases, "b")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), weights, biases

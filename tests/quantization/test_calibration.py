@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.errors import UserError
+from src.files import digest
+from src.quantization.affine import scale_and_zero_point
+from src.quantization.calibration import Calibration, TensorRange, read_calibration, write_calibration
+from src.quantization.histogram import Histogram
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    path = tmp_path / "pruned.onnx"
+    path.write_bytes(b"a network")
+    return path
+
+
+def calibration_of(network: Path) -> Calibration:
+    third = float(np.float32(1 / 3))
+    tensors = {
+        "images": TensorRange(Histogram(0.0, 1.0, np.array([3, 4])), 0.0, 1.0),
+        'a "b"': TensorRange(Histogram(-third, 2.5, np.array([1, 6])), -third, 2.0),
+        "dead": TensorRange(Histogram(0.0, 0.0, np.array([7, 0])), 0.0, 0.0),
+    }
+    return Calibration(digest(network), 64, {"name": "percentile", "percentile": 99.9}, ("a.png", "b.png"), tensors)
+
+
+def test_what_is_written_is_read(network: Path, tmp_path: Path) -> None:
+    written = calibration_of(network)
+    write_calibration(tmp_path / "calibration.json", written)
+    read = read_calibration(tmp_path / "calibration.json", network, 64)
+    assert (read.onnx_md5, read.imgsz, read.method, read.images) == (
+        written.onnx_md5,
+        written.imgsz,
+        written.method,
+        written.images,
+    )
+    assert {name: np.float32(bounds).tolist() for name, bounds in read.ranges.items()} == {
+        name: np.float32(bounds).tolist() for name, bounds in written.ranges.items()
+    }
+    for name, tensor in written.tensors.items():
+        assert read.tensors[name].histogram.counts.tolist() == tensor.histogram.counts.tolist()
+
+
+def test_the_file_has_a_line_per_tensor_with_its_grid_and_the_same_bytes_each_time(
+    network: Path, tmp_path: Path
+) -> None:
+    for name in ("first.json", "second.json"):
+        write_calibration(tmp_path / name, calibration_of(network))
+    text = (tmp_path / "first.json").read_text()
+    assert text == (tmp_path / "second.json").read_text()
+    [line] = [line for line in text.splitlines() if line.startswith('"a \\"b\\""')]
+    scale, zero_point = scale_and_zero_point(float(np.float32(-1 / 3)), 2.0)
+    assert f'"scale": {np.float32(scale)!s}, "zero_point": {zero_point}' in line
+    assert line.endswith('"counts": [1, 6]},')
+
+
+def test_the_ranges_of_another_network_are_refused(network: Path, tmp_path: Path) -> None:
+    write_calibration(tmp_path / "calibration.json", calibration_of(network))
+    network.write_bytes(b"another network")
+    with pytest.raises(UserError, match=r"expected the ranges of pruned\.onnx .* run `dvc repro calibrate`"):
+        read_calibration(tmp_path / "calibration.json", network, 64)
+
+
+def test_another_image_size_is_refused(network: Path, tmp_path: Path) -> None:
+    write_calibration(tmp_path / "calibration.json", calibration_of(network))
+    with pytest.raises(UserError, match="imgsz must be 64, .* got 96"):
+        read_calibration(tmp_path / "calibration.json", network, 96)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"tensors": {"a": {}}}', "[]"])
+def test_what_is_no_calibration_is_refused(content: str, network: Path, tmp_path: Path) -> None:
+    (tmp_path / "calibration.json").write_text(content)
+    with pytest.raises(UserError, match="expected what calibrate writes"):
+        read_calibration(tmp_path / "calibration.json", network, 64)

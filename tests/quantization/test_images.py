@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.detector.dataset import view_of
+from src.errors import UserError
+from src.quantization.images import choose_images, load_image
+from tests.quantization.networks import IMGSZ, random_images
+
+
+def test_images_are_what_ultralytics_validation_sees(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        paths = random_images(tmp_path / "images" / split, 6)
+        (tmp_path / "labels" / split).mkdir(parents=True)
+    for path in paths:
+        (tmp_path / "labels" / "test" / f"{path.stem}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "data.yaml").write_text("names: {0: thing}\n")
+
+    from ultralytics.cfg import get_cfg
+    from ultralytics.data import build_yolo_dataset
+    from ultralytics.data.utils import check_det_dataset
+
+    with view_of(tmp_path) as data_yaml:
+        data = check_det_dataset(data_yaml)
+        config = get_cfg(overrides={"imgsz": IMGSZ, "task": "detect"})
+        dataset = build_yolo_dataset(config, data["test"], 1, data, mode="val", rect=False)
+        expected = {Path(item["im_file"]).name: item["img"].numpy() for item in dataset}
+    for path in paths:
+        assert np.array_equal(load_image(path, IMGSZ)[0], expected[path.name].astype(np.float32) / np.float32(255))
+
+
+def test_a_choice_is_repeatable_sorted_and_without_repetition(tmp_path: Path) -> None:
+    paths = random_images(tmp_path, 20)
+    (tmp_path / "notes.txt").touch()
+    chosen = choose_images(tmp_path, 8, seed=3)
+    assert chosen == choose_images(tmp_path, 8, seed=3) == sorted(set(chosen))
+    assert chosen != choose_images(tmp_path, 8, seed=4)
+    assert choose_images(tmp_path, 1000, seed=0) == sorted(paths)
+
+
+def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected images .* found none: run prepare-labels"):
+        choose_images(tmp_path, 1, seed=0)
+
+
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"broken\.png: expected an image"):
+        load_image(tmp_path / "broken.png", IMGSZ)

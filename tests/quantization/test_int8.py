@@ -1,0 +1,137 @@
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from src.errors import UserError
+from src.quantization.affine import dequantize, quantize, scale_and_zero_point
+from src.quantization.images import load_image
+from src.quantization.int8 import Int8, quantize_network
+from src.quantization.kernels import count_convolutions
+from src.quantization.minmax import minmax_range
+from src.quantization.observation import observe
+from tests.quantization.networks import IMGSZ, random_images, single_convolution
+
+HOW = Int8("qdq", "uint8", "int8", per_channel=True, symmetric_activations=False, float_head=True)
+
+
+def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: image})[0]
+
+
+def ranges_of(model: onnx.ModelProto, images: list[Path]) -> dict[str, tuple[float, float]]:
+    histograms = observe(model, images, partial(load_image, imgsz=IMGSZ), bins=8, threads=1, on_image=lambda: None)
+    return {name: minmax_range(histogram) for name, histogram in histograms.items()}
+
+
+def weights_on_their_grid(weights: np.ndarray, *, per_channel: bool) -> np.ndarray:
+    """Symmetric int8 without -128, one scale per row or one for all."""
+    greatest = np.abs(weights).max(axis=1, keepdims=True) if per_channel else np.abs(weights).max()
+    scales = greatest / 127
+    return np.round(weights / scales) * scales
+
+
+@pytest.mark.parametrize("form", ["qdq", "qoperator"])
+@pytest.mark.parametrize("per_channel", [pytest.param(True, id="per channel"), pytest.param(False, id="per tensor")])
+@pytest.mark.parametrize("symmetric", [pytest.param(True, id="symmetric"), pytest.param(False, id="asymmetric")])
+def test_a_convolution_is_what_numpy_computes_on_the_grids(form: str, per_channel: bool, symmetric: bool) -> None:
+    model, weights, biases = single_convolution()
+    x = np.random.default_rng(1).normal(0.3, 1, (1, 3, 4, 4)).astype(np.float32)
+    y = np.einsum("oi,nihw->nohw", weights, x) + biases[:, None, None]
+    ranges = {"x": (float(x.min()), float(x.max())), "y": (float(y.min()), float(y.max()))}
+    how = replace(HOW, format=form, per_channel=per_channel, symmetric_activations=symmetric, float_head=False)
+    if symmetric:
+        ends = {name: max(-low, high) for name, (low, high) in ranges.items()}
+        grids = {name: (2 * end / 255, 128) for name, end in ends.items()}
+    else:
+        grids = {name: scale_and_zero_point(*bounds) for name, bounds in ranges.items()}
+
+    x_on_grid = dequantize(quantize(x, *grids["x"]), *grids["x"])
+    w_on_grid = weights_on_their_grid(weights, per_channel=per_channel)
+    y_on_grid = np.einsum("oi,nihw->nohw", w_on_grid, x_on_grid) + biases[:, None, None]
+    expected = dequantize(quantize(y_on_grid, *grids["y"]), *grids["y"])
+    found = run(quantize_network(model, ranges, how), x)
+    # A sum that ends half way between two steps may be rounded to either.
+    steps = np.abs(found - expected) / grids["y"][0]
+    assert steps.max() < 1.01
+    assert (steps > 0.01).mean() < 0.05
+
+
+@pytest.mark.parametrize("kind", ["yolov8n", "yolo11n", "yolo26n", "yolov8n of one class"])
+def test_every_learned_convolution_of_a_detector_runs_in_integers(
+    kind: str, networks: dict[str, Path], tmp_path: Path
+) -> None:
+    model = onnx.load(networks[kind])
+    ranges = ranges_of(model, random_images(tmp_path, 2))
+    onnx.save(quantize_network(model, ranges, HOW), tmp_path / "int8.onnx")
+    float_convolutions = count_convolutions(networks[kind]).float
+    counted = count_convolutions(tmp_path / "int8.onnx")
+    dfl = 0 if kind == "yolo26n" else 1
+    assert (counted.integer, counted.float) == (float_convolutions - dfl, dfl)
+
+
+@pytest.mark.parametrize("form", ["qdq", "qoperator"])
+def test_a_quantized_detector_answers_as_the_float_one_and_keeps_its_metadata(
+    form: str, networks: dict[str, Path], tmp_path: Path
+) -> None:
+    model = onnx.load(networks["yolov8n"])
+    images = random_images(tmp_path, 4)
+    int8 = quantize_network(model, ranges_of(model, images), replace(HOW, format=form))
+    onnx.checker.check_model(int8, full_check=form == "qdq")  # QOperator has operators of onnxruntime's own
+    image = load_image(images[0], IMGSZ)
+    in_float, in_int8 = run(model, image), run(int8, image)
+    assert np.abs(in_float - in_int8)[:, :4].mean() < 0.05 * IMGSZ
+    assert np.corrcoef(in_float[:, 4:].ravel(), in_int8[:, 4:].ravel())[0, 1] > 0.9
+    metadata = {entry.key: entry.value for entry in int8.metadata_props}
+    assert metadata == {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["names"] == "{0: 'class 0', 1: 'class 1', 2: 'class 2'}"
+    assert int8.ByteSize() < 0.3 * model.ByteSize()
+
+
+def test_without_the_float_head_every_score_is_lost(networks: dict[str, Path], tmp_path: Path) -> None:
+    model = onnx.load(networks["yolov8n"])
+    images = random_images(tmp_path, 2)
+    int8 = quantize_network(model, ranges_of(model, images), replace(HOW, float_head=False))
+    scores = run(int8, load_image(images[0], IMGSZ))[:, 4:]
+    # One step of a grid over the picture's pixels: scores are 0 or that.
+    assert len(np.unique(scores)) <= 6
+
+
+def test_the_same_input_gives_the_same_bytes_and_is_left_as_it_was(networks: dict[str, Path], tmp_path: Path) -> None:
+    model = onnx.load(networks["yolov8n"])
+    before = model.SerializeToString()
+    ranges = ranges_of(model, random_images(tmp_path, 2))
+    first, second = (quantize_network(model, ranges, HOW).SerializeToString() for _ in range(2))
+    assert first == second
+    assert model.SerializeToString() == before
+
+
+@pytest.mark.parametrize("form", ["qdq", "qoperator"])
+def test_a_bias_that_two_convolutions_share_keeps_its_value_under_either_scale(form: str) -> None:
+    model, weights, _ = single_convolution()
+    wide = np.full((5, 5, 1, 1), 100, np.float32)
+    del model.graph.initializer[1]
+    model.graph.initializer.extend(
+        [onnx.numpy_helper.from_array(np.full(5, 700, np.float32), "b"), onnx.numpy_helper.from_array(wide, "wide")]
+    )
+    model.graph.node.extend([onnx.helper.make_node("Conv", ["y", "wide", "b"], ["z"])])
+    model.graph.output.extend([onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, [1, 5, 4, 4])])
+    x = np.random.default_rng(1).normal(size=(1, 3, 4, 4)).astype(np.float32)
+    y = np.einsum("oi,nihw->nohw", weights, x) + 700
+    z = 100 * y.sum(axis=1, keepdims=True).repeat(5, axis=1) + 700
+    ranges = {
+        name: (min(values.min(), 0.0), max(values.max(), 0.0)) for name, values in {"x": x, "y": y, "z": z}.items()
+    }
+    int8 = quantize_network(model, ranges, replace(HOW, format=form, float_head=False))
+    assert np.abs(run(int8, x) - y).max() < 2 * ranges["y"][1] / 255
+
+
+def test_types_that_no_kernel_takes_are_refused() -> None:
+    model, _, _ = single_convolution()
+    with pytest.raises(UserError, match=r"quantize\.weight_type must be int8 .* got uint8: edit params\.yaml"):
+        quantize_network(model, {}, replace(HOW, activation_type="int8", weight_type="uint8"))
