@@ -66,7 +66,7 @@ def test_the_ranges_of_another_network_are_refused(network: Path, tmp_path: Path
 
 def test_another_image_size_is_refused(network: Path, tmp_path: Path) -> None:
     write_calibration(tmp_path / "calibration.json", calibration_of(network))
-    with pytest.raises(UserError, match="imgsz must be 64, .* got 96"):
+    with pytest.raises(UserError, match=r"imgsz must be 64, .* got 96"):
         read_calibration(tmp_path / "calibration.json", network, 96)
 
 

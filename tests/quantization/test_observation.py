@@ -39,7 +39,7 @@ def test_every_float_activation_of_a_detector_is_observed(networks: dict[str, Pa
     model = onnx.load(networks["yolov8n"])
     images = random_images(tmp_path, 2)
     found = observe(model, images, partial(load_image, imgsz=IMGSZ), bins=8, threads=1, on_image=lambda: None)
-    assert list(found)[0] == "images"
+    assert next(iter(found)) == "images"
     assert "output0" in found
     assert set(found) == {"images", *(name for node in model.graph.node for name in node.output)}
     assert found["images"].counts.sum() == 2 * 3 * IMGSZ * IMGSZ
