@@ -71,6 +71,10 @@ def _dataset(params: PrepareLabels, folder: Path, faults: Faults) -> Dataset:
 def _compose(data: Scenes, seed: int, folder: Path) -> Dataset:
     images = {"train": data.train_images, "val": data.val_images, "test": data.test_images}
     with tqdm(desc="composing scenes", total=sum(images.values()), unit="image", mininterval=1) as progress:
+
+        def on_scene() -> None:
+            progress.update()
+
         return compose_scenes(
             folder,
             images_per_split=images,
@@ -79,7 +83,7 @@ def _compose(data: Scenes, seed: int, folder: Path) -> Dataset:
             digit_size=(data.smallest, data.largest),
             rotation_deg=data.rotation_deg,
             seed=seed,
-            on_scene=progress.update,
+            on_scene=on_scene,
         )
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from src.labels.dataset import LabelledImage
 from src.labels.faults import Faults
 
-FORMATS = ("BMP", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 SMALLEST_SIDE_PX = 10  # ultralytics takes smaller images for corrupt and leaves them out of training without an error
 EDGE_TOLERANCE = 1e-5  # of the image's side: labels are often written with six digits, and that much over is rounding
 EXIF_ORIENTATION = 0x0112
@@ -91,8 +91,10 @@ def _measure(path: Path) -> tuple[int, int] | str:
     """Return the size of an image, px, or what is wrong with it."""
     try:
         size_wh = image_size(path)
+    except UnidentifiedImageError:
+        return f"not a readable image (none of {', '.join(FORMATS)})"
     except Exception as error:  # Pillow raises a dozen kinds on broken bytes, SyntaxError and struct.error too
-        reason = " ".join(str(error).replace(str(path), path.name).split())
+        reason = " ".join(str(error).split())
         return f"not a readable image ({reason or type(error).__name__})"
     if min(size_wh) < SMALLEST_SIDE_PX:
         return f"{size_wh[0]}x{size_wh[1]} px, smaller than {SMALLEST_SIDE_PX} px, which training refuses"

@@ -6,6 +6,7 @@ Lin et al., "Microsoft COCO: Common Objects in Context", arXiv:1405.0312; the fo
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import numpy as np
 from src.labels.assembly import Draft, assemble
 from src.labels.dataset import Dataset
 from src.labels.faults import Faults, shown
-from src.labels.folders import IMAGE_SUFFIXES, files_in, finite, inside, is_file, is_folder, read_text, recognised
+from src.labels.folders import IMAGE_SUFFIXES, files_in, finite, inside, is_folder, read_text, recognised
 
 USUAL_ANNOTATIONS = ("annotations", "annotations.json", "_annotations.coco.json", "train/_annotations.coco.json")
 ROBOFLOW = "_annotations.coco.json"
@@ -99,8 +100,8 @@ def _json_files(root: Path, place: Path, faults: Faults) -> list[tuple[Path, str
     """Return the annotation files, each with the split it is for; None if it is for all of them."""
     if place.name == ROBOFLOW and place.parent != root:
         folders = {"train": ("train",), "val": ("valid", "val"), "test": ("test",)}
-        named = [(root / name / ROBOFLOW, split) for split, names in folders.items() for name in names]
-        return [(path, split) for path, split in named if is_file(path)]
+        named = [(root / name, split) for split, names in folders.items() for name in names if (root / name).is_dir()]
+        return [(path, split) for folder, split in named for path in files_in(folder, (".json",), faults)]
     if not place.is_dir():
         return [(place, None)]
     files = files_in(place, (".json",), faults)
@@ -208,15 +209,15 @@ def _images(
         if not isinstance(name, str) or not name:
             faults.add(path, f"{where}.file_name: expected a name, found {shown(name)}", REPAIR)
             continue
-        image = next((folder / name for folder in folders if is_file(folder / name)), None)
-        # A name that leads out of the root is told as such, whether something is there or not.
-        if inside(root, image.parent if image else root, image.name if image else name, faults, path) is None:
-            continue
+        folder = next((folder for folder in folders if os.path.isfile(folder / name)), (*folders, root)[0])
+        image = inside(root, folder, name, faults, path)
         if image is None:
+            continue
+        if not os.path.isfile(image):
             what = f"label without image: {where}.file_name {shown(name)} is not there"
             faults.add(path, what, "add the image, or set data.images")
             continue
-        image = Path(*image.parts) if ".." not in image.parts else image.resolve()
+        image = Path(os.path.normpath(image))
         if image in named_by:
             twice = "twice" if named_by[image] == path else f"in {faults.name(named_by[image])} too"
             faults.add(path, f"{where}.file_name {shown(name)} is listed {twice}", "keep it in one place")

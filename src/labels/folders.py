@@ -41,14 +41,6 @@ def is_folder(root: Path, faults: Faults) -> bool:
     return there
 
 
-def is_file(path: Path) -> bool:
-    """Return whether a file is there; a name that no file can have is none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
 def recognised(root: Path, given: str | None, usual: Iterable[str], what: str, key: str, faults: Faults) -> Path | None:
     """Return the folder (or file) `given` in the configuration, or the first of the `usual` names that is there.
 
@@ -59,7 +51,7 @@ def recognised(root: Path, given: str | None, usual: Iterable[str], what: str, k
         path = inside(root, root, name, faults, root / name)
         if path is None:
             return None
-        if path.exists():
+        if os.path.exists(path):
             return path
     wanted = shown(given) if given is not None else " or ".join(usual)
     faults.add(root, f"{what}: expected {wanted}, found none", f"put it there or set data.{key}")

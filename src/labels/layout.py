@@ -67,7 +67,8 @@ def label_lines(image: LabelledImage) -> str:
 def to_fractions(boxes_xyxy: NDArray[np.float64], size_wh: tuple[int, int]) -> NDArray[np.float64]:
     """Return boxes (N, 4) as x_center, y_center, width, height in [0, 1], from left, top, right, bottom, px."""
     left_top, sides = boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    return np.concatenate([left_top + sides / 2, sides], axis=1) / np.tile(size_wh, 2)
+    fractions: NDArray[np.float64] = np.concatenate([left_top + sides / 2, sides], axis=1) / np.tile(size_wh, 2)
+    return fractions
 
 
 def _unique_stems(stems: Iterable[str]) -> list[str]:

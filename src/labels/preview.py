@@ -22,14 +22,14 @@ COLUMNS, ROWS = 3, 3
 CELL_PX, GAP_PX, LEGEND_PX = 260, 6, 30
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 MOST_BYTES = 300_000  # pictures are in git
-PALETTES = (256, 128, 64, 32)  # colours of the PNG; fewer make it smaller
+PALETTES = (256, 128, 64, 32, 16, 8)  # colours of the PNG; fewer make it smaller
 
 
 def draw_samples(dataset: Dataset, path: Path) -> None:
     """Draw up to nine images of train with their boxes, a colour per class, and write them to `path` as PNG.
 
-    The samples are spread evenly over train, as it is sorted, images with boxes first. The file is below 300 kB for
-    photographs: its number of colours is lowered until it is.
+    The samples are spread evenly over train, as it is sorted, images with boxes first. The file is below 300 kB: its
+    number of colours is lowered until it is.
     """
     colours = class_colours(len(dataset.class_names))
     cells = [_cell(sample, colours) for sample in _samples(dataset)]
@@ -66,7 +66,8 @@ def draw_box_sizes(dataset: Dataset, path: Path) -> None:
     shapes.set(xlabel="width, % of the image's", ylabel="height, % of the image's", xlim=(0, 100), ylim=(0, 100))
     for axes in (sizes, shapes):
         axes.spines[["top", "right"]].set_visible(False)
-    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+    FigureCanvasAgg(figure)
+    figure.savefig(path, metadata={"Software": None})
 
 
 def class_colours(count: int) -> list[Colour]:

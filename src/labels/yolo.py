@@ -23,7 +23,6 @@ from src.labels.folders import (
     files_in,
     finite,
     inside,
-    is_file,
     is_folder,
     read_text,
     recognised,
@@ -152,7 +151,7 @@ def _base(content: dict[Any, Any], path: Path, root: Path, faults: Faults) -> Pa
         faults.add(path, f"path: expected text, found {shown(given)}", "remove the key, or write `path: .`")
         return None
     base = inside(root, path.parent, given, faults, path)
-    if base is not None and not base.is_dir():
+    if base is not None and not os.path.isdir(base):
         faults.add(path, f"path: there is no folder {shown(given)} here", "remove the key, or write `path: .`")
         return None
     return base
@@ -168,18 +167,18 @@ def _images_of(
             faults.add(path, f"{split}: expected a folder or a list of images, found {shown(name)}", "correct it")
             continue
         # Roboflow writes ../train/images for train/images.
-        if name.startswith("../") and (base / name[3:]).exists() and not (base / name).exists():
+        if name.startswith("../") and os.path.exists(base / name[3:]) and not os.path.exists(base / name):
             name = name[3:]
         place = inside(root, base, name, faults, path)
         if place is None:
             continue
         place = Path(os.path.normpath(place))
-        if place.is_dir():
+        if os.path.isdir(place):
             images |= dict.fromkeys(files_below(place, IMAGE_SUFFIXES, faults))
-        elif place.suffix.lower() == ".txt" and place.is_file():
+        elif place.suffix.lower() == ".txt" and os.path.isfile(place):
             lists.append(place)
             images |= dict.fromkeys(_listed(place, root, faults))
-        elif place.suffix.lower() in IMAGE_SUFFIXES and place.is_file():
+        elif place.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(place):
             images[place] = None
         else:
             faults.add(path, f"{split}: {shown(name)} is neither a folder nor a list of images", "correct it")
@@ -194,7 +193,7 @@ def _listed(path: Path, root: Path, faults: Faults) -> list[Path]:
         if not name:
             continue
         # Lists are written relative to themselves or to the root.
-        bases = [base for base in (path.parent, root) if is_file(base / name)]
+        bases = [base for base in (path.parent, root) if os.path.isfile(base / name)]
         image = inside(root, bases[0] if bases else path.parent, name, faults, path)
         if image is None:
             continue
