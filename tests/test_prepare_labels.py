@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src import files, prepare_labels, stage
+from src.config import Data, PrepareLabels, Scenes, VocFolder
+from src.errors import UserError
+from tests.labels.small_folders import voc_folder
+
+PROJECT = Path(__file__).parents[1]
+
+
+class Recorder:
+    """Stands in for a tracking run and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.artifacts: list[str] = []
+        self.datasets: list[tuple[Any, ...]] = []
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        self.artifacts.append(f"{folder}/{path.name}")
+
+    def dataset(self, *described: Any) -> None:
+        self.datasets.append(described)
+
+
+def run(data: Data, project: Path, *, strict: bool = False) -> tuple[dict[str, Any], Recorder]:
+    params = PrepareLabels(data=data, seed=0, strict=strict, val_fraction=0.2, test_fraction=0.2)
+    log = Recorder()
+    place = stage.Place("prepare_labels", "", project, project / "out")
+    return prepare_labels.run(params, place, log), log  # type: ignore[arg-type]  # a recorder will do
+
+
+def voc(root: str = "raw") -> VocFolder:
+    return VocFolder(root=root, format="voc", annotations=None, images=None, split_lists=None, class_names=None)
+
+
+def digits() -> Scenes:
+    return Scenes(
+        root="nowhere",
+        format="digits",
+        train_images=6,
+        val_images=3,
+        test_images=2,
+        size_px=96,
+        fewest_digits=1,
+        most_digits=3,
+        smallest=0.2,
+        largest=0.4,
+        rotation_deg=20,
+    )
+
+
+def give_a_box_no_size(root: Path) -> None:
+    path = root / "Annotations/a.xml"
+    path.write_text(path.read_text().replace("<xmax>50<", "<xmax>10<"))
+
+
+def test_a_users_folder(tmp_path: Path) -> None:
+    voc_folder(tmp_path / "raw")
+    give_a_box_no_size(tmp_path / "raw")
+    counts, log = run(voc(), tmp_path)
+    assert counts["images"] == {"train": 2, "val": 2, "test": 2}
+    assert counts["boxes"] == {"train": 2, "val": 3, "test": 2}
+    assert counts["backgrounds"] == {"train": 0, "val": 0, "test": 1}
+    assert counts["mended"] == {"clipped": 0, "no_size": 1, "doubled": 0}
+    json.dumps(counts, allow_nan=False)
+    reports = tmp_path / "out/reports/prepare_labels"
+    assert list(csv.reader((reports / "mended.csv").open())) == [
+        ["file", "what"],
+        ["Annotations/a.xml", "box 1 (cat 10 20 10 60 px) has no size: dropped"],
+    ]
+    assert (reports / "notes.csv").read_text() == "file,what\n"
+    names = ["box_sizes.png", "mended.csv", "notes.csv", "samples.png"]
+    assert log.artifacts == [f"prepare_labels/{name}" for name in names]
+    digest = files.digest(tmp_path / "out/data/prepared")
+    assert log.datasets == [("prepared", digest, "raw", counts["images"])]
+
+
+def test_digits_are_the_same_each_time_and_leave_nothing_behind(tmp_path: Path) -> None:
+    contents = []
+    for name in ("one", "two"):
+        counts, _ = run(digits(), tmp_path / name)
+        assert counts["images"] == {"train": 6, "val": 3, "test": 2}
+        out = tmp_path / name / "out"
+        contents.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()})
+    assert contents[0] == contents[1]
+    top = sorted(path.name for path in (tmp_path / "one/out/data/prepared").iterdir())
+    assert top == ["data.yaml", "images", "labels", "manifest.csv"]
+
+
+@pytest.mark.parametrize("reason", ["fault", "mend under strict"])
+def test_nothing_is_written_and_nothing_replaced(reason: str, tmp_path: Path) -> None:
+    voc_folder(tmp_path / "raw")
+    earlier = tmp_path / "out/data/prepared/manifest.csv"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("of an earlier run")
+    if reason == "fault":
+        (tmp_path / "raw/JPEGImages/a.jpg").write_bytes(b"")
+    else:
+        give_a_box_no_size(tmp_path / "raw")
+    with pytest.raises(UserError, match="1 fault in 1 file; nothing was written"):
+        run(voc(), tmp_path, strict=reason != "fault")
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [earlier]
+
+
+def test_by_hand_all_faults_are_listed_without_a_traceback(tmp_path: Path) -> None:
+    voc_folder(tmp_path / "raw")
+    (tmp_path / "raw/JPEGImages/a.jpg").write_bytes(b"")
+    (tmp_path / "raw/Annotations/b.xml").write_text("<annotation>")
+    command = [sys.executable, "-m", "src.prepare_labels", "data=voc", f"data.root={tmp_path / 'raw'}"]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
+    environment.pop("DVC_STAGE", None)
+    ended = subprocess.run(
+        [*command, f"hydra.run.dir={tmp_path / 'hydra'}"],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "error: " + str(tmp_path / "raw") + ": 2 faults in 2 files; nothing was written" in ended.stderr
+    assert "\n  Annotations/b.xml: broken XML" in ended.stderr
+    assert "\n  JPEGImages/a.jpg: not a readable image" in ended.stderr
+    assert not (tmp_path / "hydra/data/prepared").exists()
