@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,6 +56,42 @@ def exported_detector(architecture: str, classes: int, folder: Path) -> Path:
     weights = untrained_detector(architecture, classes, folder / f"{architecture}_{classes}.pt")
     export_onnx(weights, weights.with_suffix(".onnx"), IMGSZ)
     return weights.with_suffix(".onnx")
+
+
+def tiny_project(folder: Path) -> Path:
+    """Write a prepared dataset of two classes, a network as teacher, student and pruned, and earlier reports."""
+    prepared = folder / "data" / "prepared"
+    for split, number in {"train": 5, "val": 2, "test": 3}.items():
+        labels = prepared / "labels" / split
+        labels.mkdir(parents=True)
+        for image in random_images(prepared / "images" / split, number, seed=number):
+            image = image.rename(image.with_name(f"{split}_{image.name}"))
+            (labels / f"{image.stem}.txt").write_text("0 0.5 0.5 0.4 0.4\n1 0.3 0.3 0.2 0.2\n")
+    (prepared / "data.yaml").write_text("names: {0: cell, 1: plate}\n")
+    (prepared / "manifest.csv").write_text("path,md5\n")
+    (folder / "models").mkdir()
+    teacher = untrained_detector("yolov8n", 2, folder / "models" / "teacher.pt")
+    for name in ("student", "pruned"):
+        shutil.copy(teacher, folder / "models" / f"{name}.pt")
+    (folder / "reports").mkdir()
+    for stage in ("prepare_labels", "train_teacher", "distill", "prune", "calibrate", "quantize"):
+        (folder / "reports" / f"{stage}.json").write_text('{"val": {"map50_95": 0.5}}')
+    (folder / "params.yaml").write_text("calibrate:\n  images: 4\n")
+    return folder
+
+
+class Log:
+    """Stands in for a tracking run: remembers what was recorded."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments, **named: self.calls.append((name, (*arguments, *named.values())))
+
+    def of(self, name: str) -> list[tuple[Any, ...]]:
+        """Return the arguments of every call of `name`."""
+        return [arguments for called, arguments in self.calls if called == name]
 
 
 def single_convolution(seed: int = 0) -> tuple[onnx.ModelProto, np.ndarray, np.ndarray]:

@@ -1,0 +1,67 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from src.evaluation.latency import WARM_UP_ROUNDS, measure, onnx_forward, torch_forward, torch_threads
+from tests.quantization.networks import IMGSZ, single_convolution, untrained_detector
+
+
+class Machine:
+    """A clock that only what is timed moves on."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.calls: list[str] = []
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def takes(self, name: str, *times_s: float) -> Callable[[], None]:
+        """Return a call that takes these times in turn."""
+
+        def call() -> None:
+            self.now_s += times_s[self.calls.count(name) % len(times_s)]
+            self.calls.append(name)
+
+        return call
+
+
+def test_every_round_runs_each_once_and_begins_with_another() -> None:
+    machine = Machine()
+    measure({name: machine.takes(name, 0.001) for name in "abc"}, 6, clock=machine.clock)
+    rounds = ["".join(machine.calls[start : start + 3]) for start in range(0, len(machine.calls), 3)]
+    assert len(rounds) == WARM_UP_ROUNDS + 6
+    assert rounds[WARM_UP_ROUNDS:] == ["abc", "bca", "cab", "abc", "bca", "cab"]
+
+
+def test_median_and_95th_percentile_in_ms_without_the_warm_up() -> None:
+    machine = Machine()
+    slow_start = [9.0] * WARM_UP_ROUNDS + [0.001 * k for k in range(1, 22)]
+    found = measure(
+        {"ramp": machine.takes("ramp", *slow_start), "flat": machine.takes("flat", 0.25)}, 21, clock=machine.clock
+    )
+    assert (found["ramp"].p50_ms, found["ramp"].p95_ms) == (pytest.approx(11), pytest.approx(20))
+    assert (found["flat"].p50_ms, found["flat"].p95_ms) == (pytest.approx(250), pytest.approx(250))
+
+
+def test_forwards_give_what_the_networks_give(tmp_path: Path) -> None:
+    model, weights, biases = single_convolution()
+    onnx.save(model, tmp_path / "single.onnx")
+    x = np.random.default_rng(0).normal(size=(1, 3, 4, 4)).astype(np.float32)
+    [answer] = onnx_forward(tmp_path / "single.onnx", x, threads=1)()  # type: ignore[misc]
+    assert np.allclose(answer, np.einsum("oi,nihw->nohw", weights, x) + biases[:, None, None], atol=1e-5)
+    detector = untrained_detector("yolov8n", 3, tmp_path / "detector.pt")
+    image = np.zeros((1, 3, IMGSZ, IMGSZ), dtype=np.float32)
+    answer = torch_forward(detector, image)()
+    assert answer[0].shape == (1, 7, 84)  # type: ignore[index]
+
+
+def test_torchs_threads_are_put_back() -> None:
+    before = torch.get_num_threads()
+    with torch_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src import calibrate, eval_int8, quantize
+from src.config import EvalInt8
+from src.detector.accuracy import Accuracy, ClassAccuracy
+from src.errors import UserError
+from src.stage import Place
+from tests.quantization.networks import IMGSZ, Log, tiny_project
+from tests.test_calibrate import PARAMS as CALIBRATE
+from tests.test_quantize import PARAMS as QUANTIZE
+
+PARAMS = EvalInt8(
+    imgsz=IMGSZ,
+    device="cpu",
+    threads=1,
+    workers=0,
+    max_drop=0.03,
+    latency_rounds=2,
+    latency_threads=1,
+    pictures=2,
+)
+SCORES = {"teacher.pt": 0.61, "student.pt": 0.49, "pruned.pt": 0.48, "pruned.onnx": 0.48, "int8.onnx": 0.46}
+
+
+def known_accuracy(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device: str) -> Accuracy:
+    """Stand in for the validator: these networks are untrained, and all their scores are 0."""
+    assert (split, imgsz) == ("test", IMGSZ)
+    score = SCORES[detector.name]
+    return Accuracy(score, 0.9, 0.8, 0.7, {"cell": ClassAccuracy(score, 0.9)})
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tiny_project(tmp_path_factory.mktemp("eval"))
+    calibrate.run(replace(CALIBRATE, method="minmax"), Place("calibrate", "", root, root), Log())
+    quantize.run(QUANTIZE, Place("quantize", "", root, root), Log())
+    return root
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _known_accuracies() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(eval_int8, "validate", known_accuracy)
+        yield
+
+
+@pytest.fixture(scope="module")
+def results(project: Path) -> dict[str, Any]:
+    return eval_int8.run(PARAMS, Place("eval_int8", "", project, project), Log())
+
+
+def test_all_five_are_measured_and_reported(project: Path, results: dict[str, Any]) -> None:
+    assert list(results) == [*eval_int8.MODELS, "int8_drop", "agreement"]
+    assert json.loads((project / "reports/eval_int8.json").read_text()) == results
+    for name in eval_int8.MODELS:
+        assert set(results[name]) == {"map50_95", "map50", "per_class", "parameters", "gflops", "size_mib"}
+    assert results["int8_drop"] == {"vs_fp32": 0.02, "vs_teacher": 0.15}
+    assert results["onnx_int8"]["parameters"] == results["pruned"]["parameters"]
+    assert results["agreement"]["images"] == 3
+    assert len(results["agreement"]["worst_images"]) == 2
+
+    latency = json.loads((project / "reports/latency.json").read_text())
+    for name in (*eval_int8.MODELS, "teacher_onnx", "student_onnx"):
+        assert 0 < latency[name]["p50_ms"] <= latency[name]["p95_ms"]
+    fp32, int8 = latency["onnx_fp32"]["p50_ms"], latency["onnx_int8"]["p50_ms"]
+    assert latency["speedup"]["int8_vs_fp32"] == pytest.approx(fp32 / int8, abs=0.001)
+    assert latency["machine"]["threads"] == 1
+
+    page = (project / "reports/report.md").read_text()
+    for link in ("pareto.png", "eval_int8/per_class.png", "eval_int8/worst_1.png", "eval_int8/worst_2.png"):
+        assert f"]({link})" in page
+        assert (project / "reports" / link).is_file()
+
+
+def test_a_larger_drop_than_the_gate_fails_after_the_same_reports_are_written(
+    project: Path, results: dict[str, Any], tmp_path: Path
+) -> None:
+    log = Log()
+    with pytest.raises(UserError, match=r"eval_int8\.max_drop: expected .* at most 0\.01 .* it lost 0\.02"):
+        eval_int8.run(replace(PARAMS, max_drop=0.01), Place("eval_int8", "", project, tmp_path), log)
+    assert "Gate: **FAILED**" in (tmp_path / "reports/report.md").read_text()
+    assert results in [metrics for (metrics, *_) in log.of("metrics")]
+    # Whatever is not a time is the same on every run.
+    for name in ("eval_int8.json", "eval_int8/per_class.png", "eval_int8/worst_1.png", "eval_int8/worst_2.png"):
+        assert (tmp_path / "reports" / name).read_bytes() == (project / "reports" / name).read_bytes(), name

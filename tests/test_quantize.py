@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from src import calibrate, quantize
+from src.config import Quantize
+from src.errors import UserError
+from src.stage import Place
+from tests.quantization.networks import IMGSZ, Log, random_images, tiny_project
+from tests.test_calibrate import PARAMS as CALIBRATE
+
+PARAMS = Quantize(
+    imgsz=IMGSZ,
+    device="cpu",
+    threads=1,
+    workers=0,
+    format="qdq",
+    activation_type="uint8",
+    weight_type="int8",
+    per_channel=True,
+    symmetric_activations=False,
+    float_head=True,
+)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tiny_project(tmp_path_factory.mktemp("quantize"))
+    calibrate.run(replace(CALIBRATE, method="minmax"), Place("calibrate", "", root, root), Log())
+    return root
+
+
+def test_a_network_in_integers_comes_out_that_ultralytics_can_use(project: Path) -> None:
+    log = Log()
+    metrics = quantize.run(PARAMS, Place("quantize", "", project, project), log)
+    assert metrics["convolutions"] == metrics["integer_convolutions"] + 1  # DFL's, which is no learned one
+    assert metrics["size_mib"] < 0.3 * metrics["fp32_size_mib"]
+    assert 0 <= metrics["val"]["map50_95"] <= metrics["val"]["map50"] <= 1
+    [(path, sample, *_)] = log.of("onnx_model")
+    assert (path.name, sample.shape) == ("int8.onnx", (1, 3, IMGSZ, IMGSZ))
+
+    from ultralytics import YOLO
+
+    [image] = random_images(project / "elsewhere", 1)
+    [result] = YOLO(project / "models/int8.onnx", task="detect").predict(str(image), imgsz=IMGSZ, verbose=False)
+    assert result.names == {0: "class 0", 1: "class 1"}
+
+
+def test_another_network_than_the_calibrated_one_is_refused(project: Path, tmp_path: Path) -> None:
+    network = project / "models/pruned.onnx"
+    calibrated = network.read_bytes()
+    network.write_bytes(calibrated + b" ")
+    try:
+        with pytest.raises(UserError, match=r"calibration\.json: expected the ranges of pruned\.onnx"):
+            quantize.run(PARAMS, Place("quantize", "", project, tmp_path), Log())
+    finally:
+        network.write_bytes(calibrated)
+    assert not (tmp_path / "models/int8.onnx").exists()
