@@ -215,6 +215,7 @@ class Quantize(Common):
     per_channel: bool = MISSING
     symmetric_activations: bool = MISSING
     float_head: bool = MISSING
+    register: str | None = MISSING
 
 
 @dataclass

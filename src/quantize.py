@@ -48,7 +48,9 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
     with view_of(prepared) as data_yaml:
         accuracy = validate(network, data_yaml, split="val", imgsz=params.imgsz, device=device)
     log.dataset("prepared", digest(prepared), "data/prepared", {"split": "val"})
-    log.onnx_model(network, load_image(prepared / "images" / "train" / calibration.images[0], params.imgsz))
+    log.onnx_model(
+        network, load_image(prepared / "images" / "train" / calibration.images[0], params.imgsz), params.register
+    )
     return {
         "val": asdict(accuracy),
         "size_mib": round(network.stat().st_size / MIB, 4),

@@ -23,6 +23,7 @@ PARAMS = Quantize(
     per_channel=True,
     symmetric_activations=False,
     float_head=True,
+    register="shrunk",
 )
 
 
@@ -39,8 +40,8 @@ def test_a_network_in_integers_comes_out_that_ultralytics_can_use(project: Path)
     assert metrics["convolutions"] == metrics["integer_convolutions"] + 1  # DFL's, which is no learned one
     assert metrics["size_mib"] < 0.3 * metrics["fp32_size_mib"]
     assert 0 <= metrics["val"]["map50_95"] <= metrics["val"]["map50"] <= 1
-    [(path, sample, *_)] = log.of("onnx_model")
-    assert (path.name, sample.shape) == ("int8.onnx", (1, 3, IMGSZ, IMGSZ))
+    [(path, sample, registered_name)] = log.of("onnx_model")
+    assert (path.name, sample.shape, registered_name) == ("int8.onnx", (1, 3, IMGSZ, IMGSZ), "shrunk")
 
     from ultralytics import YOLO
 
