@@ -1,1 +1,3 @@
-"""Shrinks a YOLO detector: teacher, distilled student, pruning, calibration, INT8. Modules are stages, folders subjects."""
+"""Shrinks a YOLO detector: teacher, distilled student, pruning, calibration, INT8. Modules
+are stages, folders subjects.
+"""

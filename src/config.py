@@ -1,7 +1,7 @@
 """Every stage's parameters, typed; the one place where params.yaml meets conf/.
 
-params.yaml holds the values, conf/<stage>.yaml says which pieces a stage is composed of, the dataclasses below say which
-keys exist, of what type and in which range. `register` puts all three into Hydra's ConfigStore:
+params.yaml holds the values, conf/<stage>.yaml says which pieces a stage is composed of, the dataclasses below say
+which keys exist, of what type and in which range. `register` puts all three into Hydra's ConfigStore:
 
     schema/<stage>    the dataclass
     params/<section>  that section of params.yaml
@@ -175,6 +175,8 @@ class Soft:
 
 @dataclass
 class PrepareLabels:
+    """`data` decides which reader is used."""
+
     data: Data = MISSING
     seed: int = number(least=0)
     strict: bool = MISSING
@@ -184,22 +186,30 @@ class PrepareLabels:
 
 @dataclass
 class TrainTeacher(Training):
+    """A training with ultralytics' own loss."""
+
     teacher: Architecture = MISSING
 
 
 @dataclass
 class Distill(Soft, Training):
+    """A training with the distillation loss."""
+
     student: Architecture = MISSING
 
 
 @dataclass
 class Prune(Soft, Training):
+    """Removing channels, and a fine-tuning with the distillation loss."""
+
     ratio: float = number(least=0, below=1)
     round_to: int = number(least=1)
 
 
 @dataclass
 class Calibrate(Common):
+    """Which images are observed, and how a range follows from what was seen."""
+
     images: int = number(least=1)
     seed: int = number(least=0)
     method: str = one_of("minmax", "percentile")
@@ -209,6 +219,8 @@ class Calibrate(Common):
 
 @dataclass
 class Quantize(Common):
+    """The types and the granularity of INT8."""
+
     format: str = one_of("qdq", "qoperator")
     activation_type: str = one_of("uint8", "int8")
     weight_type: str = one_of("int8", "uint8")
@@ -220,6 +232,8 @@ class Quantize(Common):
 
 @dataclass
 class EvalInt8(Common):
+    """The gate, and how latency is measured."""
+
     max_drop: float = number(least=0, most=1)
     latency_rounds: int = number(least=1)
     latency_threads: int = number(least=1)
@@ -254,7 +268,8 @@ def register(params_file: Path = PROJECT / "params.yaml") -> None:
     store = ConfigStore.instance()
     for stage, schema in STAGES.items():
         store.store(group="schema", name=stage, node=schema, package="_global_")
-        chosen = [{f"override /{group}": name} for group, name in params["choices"].items() if _has_group(schema, group)]
+        groups = {group: name for group, name in params["choices"].items() if _has_group(schema, group)}
+        chosen = [{f"override /{group}": name} for group, name in groups.items()]
         store.store(group="choices", name=stage, node={"defaults": chosen}, package="_global_")
         store.store(group="params", name=stage, node=params[stage], package="_global_")
     store.store(group="params", name="common", node=params["common"], package="_global_")
@@ -267,7 +282,7 @@ def register(params_file: Path = PROJECT / "params.yaml") -> None:
 
 def _read(params_file: Path) -> dict[str, Any]:
     try:
-        params = OmegaConf.to_container(OmegaConf.load(params_file))
+        params: Any = OmegaConf.to_container(OmegaConf.load(params_file))
     except (OSError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{params_file.name}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(params, dict):
@@ -337,8 +352,6 @@ def _in_range(
     )
 
 
-def _range_in_words(
-    *, above: float | None, least: float | None, below: float | None, most: float | None
-) -> str:
+def _range_in_words(*, above: float | None, least: float | None, below: float | None, most: float | None) -> str:
     limits = [("above", above), ("at least", least), ("below", below), ("at most", most)]
     return " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)

@@ -96,6 +96,7 @@ def _write_list(found: Sequence[Mend | Note], path: Path) -> None:
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="prepare_labels")
 def main(config: DictConfig) -> float | None:
+    """Run the stage as its configuration says."""
     return stage.execute("prepare_labels", run, config)
 
 

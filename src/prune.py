@@ -58,7 +58,7 @@ def run(params: Prune, place: Place, log: Run) -> Metrics:
 
 
 def _compare_latency(place: Place, imgsz: int, log: Run) -> None:
-    """Measure student and pruned in the runtime they are deployed in: fewer channels need not mean fewer milliseconds."""
+    """Measure student and pruned in the runtime they are deployed in: fewer channels may still take as long."""
     image = np.zeros((1, 3, imgsz, imgsz), dtype=np.float32)
     with tempfile.TemporaryDirectory(prefix="latency-") as scratch:
         forwards = {}

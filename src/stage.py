@@ -70,9 +70,9 @@ class Place:
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path]:
-        """Yield where a training keeps its state; the file survives the block only if the block is left by an exception.
+        """Yield where a training keeps its state; the file survives the block only if an exception ends it.
 
-        Its name is a digest of settings, code and everything read so far: a run of other parameters or inputs never
+        Its name is a digest of settings, code and all that was read so far: a run of other parameters or inputs never
         finds it. A process that finds it in use by another one gets a file of its own.
         """
         key = hashlib.md5(self.settings.encode())
@@ -100,6 +100,16 @@ def execute(stage: str, run: Stage, composed: DictConfig) -> float | None:
     Returns:
         val mAP50-95, by which sweeps choose a winner; None where a stage has none.
     """
+    try:
+        return _execute(stage, run, composed)
+    except UserError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        # Left to Hydra, the error would come with a line of its own.
+        sys.exit(f"error: {error}")
+
+
+def _execute(stage: str, run: Stage, composed: DictConfig) -> float | None:
     params = config.typed(stage, composed)
     settings = OmegaConf.to_yaml(composed, resolve=True)
     job = sweep.job()
@@ -110,13 +120,13 @@ def execute(stage: str, run: Stage, composed: DictConfig) -> float | None:
     with tracking.run(stage, {str(k): v for k, v in tunables.items()}, settings, config.PROJECT, parent, name) as log:
         try:
             metrics = run(params, place, log)
-            files.write_json(place.write(f"reports/{stage}.json"), metrics)
+            report = place.write(f"reports/{stage}.json")
+            files.write_json(report, metrics)
             log.metrics(metrics)
-            log.artifact(place.output / f"reports/{stage}.json")
+            log.artifact(report)
         finally:
             # Also for a gate that fails: what it judged was written and can be traced back.
-            written = {name: path for name, path in place.was_written.items() if path.exists()}
-            log.link(place.was_read, {name: path for name, path in written.items() if not name.startswith("reports/")})
+            log.link(_linked(place.was_read), _linked(place.was_written))
     return metrics.get("val", {}).get("map50_95")
 
 
@@ -134,6 +144,11 @@ def guard(main: Callable[[], Any]) -> None:
         sweep.finish(failed)
 
 
+def _linked(paths: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the models and data among these files, as far as they were written."""
+    return {name: path for name, path in paths.items() if name.startswith(("data/", "models/")) and path.exists()}
+
+
 def _output_root() -> Path:
     """Return the project's root under DVC, Hydra's folder by hand and in sweeps: these must not touch DVC's outputs."""
     hydra = HydraConfig.get()
@@ -145,7 +160,8 @@ def _in_one_line(error: BaseException) -> str:
     """Return the message; Hydra's, which spread over lines, without what only describes its own objects."""
     if isinstance(error, UserError):
         return str(error)
-    parts = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
-    lines = [line.strip() for part in parts for line in part.splitlines()]
+    text = "\n".join([str(error), *([str(error.__cause__)] if error.__cause__ else [])])
+    text = text.partition("Config search path:")[0]
+    lines = (line.strip().rstrip(".") for line in text.splitlines())
     kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
-    return "; ".join(dict.fromkeys(kept))
+    return "; ".join(dict.fromkeys(kept)).replace(":; ", ": ")

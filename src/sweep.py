@@ -1,13 +1,13 @@
 """A Hydra sweep (`-m`) as one parent run with a child run per job.
 
-`SweepCallback` begins the parent and leaves its id in the sweep's folder, where jobs find it whatever launcher runs them.
-Every job leaves its outcome there. `finish` makes of these the winner and a table: from files, not from MLflow, so that a
-sweep has both when tracking is down.
+`SweepCallback` begins the parent and leaves its id in the sweep's folder, where jobs find it whatever launcher runs
+them. Every job leaves its outcome there. `finish` makes of these the winner and a table: from files, not from MLflow,
+so that a sweep has both when tracking is down.
 
-    multirun/<stage>/<date>/<time>/sweep.json     the parent
-                                   jobs/0.json    how a job went
-                                   0/             what it wrote
-                                   children.csv   the table
+    multirun/<stage>/<time>/sweep.json     the parent
+                            jobs/0.json    how a job went
+                            0/             what it wrote
+                            children.csv   the table
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def job() -> Job | None:
     """Return the job of a sweep that this process runs right now; None outside of a sweep.
 
     Raises:
-        UserError: the sweep has no parent. Hydra turns whatever fails in a callback into a warning, so it must end here.
+        UserError: the sweep has no parent. Hydra makes a mere warning of what fails in a callback, so it must end here.
     """
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN:
@@ -84,13 +84,13 @@ def job() -> Job | None:
     if not parent.exists():
         raise UserError(
             f"{parent} is not there, so the sweep has no parent run: see the warning about SweepCallback above, "
-            "and that the stage's config has `sweep` among its defaults"
+            "and that the stage's config has `run` among its defaults"
         )
     return Job(_running(hydra).name, json.loads(parent.read_text(encoding="utf-8"))["parent_run_id"])
 
 
 class SweepCallback(Callback):
-    """Begins the parent run and notes how each job went (conf/sweep.yaml)."""
+    """Begins the parent run and notes how each job went (conf/run.yaml)."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin the parent run, in the process that the user started."""
@@ -158,7 +158,7 @@ def _crown(log: tracking.Run, winner: Outcome, child: tracking.Child | None) -> 
 
 
 def _children(sweep: _Sweep, outcomes: list[Outcome]) -> dict[int, tracking.Child]:
-    """Return the runs of the jobs by number. A job that died before it could begin or end its run gets that done here."""
+    """Return the runs of the jobs by number; begin or end those that their jobs no longer could."""
     known = sweep.log.children()
     if known is None:
         return {}
@@ -212,4 +212,4 @@ def _running(hydra: HydraConf) -> Outcome:
 
 
 def _folder(hydra: HydraConf) -> Path:
-    return Path(hydra.runtime.cwd) / hydra.sweep.dir
+    return Path(hydra.runtime.cwd, hydra.sweep.dir)

@@ -1,9 +1,9 @@
 """Runs in MLflow: the only module that imports it.
 
-The loss of tracking never stops a stage. A call that fails is kept and tried once more as the run ends; what still fails
-is named in one warning. Calls that fail slowly (a server that hangs) are cut short: once `PATIENCE_S` has gone into
-failures, every further call waits for the end, where the same patience holds once more. With the time limit of a request
-that is at most 15 s in all.
+The loss of tracking never stops a stage. A call that fails is kept and tried once more as the run ends; what still
+fails is named in one warning. Calls that fail slowly (a server that hangs) are cut short: once `PATIENCE_S` has gone
+into failures, every further call waits for the end, where the same patience holds once more. With the time limit of a
+request that is at most 15 s in all.
 
 MLflow takes seconds to import, so this happens with the first run, not with this module.
 """
@@ -105,7 +105,7 @@ def brief(error: BaseException) -> str:
 
 
 def root(project: Path) -> Path:
-    """Return the folder of the local store: the main checkout, also in the temporary copy where DVC runs an experiment."""
+    """Return the folder of the local store: the main checkout, also if DVC runs an experiment in a temporary copy."""
     return Path(os.environ.get("DVC_ROOT") or project).resolve()
 
 
@@ -143,7 +143,7 @@ class _Call:
 
 
 class Run:
-    """One run. Every method records at once if the store answers, at the end if it does not; none ever raises for it."""
+    """One run. Its methods record at once if the store answers, at the end if it does not; they never raise for it."""
 
     def __init__(self, stage: str, project: Path, parent_run_id: str | None = None, name: str | None = None) -> None:
         self._project = project
@@ -344,12 +344,12 @@ class Run:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                return client.create_experiment(name, artifacts)
+                return str(client.create_experiment(name, artifacts))
             except MlflowException:
                 experiment = client.get_experiment_by_name(name)  # another process was faster
                 if experiment is None:
                     raise
-        return experiment.experiment_id
+        return str(experiment.experiment_id)
 
     def _digests(self, paths: Mapping[str, Path]) -> dict[str, str]:
         known = {}

@@ -49,7 +49,7 @@ if __name__ == "__main__":
 
 CONFIG = f"""
 hydra: {{searchpath: ["file://{REPO}/conf"]}}
-defaults: [sweep, _self_]
+defaults: [run, _self_]
 T: 1
 alpha: 0.5
 """
@@ -113,7 +113,7 @@ def test_two_by_three_values_are_a_parent_and_six_children(project: Path) -> Non
     assert parent.data.tags["winner.run_id"] == winner.info.run_id
     assert parent.data.metrics["best"] == pytest.approx(3.5)
     assert parent.data.params == winner.data.params == {"T": "5", "alpha": "0.7"}
-    (table,) = project.glob("multirun/multiply/*/*/children.csv")
+    (table,) = project.glob("multirun/multiply/*/children.csv")
     rows = rows_of(table)
     assert list(rows[0]) == ["job", "T", "alpha", "status", "value", "run_id", "error"]
     assert {row["run_id"] for row in rows} == {child.info.run_id for child in children.values()}

@@ -21,8 +21,8 @@ ARCHITECTURES = Path(ultralytics.__file__).parent / "cfg" / "models"
 def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
     """Write `network` to `path` in half precision, as ultralytics does, in its checkpoint format.
 
-    ultralytics' own best.pt holds the date, the trainer's paths and the git branch, so its bytes differ from run to run.
-    The same weights give the same file here.
+    ultralytics' own best.pt holds the date, the trainer's paths and the git branch, so its bytes differ from run to
+    run. The same weights give the same file here.
 
     Args:
         imgsz: side of the square it was trained on, px; `YOLO(path)` takes it as its default.
@@ -31,7 +31,7 @@ def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
     for parameter in kept.parameters():
         parameter.requires_grad = False
     arguments = {"task": "detect", "imgsz": imgsz}
-    kept.args = dict(arguments)
+    kept.args = dict(arguments)  # type: ignore[assignment]  # a plain attribute; mypy takes it for a module
     for trace in ("criterion", "pt_path", "optimizer"):
         vars(kept).pop(trace, None)
     content = {

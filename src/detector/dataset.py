@@ -16,8 +16,8 @@ from src.labels.dataset import SPLITS
 def view_of(prepared: Path) -> Iterator[Path]:
     """Yield the data.yaml of a temporary view of the prepared dataset: folders of our own, links to its files.
 
-    ultralytics writes a `labels.cache` beside the labels. In `prepared` it would change an output that DVC tracks, and it
-    would be trusted again later although it notices changed labels only by their total size.
+    ultralytics writes a `labels.cache` beside the labels. In `prepared` it would change an output that DVC tracks, and
+    it would be trusted again later although it notices changed labels only by their total size.
     """
     description = yaml.safe_load((prepared / "data.yaml").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory(prefix="dataset-") as folder:

@@ -26,5 +26,6 @@ def settle(device: str, threads: int) -> str:
     if device == "auto":
         return "0" if torch.cuda.is_available() else "cpu"
     if device != "cpu" and not (device.isdigit() and int(device) < torch.cuda.device_count()):
-        raise UserError(f"device must be auto, cpu or one of the {torch.cuda.device_count()} CUDA devices, got {device}")
+        count = torch.cuda.device_count()
+        raise UserError(f"device must be auto, cpu or the index of one of {count} CUDA devices, got {device}")
     return device

@@ -44,7 +44,8 @@ def _nms(boxes_xyxy: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -
         return torch.empty(0, dtype=torch.int64)
     corners = boxes_xyxy.double().numpy()
     boxes_xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    return torch.from_numpy(np.asarray(cv2.dnn.NMSBoxes(boxes_xywh, scores.float().numpy(), 0.0, iou_threshold))).long()
+    kept = cv2.dnn.NMSBoxes(boxes_xywh, scores.float().numpy(), 0.0, iou_threshold)  # type: ignore[arg-type]  # arrays do
+    return torch.as_tensor(kept, dtype=torch.int64)
 
 
 def _compiled_operators_load() -> bool:

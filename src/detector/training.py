@@ -32,7 +32,8 @@ class Criterion(Protocol):
     the batch size, and its detached parts by name.
     """
 
-    def __call__(self, predictions: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]: ...
+    def __call__(self, predictions: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss in parts, and its detached parts by name."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ class ResumableTrainer(DetectionTrainer):
         self.ema.updates = state["moving_average_updates"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        vars(self.stopper).update(state["stopper"])
+        self.stopper.__dict__.update(state["stopper"])
         self.best_fitness = state["best_fitness"]
         self.best = state["best"]
         self.history = state["history"]

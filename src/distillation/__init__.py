@@ -1,1 +1,3 @@
-"""Knowledge distillation for detectors: what the teacher says, one loss per file, and the total that a student minimises."""
+"""Knowledge distillation for detectors: what the teacher says, one loss per file, and the total that a student
+minimises.
+"""

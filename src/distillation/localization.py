@@ -1,8 +1,9 @@
 """Localization distillation: the student's box distributions follow the teacher's, both softened by a temperature.
 
-Zheng et al., "Localization Distillation for Dense Object Detection" (arXiv 2102.12252, eq. 4): a DFL head predicts every
-edge of a box as a distribution over R bins of distance, and the divergence of two such distributions is a loss like that
-of classes. Where the paper chooses a valuable localization region, the caller weights places by the teacher's scores.
+Zheng et al., "Localization Distillation for Dense Object Detection" (arXiv 2102.12252, eq. 4): a DFL head predicts
+every edge of a box as a distribution over R bins of distance, and the divergence of two such distributions is a loss
+like that of classes. Where the paper chooses a valuable localization region, the caller weights places by the
+teacher's scores.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ def localization_divergence(student_logits: Tensor, teacher_logits: Tensor, temp
     Returns:
         (N, A), nats, >= 0. The factor T^2 is the caller's.
     """
-    log_p_s, log_p_t = (
-        log_softmax(logits.unflatten(1, (EDGES, -1)) / temperature, dim=2) for logits in (student_logits, teacher_logits)
-    )
+    z_s, z_t = (logits.unflatten(1, (EDGES, -1)) / temperature for logits in (student_logits, teacher_logits))
+    log_p_s, log_p_t = log_softmax(z_s, dim=2), log_softmax(z_t, dim=2)
     return kl_div(log_p_s, log_p_t, reduction="none", log_target=True).sum(dim=2).mean(dim=1)

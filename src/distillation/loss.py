@@ -1,7 +1,7 @@
 """The total that a student minimises: alpha * soft * T^2 + (1 - alpha) * hard.
 
-Hinton et al. (arXiv 1503.02531, section 2). The factor T^2 keeps the gradients of the soft targets of one size while T is
-varied: they shrink as 1 / T^2.
+Hinton et al. (arXiv 1503.02531, section 2). The factor T^2 keeps the gradients of the soft targets of one size while T
+is varied: they shrink as 1 / T^2.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def distillation_from(
 class DistillationLoss:
     """Hard targets by ultralytics' own detection loss, soft targets by the teacher.
 
-    The divergence at each place counts as much as the teacher is sure that something is there, and the sum is divided by
-    the sum of these weights: most places are background, and would drown the rest.
+    The divergence at each place counts as much as the teacher is sure that something is there, and the sum is divided
+    by the sum of these weights: most places are background, and would drown the rest.
 
     Args:
         student: the network that is trained.

@@ -1,8 +1,8 @@
 """Response distillation: the student's class scores follow the teacher's, both softened by a temperature.
 
 Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531, section 2) soften a softmax.
-YOLOv8's classes are independent sigmoids, so every class of every place is a Bernoulli distribution of its own here, and
-softening divides its logit by T.
+YOLOv8's classes are independent sigmoids, so every class of every place is a Bernoulli distribution of its own here,
+and softening divides its logit by T.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The embedded dataset: detection scenes composed of the 1,797 handwritten digits that scikit-learn carries.
 
-The digits (8x8 px, 16 grey levels; UCI "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, 1998) are
-divided among train, val and test before a scene is composed, so no digit is seen in two splits. Every scene draws from a
-generator of its own, seeded by (seed, split, index): one more scene changes none of the others.
+The digits (8x8 px, 16 grey levels; UCI "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, 1998)
+are divided among train, val and test before a scene is composed, so no digit is seen in two splits. Every scene draws
+from a generator of its own, seeded by (seed, split, index): one more scene changes none of the others.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def _compose(
     drawn: list[int] = []
     for _ in range(random.integers(digits_per_scene[0], digits_per_scene[1] + 1)):
         chosen = int(random.integers(len(glyphs)))
-        ink = _turned(glyphs[chosen], random.uniform(-rotation_deg, rotation_deg), random.uniform(*digit_size) * size_px)
+        angle_deg, side_px = random.uniform(-rotation_deg, rotation_deg), random.uniform(*digit_size) * size_px
+        ink = _turned(glyphs[chosen], angle_deg, side_px)
         place = _free_place(random, ink, boxes, size_px)
         if place is None:
             continue
@@ -99,15 +100,17 @@ def _compose(
         boxes.append(_box(ink, place))
         drawn.append(int(classes[chosen]))
     noise = random.normal(0, random.uniform(2, 12), scene.shape)
-    scene = np.clip(scene + noise, 0, 255).astype(np.uint8)
-    return scene, np.array(boxes, dtype=np.float64).reshape(-1, 4), np.array(drawn, dtype=np.int64)
+    noisy = np.clip(scene + noise, 0, 255).astype(np.uint8)
+    return noisy, np.array(boxes, dtype=np.float64).reshape(-1, 4), np.array(drawn, dtype=np.int64)
 
 
 def _background(random: Random, size_px: int) -> NDArray[np.float32]:
     """Return smooth random colours crossed by a few lines: (H, W, 3), 0..255."""
     cells = int(random.integers(2, 6))
     coarse = random.uniform(30, 225, (cells, cells, 3)).astype(np.float32)
-    scene = np.clip(cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_CUBIC), 0, 255)
+    scene: NDArray[np.float32] = np.clip(
+        cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_CUBIC), 0, 255, dtype=np.float32
+    )
     for _ in range(random.integers(0, 6)):
         start, end = random.integers(0, size_px, 2).tolist(), random.integers(0, size_px, 2).tolist()
         colour = random.uniform(0, 255, 3).tolist()
@@ -124,13 +127,13 @@ def _turned(glyph: NDArray[np.float32], angle_deg: float, side_px: float) -> NDA
     tight = turned[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     scale = side_px / max(tight.shape)
     size_wh = (max(2, round(tight.shape[1] * scale)), max(2, round(tight.shape[0] * scale)))
-    return np.clip(cv2.resize(tight, size_wh, interpolation=cv2.INTER_AREA), 0, 1)
+    return np.clip(cv2.resize(tight, size_wh, interpolation=cv2.INTER_AREA), 0, 1, dtype=np.float32)
 
 
 def _free_place(
     random: Random, ink: NDArray[np.float32], boxes: list[NDArray[np.float64]], size_px: int
 ) -> tuple[int, int] | None:
-    """Return left and top, px, where the digit hides no other by more than MAX_OVERLAP; None if there seems to be none."""
+    """Return left and top, px, where the digit hides no other by more than MAX_OVERLAP; None if none was found."""
     height, width = ink.shape
     for _ in range(PLACEMENTS):
         left, top = int(random.integers(0, size_px - width + 1)), int(random.integers(0, size_px - height + 1))

@@ -20,11 +20,10 @@ class SplitC2f(nn.Module):
 
     def __init__(self, block: C2f) -> None:
         super().__init__()
-        self.block_class, self.index, self.source, self.kind = type(block), block.i, block.f, block.type
         self.first = _part(block.cv1, slice(None, block.c))
         self.second = _part(block.cv1, slice(block.c, None))
         self.cv2, self.m = block.cv2, block.m
-        self.i, self.f, self.type = block.i, block.f, block.type  # ultralytics' forward pass goes by these
+        self.i, self.f = block.i, block.f  # ultralytics' forward pass goes by these
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H, W), as the C2f it was made of."""

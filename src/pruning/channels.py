@@ -26,8 +26,8 @@ def prune_channels(network: DetectionModel, *, ratio: float, round_to: int, imgs
 
     Args:
         ratio: share of the channels to remove, in [0, 1); 0 returns an unchanged copy.
-        round_to: what is left is rounded to the nearest multiple of this (and is at least this): integer kernels work on
-            vectors of 8 or 16, and a channel that leaves one half empty saves no time.
+        round_to: what is left is rounded to the nearest multiple of this (and is at least this): integer kernels work
+            on vectors of 8 or 16, and a channel that leaves one half empty saves no time.
         imgsz: side of the square image that the network is traced with, px.
 
     Raises:
