@@ -121,7 +121,7 @@ def _agreement(
         fp32, int8 = detections[by_name[name]]
         alone = agreements[name].alone
         halves = [Half(f"{name}  FP32", fp32, alone[0]), Half("INT8", int8, alone[1])]
-        side_by_side(by_name[name], halves, names, pictures / f"worst_{place}.png")
+        side_by_side(by_name[name], halves, names, pictures / f"worst_{place}.jpg")
     return {
         "least_score": LEAST_SCORE,
         "least_iou": LEAST_IOU,
@@ -188,7 +188,7 @@ def _write_reports(results: dict[str, Any], latency: dict[str, Any], params: Eva
     }
     settings = place.read("params.yaml").read_text(encoding="utf-8")
     shown = range(1, 1 + len(results["agreement"]["worst_images"]))
-    links = Pictures("pareto.png", "eval_int8/per_class.png", [f"eval_int8/worst_{k}.png" for k in shown])
+    links = Pictures("pareto.png", "eval_int8/per_class.png", [f"eval_int8/worst_{k}.jpg" for k in shown])
     page = write_report(results, latency, upstream, settings, params.max_drop, links)
     write_text(place.write("reports/report.md"), page)
 

@@ -75,7 +75,7 @@ def test_all_five_are_measured_and_reported(project: Path, results: dict[str, An
     assert latency["machine"]["threads"] == 1
 
     page = (project / "reports/report.md").read_text()
-    for link in ("pareto.png", "eval_int8/per_class.png", "eval_int8/worst_1.png", "eval_int8/worst_2.png"):
+    for link in ("pareto.png", "eval_int8/per_class.png", "eval_int8/worst_1.jpg", "eval_int8/worst_2.jpg"):
         assert f"]({link})" in page
         assert (project / "reports" / link).is_file()
 
@@ -89,5 +89,5 @@ def test_a_larger_drop_than_the_gate_fails_after_the_same_reports_are_written(
     assert "Gate: **FAILED**" in (tmp_path / "reports/report.md").read_text()
     assert results in [metrics for (metrics, *_) in log.of("metrics")]
     # Whatever is not a time is the same on every run.
-    for name in ("eval_int8.json", "eval_int8/per_class.png", "eval_int8/worst_1.png", "eval_int8/worst_2.png"):
+    for name in ("eval_int8.json", "eval_int8/per_class.png", "eval_int8/worst_1.jpg", "eval_int8/worst_2.jpg"):
         assert (tmp_path / "reports" / name).read_bytes() == (project / "reports" / name).read_bytes(), name

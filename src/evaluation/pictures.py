@@ -28,7 +28,7 @@ class Half:
 
 
 def side_by_side(image: Path, halves: Sequence[Half], class_names: Sequence[str], target: Path) -> None:
-    """Write `image` once per half, beside each other, as PNG; what one found alone is labelled so, below."""
+    """Write `image` once per half, beside each other; what one found alone is labelled so, below."""
     drawn = [_draw(image, half, class_names) for half in halves]
     cv2.imwrite(str(target), np.concatenate(drawn, axis=1))
 

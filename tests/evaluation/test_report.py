@@ -7,7 +7,7 @@ import pytest
 
 from src.evaluation.report import Pictures, gate_passes, write_report
 
-PICTURES = Pictures("pareto.png", "eval_int8/per_class.png", ["eval_int8/worst_1.png", "eval_int8/worst_2.png"])
+PICTURES = Pictures("pareto.png", "eval_int8/per_class.png", ["eval_int8/worst_1.jpg", "eval_int8/worst_2.jpg"])
 
 
 def model(map50_95: float, size_mib: float) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def test_steps_are_told_as_they_are() -> None:
     )
     pruning = line(text, "- **Pruning")
     assert "**slower** (0.83 times the speed)" in pruning
-    assert pruning.endswith("mAP50-95 -0.8 points.")
+    assert pruning.endswith("mAP50-95 -0.8 points (within noise: one seed).")
     assert line(text, "- **INT8**").endswith("2.00 times faster; mAP50-95 -0.3 points (within noise: one seed).")
     assert "3.00 times faster" in line(text, "- **Export")
 

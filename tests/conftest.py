@@ -1,0 +1,45 @@
+"""What tests of several subjects share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import src.detector  # noqa: F401  # before anything imports ultralytics
+from src.labels.digits import compose_scenes
+from src.labels.layout import write_yolo
+
+TINY_TRAINING: dict[str, Any] = {
+    "imgsz": 64,
+    "epochs": 3,
+    "batch": 8,
+    "optimizer": "AdamW",
+    "lr0": 0.002,
+    "lrf": 0.01,
+    "weight_decay": 0.0005,
+    "warmup_epochs": 1.0,
+    "patience": 100,
+    "seed": 0,
+    "workers": 0,
+    "mosaic": 0.5,
+    "close_mosaic": 1,
+}
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared dataset of 20 training scenes and 6 of val and test each, 64 px."""
+    folder = tmp_path_factory.mktemp("prepared")
+    dataset = compose_scenes(
+        folder,
+        images_per_split={"train": 20, "val": 6, "test": 6},
+        size_px=64,
+        digits_per_scene=(1, 4),
+        digit_size=(0.2, 0.5),
+        rotation_deg=10,
+        seed=0,
+    )
+    write_yolo(dataset, folder)
+    return folder

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from ultralytics import YOLO
+from ultralytics.nn.tasks import DetectionModel
+
+from src.detector.checkpoint import find_architecture, load_detector, save_detector
+from src.detector.complexity import complexity
+from src.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def network() -> DetectionModel:
+    torch.manual_seed(0)
+    return DetectionModel("yolov8n.yaml", nc=3, verbose=False).eval()
+
+
+def test_the_same_weights_give_the_same_bytes_under_any_name(network: DetectionModel, tmp_path: Path) -> None:
+    save_detector(network, tmp_path / "a.pt", 64)
+    save_detector(network, tmp_path / "another.pt", 64)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another.pt").read_bytes()
+
+
+def test_ultralytics_loads_what_was_saved(network: DetectionModel, tmp_path: Path) -> None:
+    save_detector(network, tmp_path / "a.pt", 64)
+    loaded = YOLO(tmp_path / "a.pt")
+    assert loaded.names == network.names
+    assert torch.equal(loaded.model.state_dict()["model.0.conv.weight"].half(), network.model[0].conv.weight.half())
+
+
+def test_no_path_or_date_is_saved(network: DetectionModel, tmp_path: Path) -> None:
+    save_detector(network, tmp_path / "a.pt", 64)
+    content = torch.load(tmp_path / "a.pt", weights_only=False)
+    assert set(content) == {"epoch", "model", "train_args", "version", "license"}
+    assert str(tmp_path).encode() not in (tmp_path / "a.pt").read_bytes()
+
+
+class Malicious:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+        return (exec, (f"open({str(self.target)!r}, 'w').close()",))
+
+
+def test_a_pickle_from_elsewhere_is_not_run(tmp_path: Path) -> None:
+    torch.save({"model": Malicious(tmp_path / "was_run")}, tmp_path / "evil.pt")
+    with pytest.raises(UserError, match="trust_weights=true"):
+        load_detector(tmp_path / "evil.pt")
+    assert not (tmp_path / "was_run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(None, "no such weights", id="not there"),
+        pytest.param(b"", "not a checkpoint", id="empty"),
+        pytest.param(b"\xff\xd8 an image", "not a checkpoint", id="an image"),
+        pytest.param(pickle.dumps({"model": 1}), "not a checkpoint|expected an ultralytics", id="a plain pickle"),
+    ],
+)
+def test_bad_weights_are_told_in_one_line(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "weights.pt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        load_detector(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["yolov8n.yaml", "yolo11s.yaml", "yolo26n.yaml", "yolov8n-p2.yaml"])
+def test_known_architectures(name: str) -> None:
+    assert find_architecture(name) == name
+
+
+@pytest.mark.parametrize("name", ["yolov8q.yaml", "yolov8n", "resnet.yaml"])
+def test_unknown_architectures(name: str) -> None:
+    with pytest.raises(UserError, match=name):
+        find_architecture(name)
+
+
+def test_complexity_of_yolov8n() -> None:
+    # ultralytics' documentation: yolov8n with 80 classes, 3.2 million parameters and 8.7 GFLOPs at 640 px.
+    counted = complexity(DetectionModel("yolov8n.yaml", nc=80, verbose=False), 640)
+    assert counted.parameters / 1e6 == pytest.approx(3.2, abs=0.05)
+    assert counted.gflops == pytest.approx(8.7, abs=0.1)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from ultralytics import YOLO
+from ultralytics.nn.modules.block import C2f
+from ultralytics.nn.tasks import DetectionModel
+
+from src.detector.checkpoint import save_detector
+from src.pruning.c2f import join_blocks, split_blocks
+from src.pruning.channels import prune_channels
+
+IMAGE = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def network(architecture: str) -> DetectionModel:
+    torch.manual_seed(0)
+    built = DetectionModel(architecture, nc=3, verbose=False).eval()
+    for module in built.modules():
+        if isinstance(module, nn.BatchNorm2d):  # as it starts out it would hide a mistake in its statistics
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return built
+
+
+@pytest.mark.parametrize("architecture", ["yolov8n.yaml", "yolo11n.yaml"])
+def test_splitting_and_joining_c2f_changes_nothing(architecture: str) -> None:
+    whole = network(architecture)
+    split = deepcopy(whole)
+    blocks = split_blocks(split)
+    assert len(blocks) == 8
+    torch.testing.assert_close(split(IMAGE)[0], whole(IMAGE)[0])
+    join_blocks(split, blocks)
+    assert torch.equal(split(IMAGE)[0], whole(IMAGE)[0])
+    assert list(split.state_dict()) == list(whole.state_dict())
+
+
+@pytest.mark.parametrize(("architecture", "ratio"), [("yolov8n.yaml", 0.1), ("yolov8n.yaml", 0.6), ("yolo11n.yaml", 0.3)])
+def test_a_pruned_network_is_smaller_and_still_runs(architecture: str, ratio: float, tmp_path: Path) -> None:
+    whole = network(architecture)
+    pruned = prune_channels(whole, ratio=ratio, round_to=8, imgsz=64)
+    assert pruned(IMAGE)[0].shape == whole(IMAGE)[0].shape
+    assert sum(p.numel() for p in pruned.parameters()) < sum(p.numel() for p in whole.parameters())
+    save_detector(pruned, tmp_path / "pruned.pt", 64)
+    assert YOLO(tmp_path / "pruned.pt").model(IMAGE)[0].shape == whole(IMAGE)[0].shape
+
+
+def test_channels_are_rounded_to_the_nearest_multiple_of_eight() -> None:
+    pruned = prune_channels(network("yolov8n.yaml"), ratio=0.3, round_to=8, imgsz=64)
+    # Of 16, 32, 64, 128 and 256 channels 70% are 11.2, 22.4, 44.8, 89.6 and 179.2.
+    left = [pruned.model[index].conv.out_channels for index in (0, 1, 3, 5, 7)]
+    assert left == [8, 24, 48, 88, 176]
+    for name, module in pruned.named_modules():
+        if isinstance(module, nn.Conv2d) and not name.endswith((".2", "dfl.conv")):
+            assert module.out_channels % 8 == 0, name
+
+
+def test_the_head_keeps_what_it_puts_out() -> None:
+    head = prune_channels(network("yolov8n.yaml"), ratio=0.6, round_to=8, imgsz=64).model[-1]
+    assert [branch[-1].out_channels for branch in head.cv2] == [64] * 3
+    assert [branch[-1].out_channels for branch in head.cv3] == [3] * 3
+
+
+def test_the_least_important_channels_go() -> None:
+    whole = network("yolov8n.yaml")
+    last = [module for module in whole.modules() if isinstance(module, C2f)][-1]
+    bottleneck = last.m[0].cv1  # nothing depends on its channels but the convolution after it
+    weak = torch.arange(0, 128, 3)[:40]
+    with torch.no_grad():
+        bottleneck.conv.weight[weak] = 0
+        bottleneck.bn.weight[weak] = 0
+        last.m[0].cv2.conv.weight[:, weak] = 0
+    strong = torch.tensor([index for index in range(128) if index not in set(weak.tolist())])
+    pruned = prune_channels(whole, ratio=0.3, round_to=8, imgsz=64)
+    kept = [module for module in pruned.modules() if isinstance(module, C2f)][-1].m[0].cv1.bn.weight
+    assert len(kept) == len(strong) == 88
+    assert (kept != 0).all()
+
+
+def test_a_ratio_of_zero_returns_an_equal_copy() -> None:
+    whole = network("yolov8n.yaml")
+    copy = prune_channels(whole, ratio=0, round_to=8, imgsz=64)
+    assert copy is not whole
+    assert torch.equal(copy(IMAGE)[0], whole(IMAGE)[0])
