@@ -39,7 +39,9 @@ def test_splitting_and_joining_c2f_changes_nothing(architecture: str) -> None:
     assert list(split.state_dict()) == list(whole.state_dict())
 
 
-@pytest.mark.parametrize(("architecture", "ratio"), [("yolov8n.yaml", 0.1), ("yolov8n.yaml", 0.6), ("yolo11n.yaml", 0.3)])
+@pytest.mark.parametrize(
+    ("architecture", "ratio"), [("yolov8n.yaml", 0.1), ("yolov8n.yaml", 0.6), ("yolo11n.yaml", 0.3)]
+)
 def test_a_pruned_network_is_smaller_and_still_runs(architecture: str, ratio: float, tmp_path: Path) -> None:
     whole = network(architecture)
     pruned = prune_channels(whole, ratio=ratio, round_to=8, imgsz=64)

@@ -1,0 +1,192 @@
+"""Writes the comment for a pull request: what changed in params, metrics and pictures against another revision.
+
+    python -m src.compare main                       to the screen
+    python -m src.compare main -o comment.md --image-base https://raw.example.org/owner/repository/commit
+
+Needs git alone, not the data: params, metrics and pictures are in git, and DVC tells the differences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.scm import RevError
+
+from src import files
+from src.errors import UserError
+
+PROJECT = Path(__file__).resolve().parents[1]
+ACCURACY, LATENCY = "reports/eval_int8.json", "reports/latency.json"
+BETTER_WHEN_HIGHER = ("map50", "precision", "recall", "speedup", "integer_convolutions", "agree")
+BETTER_WHEN_LOWER = ("_ms", "size_mib", "drop", "gflops", "parameters", "clipped_share")
+TOLD_APART = ("per_class", "agreement", "prepare_labels", "before.", "best_epoch", "machine")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A metric in a report, before and after; None where one side does not have it."""
+
+    report: str
+    metric: str
+    old: Any
+    new: Any
+
+
+def write_comment(project: Path, revision: str, image_base: str | None = None) -> str:
+    """Return the comment as Markdown: the gate, changed params, metric deltas with arrows, changed pictures.
+
+    Args:
+        project: the root of a checkout.
+        revision: what the working tree is compared with, such as `main`.
+        image_base: where pictures can be fetched, for comments on a code host; None: links relative to the project.
+
+    Raises:
+        UserError: the revision does not exist, or params or reports cannot be read.
+    """
+    try:
+        with Repo(str(project)) as repository:
+            params = repository.params.diff(a_rev=revision).get("diff", {})
+            metrics = repository.metrics.diff(a_rev=revision).get("diff", {})
+    except (DvcException, RevError) as error:
+        raise UserError(
+            f"cannot compare with {revision}: {error}: name a branch, tag or commit of this repository"
+        ) from error
+    changes = [
+        Change(Path(report).stem, metric, values.get("old"), values.get("new"))
+        for report, metrics_of in sorted(metrics.items(), key=lambda item: _rank(item[0]))
+        for metric, values in sorted(metrics_of.items())
+        if _is_number(values.get("old")) or _is_number(values.get("new"))
+    ]
+    main = [change for change in changes if not _told_apart(change)]
+    folded = [change for change in changes if _told_apart(change)]
+    parts = [
+        f"## INT8 detector: this change against `{revision}`",
+        _gate(project),
+        "### Params",
+        _params(params),
+        "### Metrics",
+        _table(main) if main else "No metric changed.",
+        "Timings were taken in different runs, perhaps on different machines: compare speedups, not milliseconds."
+        if any(change.report == "latency" for change in main)
+        else "",
+        _details("by class, agreement and data", _table(folded)) if folded else "",
+        "### Pictures",
+        _pictures(project, revision, image_base),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _gate(project: Path) -> str:
+    report = project / ACCURACY
+    if not report.is_file():
+        return f"**Gate: unknown.** {ACCURACY} is not there: run `dvc repro`."
+    try:
+        drop = json.loads(report.read_text(encoding="utf-8"))["int8_drop"]["vs_fp32"]
+        limit = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))["eval_int8"]["max_drop"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise UserError(f"{ACCURACY} or params.yaml cannot be read ({error!r}): run `dvc repro`") from error
+    verdict = "✅ **Gate passed.**" if drop <= limit else "❌ **Gate failed.**"
+    return (
+        f"{verdict} INT8 loses {drop:.4f} of mAP50-95 against ONNX FP32 on test; `eval_int8.max_drop` allows {limit}."
+    )
+
+
+def _params(diff: Mapping[str, Any]) -> str:
+    rows = [
+        f"| `{key}` | {_shown(values.get('old'))} | {_shown(values.get('new'))} |"
+        for changed in diff.values()
+        for key, values in sorted(changed.items())
+    ]
+    return "\n".join(["| param | before | now |", "|---|---|---|", *rows]) if rows else "No param changed."
+
+
+def _table(changes: list[Change]) -> str:
+    rows = [
+        f"| {change.report} | `{change.metric}` | {_shown(change.old)} | {_shown(change.new)} | {_delta(change)} |"
+        for change in changes
+    ]
+    return "\n".join(["| report | metric | before | now | change |", "|---|---|---|---|---|", *rows])
+
+
+def _delta(change: Change) -> str:
+    if not _is_number(change.old):
+        return "new"
+    if not _is_number(change.new):
+        return "gone"
+    difference = change.new - change.old
+    arrow = "▲" if difference > 0 else "▼"
+    name = f"{change.report}.{change.metric}"
+    # "onnx_int8.map50" holds no direction but that of its last word; a drop of accuracy is no accuracy.
+    if any(word in name for word in BETTER_WHEN_LOWER):
+        mark = " 🟢" if difference < 0 else " 🔴"
+    elif any(word in name for word in BETTER_WHEN_HIGHER):
+        mark = " 🟢" if difference > 0 else " 🔴"
+    else:
+        mark = ""
+    return f"{arrow} {difference:+.4g}{mark}"
+
+
+def _pictures(project: Path, revision: str, image_base: str | None) -> str:
+    command = ["git", "diff", "--name-only", "--diff-filter=d", revision, "--", "reports"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"git cannot compare with {revision}: {done.stderr.strip()}")
+    names = [name for name in done.stdout.splitlines() if name.endswith((".png", ".jpg"))]
+    if not names:
+        return "No picture changed."
+    lines = [f"![{name}]({image_base.rstrip('/')}/{name})" if image_base else f"- [{name}]({name})" for name in names]
+    return _details(f"{len(names)} pictures changed", "\n".join(lines))
+
+
+def _details(summary: str, body: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _told_apart(change: Change) -> bool:
+    return any(word in f"{change.report}.{change.metric}" for word in TOLD_APART)
+
+
+def _rank(report: str) -> tuple[int, str]:
+    """What a reviewer looks at first comes first: accuracy on test, then the stages, then timings."""
+    return {ACCURACY: 0, LATENCY: 2}.get(report, 1), report
+
+
+def main() -> None:
+    """Read the command line and write the comment."""
+    parser = argparse.ArgumentParser(prog="python -m src.compare", description="Write the comment for a pull request.")
+    parser.add_argument("revision", help="what to compare with, such as main")
+    parser.add_argument("-o", "--output", type=Path, help="a file instead of the screen")
+    parser.add_argument("--image-base", help="address under which this commit's files can be fetched")
+    arguments = parser.parse_args()
+    try:
+        comment = write_comment(PROJECT, arguments.revision, arguments.image_base)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    if arguments.output:
+        files.write_text(arguments.output, comment)
+    else:
+        print(comment, end="")
+
+
+if __name__ == "__main__":
+    main()
