@@ -130,82 +130,87 @@ def run_by_hand(root: Path, stage: str, *arguments: str) -> subprocess.Completed
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
 
 
-class TestOneSourceOfTruth:
-    """Every way to run a stage composes the same config, which each stage prints here instead of working."""
+# Every way to run a stage must compose the same config, which each stage prints in the following instead of working.
 
-    @pytest.fixture(scope="class")
-    def project(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        root = tmp_path_factory.mktemp("project")
-        for name in ("src", "conf", "params.yaml"):
-            source = config.PROJECT / name
-            if source.is_dir():
-                shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, root / name)
-        stages = {
-            stage.replace("_", "-"): {
-                "cmd": f"mkdir -p composed && python -m src.{stage} --cfg job --resolve > composed/{stage}.yaml",
-                "params": ["choices", "common", "data", stage],
-                "outs": [{f"composed/{stage}.yaml": {"cache": False}}],
-            }
-            for stage in config.STAGES
+one_process = pytest.mark.xdist_group("composition")  # the fixtures start 14 interpreters
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("project")
+    for name in ("src", "conf", "params.yaml"):
+        source = config.PROJECT / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, root / name)
+    stages = {
+        stage.replace("_", "-"): {
+            "cmd": f"mkdir -p composed && python -m src.{stage} --cfg job --resolve > composed/{stage}.yaml",
+            "params": ["choices", "common", "data", stage],
+            "outs": [{f"composed/{stage}.yaml": {"cache": False}}],
         }
-        (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
-        (root / ".gitignore").write_text("__pycache__/\n/outputs/\n")
-        call(root, "git", "init", "-q")
-        call(root, "git", "config", "user.email", "tests@localhost")
-        call(root, "git", "config", "user.name", "tests")
-        call(root, "dvc", "init", "-q")
-        call(root, "git", "add", "-A")
-        call(root, "git", "commit", "-qm", "start")
-        return root
+        for stage in config.STAGES
+    }
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (root / ".gitignore").write_text("__pycache__/\n/outputs/\n")
+    call(root, "git", "init", "-q")
+    call(root, "git", "config", "user.email", "tests@localhost")
+    call(root, "git", "config", "user.name", "tests")
+    call(root, "dvc", "init", "-q")
+    call(root, "git", "add", "-A")
+    call(root, "git", "commit", "-qm", "start")
+    return root
 
-    @pytest.fixture(scope="class")
-    def by_hand(self, project: Path) -> dict[bool, dict[str, object]]:
-        """The composed configs of all stages, without (False) and with (True) an override each."""
 
-        def printed(stage: str, overridden: bool) -> object:
-            overrides = ["=".join(OVERRIDES[stage])] if overridden else []
-            done = run_by_hand(project, stage, "--cfg", "job", "--resolve", *overrides)
-            assert done.returncode == 0, done.stderr
-            return OmegaConf.to_container(OmegaConf.create(done.stdout))
+@pytest.fixture(scope="module")
+def by_hand(project: Path) -> dict[bool, dict[str, object]]:
+    """The composed configs of all stages, without (False) and with (True) an override each."""
 
-        with ThreadPoolExecutor(2) as pool:
-            return {
-                overridden: dict(
-                    zip(config.STAGES, pool.map(lambda s, o=overridden: printed(s, o), config.STAGES), strict=True)
-                )
-                for overridden in (False, True)
-            }
+    def printed(stage: str, overridden: bool) -> object:
+        overrides = ["=".join(OVERRIDES[stage])] if overridden else []
+        done = run_by_hand(project, stage, "--cfg", "job", "--resolve", *overrides)
+        assert done.returncode == 0, done.stderr
+        return OmegaConf.to_container(OmegaConf.create(done.stdout))
 
-    def test_by_hand_an_override_changes_that_key_alone(
-        self, by_hand: dict[bool, dict[str, dict[str, object]]]
-    ) -> None:
-        for stage, (key, value) in OVERRIDES.items():
-            expected = {**by_hand[False][stage], key: yaml.safe_load(value)}
-            assert by_hand[True][stage] == expected != by_hand[False][stage]
-
-    def test_dvc_composes_what_hands_do(self, project: Path, by_hand: dict[bool, dict[str, object]]) -> None:
-        settings = [part for stage, pair in OVERRIDES.items() for part in ("-S", f"{stage}.{'='.join(pair)}")]
-        call(project, "dvc", "repro", "-q")
-        assert composed_in(project) == by_hand[False]
-        call(project, "git", "add", "-A")
-        call(project, "git", "commit", "-qm", "reproduced")
-
-        call(project, "dvc", "exp", "run", "-q", "-n", "direct", *settings)
-        assert composed_in(project) == by_hand[True]
-        call(project, "git", "checkout", "-q", ".")
-
-        call(project, "dvc", "exp", "run", "-q", "--queue", "-n", "queued", *settings)
-        call(project, "dvc", "exp", "run", "-q", "--run-all")
-        (reference,) = call(project, "git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/queued").split()
-        queued = {
-            stage: OmegaConf.to_container(
-                OmegaConf.create(call(project, "git", "show", f"{reference}:composed/{stage}.yaml"))
+    with ThreadPoolExecutor(2) as pool:
+        return {
+            overridden: dict(
+                zip(config.STAGES, pool.map(lambda s, o=overridden: printed(s, o), config.STAGES), strict=True)
             )
-            for stage in config.STAGES
+            for overridden in (False, True)
         }
-        assert queued == by_hand[True]
+
+
+@one_process
+def test_by_hand_an_override_changes_that_key_alone(self, by_hand: dict[bool, dict[str, dict[str, object]]]) -> None:
+    for stage, (key, value) in OVERRIDES.items():
+        expected = {**by_hand[False][stage], key: yaml.safe_load(value)}
+        assert by_hand[True][stage] == expected != by_hand[False][stage]
+
+
+@one_process
+def test_dvc_composes_what_hands_do(project: Path, by_hand: dict[bool, dict[str, object]]) -> None:
+    settings = [part for stage, pair in OVERRIDES.items() for part in ("-S", f"{stage}.{'='.join(pair)}")]
+    call(project, "dvc", "repro", "-q")
+    assert composed_in(project) == by_hand[False]
+    call(project, "git", "add", "-A")
+    call(project, "git", "commit", "-qm", "reproduced")
+
+    call(project, "dvc", "exp", "run", "-q", "-n", "direct", *settings)
+    assert composed_in(project) == by_hand[True]
+    call(project, "git", "checkout", "-q", ".")
+
+    call(project, "dvc", "exp", "run", "-q", "--queue", "-n", "queued", *settings)
+    call(project, "dvc", "exp", "run", "-q", "--run-all")
+    (reference,) = call(project, "git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/queued").split()
+    queued = {
+        stage: OmegaConf.to_container(
+            OmegaConf.create(call(project, "git", "show", f"{reference}:composed/{stage}.yaml"))
+        )
+        for stage in config.STAGES
+    }
+    assert queued == by_hand[True]
 
 
 def call(root: Path, *command: str) -> str:

@@ -18,6 +18,8 @@ from ultralytics import YOLO
 
 from src import config
 
+pytestmark = pytest.mark.xdist_group("end to end")  # one worker runs the pipeline, once
+
 TINY = {
     "common": {"imgsz": 64, "threads": 2},
     "train_teacher": {"epochs": 1, "batch": 8},
@@ -152,7 +154,7 @@ def test_a_sweep_is_a_parent_with_children_and_leaves_the_pipeline_alone(project
     (parent,) = [run for run in runs(client) if "winner.name" in run.data.tags]
     assert parent.info.status == "FINISHED"
     children = runs(client, **{"mlflow.parentRunId": parent.info.run_id})
-    assert {child.info.run_name for child in children} == {"per_channel=true", "per_channel=false"}
+    assert {child.info.run_name for child in children} == {"per_channel=True", "per_channel=False"}
     assert all("val/map50_95" in child.data.metrics for child in children)
     (teacher,) = runs(client, stage="calibrate")
     assert {child.data.tags["upstream.models/pruned.onnx"] for child in children} == {teacher.info.run_id}
