@@ -1,6 +1,7 @@
 # What people, hooks and CI call. Everything runs in .venv, which is made on first use.
 PYTHON ?= python3
 BIN := .venv/bin
+BCCD ?= BCCD_Dataset/BCCD
 
 .PHONY: repro test check ui bench-bccd
 
@@ -19,7 +20,7 @@ ui: .venv/ready ## the runs, on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
 
 bench-bccd: .venv/ready ## teacher yolov8s and student yolov8n on real photographs: about an hour on 4 cores
-	$(BIN)/python -m benchmarks.bccd
+	$(BIN)/python -m benchmarks.bccd $(BCCD)
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from src.errors import UserError
+from src.stage import Place
+
+
+def place(root: Path, settings: str = "T: 1") -> Place:
+    return Place("distill", settings, root, root / "out")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/teacher.pt").write_text("teacher")
+    return tmp_path
+
+
+def interrupted(at: Place) -> Path:
+    """Return the checkpoint of a training that was killed."""
+    at.read("models/teacher.pt")
+    with pytest.raises(KeyboardInterrupt), at.checkpoint() as path:
+        path.write_text("state")
+        raise KeyboardInterrupt
+    return path
+
+
+def test_a_killed_training_finds_its_state_again(project: Path) -> None:
+    path = interrupted(place(project))
+    again = place(project)
+    again.read("models/teacher.pt")
+    with again.checkpoint() as found:
+        assert found == path
+        assert found.read_text() == "state"
+    assert not path.exists(), "a training that ended needs its state no more"
+
+
+def test_other_parameters_or_inputs_never_find_it(project: Path) -> None:
+    path = interrupted(place(project))
+    other_settings = place(project, "T: 2")
+    other_settings.read("models/teacher.pt")
+    with other_settings.checkpoint() as found:
+        assert found != path
+    (project / "models/teacher.pt").write_text("another teacher")
+    other_input = place(project)
+    other_input.read("models/teacher.pt")
+    with other_input.checkpoint() as found:
+        assert found != path
+
+
+def test_two_trainings_at_once_do_not_share_their_state(project: Path) -> None:
+    first, second = place(project), place(project)
+    with first.checkpoint() as one, second.checkpoint() as other:
+        assert one != other
+
+
+def test_an_input_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"models/teacher.pt is not there: run `dvc repro`"):
+        place(tmp_path).read("models/teacher.pt")
+
+
+def test_inputs_come_from_the_project_and_outputs_go_elsewhere(project: Path) -> None:
+    at = place(project)
+    assert at.read("models/teacher.pt") == project / "models/teacher.pt"
+    assert at.write("models/student.pt") == project / "out/models/student.pt"
