@@ -9,7 +9,7 @@ repro: .venv/ready ## the whole pipeline on the dataset that params.yaml names
 	$(BIN)/dvc repro
 
 test: .venv/ready ## the whole test suite
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto --dist loadfile
 
 check: .venv/ready ## style and types
 	$(BIN)/ruff check .

@@ -132,8 +132,6 @@ def run_by_hand(root: Path, stage: str, *arguments: str) -> subprocess.Completed
 
 # Every way to run a stage must compose the same config, which each stage prints in the following instead of working.
 
-one_process = pytest.mark.xdist_group("composition")  # the fixtures start 14 interpreters
-
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -182,14 +180,12 @@ def by_hand(project: Path) -> dict[bool, dict[str, object]]:
         }
 
 
-@one_process
-def test_by_hand_an_override_changes_that_key_alone(self, by_hand: dict[bool, dict[str, dict[str, object]]]) -> None:
+def test_by_hand_an_override_changes_that_key_alone(by_hand: dict[bool, dict[str, dict[str, object]]]) -> None:
     for stage, (key, value) in OVERRIDES.items():
         expected = {**by_hand[False][stage], key: yaml.safe_load(value)}
         assert by_hand[True][stage] == expected != by_hand[False][stage]
 
 
-@one_process
 def test_dvc_composes_what_hands_do(project: Path, by_hand: dict[bool, dict[str, object]]) -> None:
     settings = [part for stage, pair in OVERRIDES.items() for part in ("-S", f"{stage}.{'='.join(pair)}")]
     call(project, "dvc", "repro", "-q")

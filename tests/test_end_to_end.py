@@ -18,8 +18,6 @@ from ultralytics import YOLO
 
 from src import config
 
-pytestmark = pytest.mark.xdist_group("end to end")  # one worker runs the pipeline, once
-
 TINY = {
     "common": {"imgsz": 64, "threads": 2},
     "train_teacher": {"epochs": 1, "batch": 8},

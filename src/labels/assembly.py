@@ -91,7 +91,7 @@ def _measure(path: Path) -> tuple[int, int] | str:
     """Return the size of an image, px, or what is wrong with it."""
     try:
         size_wh = image_size(path)
-    except UnidentifiedImageError:
+    except (UnidentifiedImageError, ModuleNotFoundError):  # the latter where ultralytics made Pillow look for HEIF
         return f"not a readable image (none of {', '.join(FORMATS)})"
     except Exception as error:  # Pillow raises a dozen kinds on broken bytes, SyntaxError and struct.error too
         reason = " ".join(str(error).split())
