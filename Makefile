@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BCCD ?= BCCD_Dataset/BCCD
+# dvc.yaml says `python`: the one that has the packages.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: repro test check ui bench-bccd
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import pytest
 import src.detector  # noqa: F401  # before anything imports ultralytics
 from src.labels.digits import compose_scenes
 from src.labels.layout import write_yolo
+
+# dvc.yaml says `python`: the one that runs these tests, also where its environment was not activated.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 TINY_TRAINING: dict[str, Any] = {
     "imgsz": 64,
