@@ -12,8 +12,7 @@ from src import stage, training
 from src.config import Distill
 from src.detector import runtime
 from src.detector.checkpoint import find_architecture, load_detector, load_weights
-from src.detector.dataset import class_names, view_of
-from src.detector.training import train
+from src.detector.dataset import class_names
 from src.distillation.loss import distillation_from
 from src.stage import Metrics, Place
 from src.tracking import Run
@@ -25,19 +24,17 @@ def run(params: Distill, place: Place, log: Run) -> Metrics:
     architecture = find_architecture(params.student.architecture)
     weights = load_weights(params.student.weights, trust=params.student.trust_weights)
     prepared, teacher = place.read("data/prepared"), load_detector(place.read("models/teacher.pt"))
-    training.record_dataset(prepared, log)
-    with view_of(prepared) as data, place.checkpoint() as checkpoint:
-        trained = train(
-            architecture,
-            data,
-            params.settings(),
-            device=device,
-            checkpoint=checkpoint,
-            weights=weights,
-            make_criterion=distillation_from(teacher, class_names(prepared), **params.soft()),
-            on_epoch=training.epoch_recorder(log),
-        )
-        return training.keep(trained, "models/student.pt", place, log, params=params, data=data, device=device)
+    return training.train_and_keep(
+        architecture,
+        "models/student.pt",
+        params,
+        place,
+        log,
+        prepared=prepared,
+        device=device,
+        weights=weights,
+        make_criterion=distillation_from(teacher, class_names(prepared), **params.soft()),
+    )
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="distill")

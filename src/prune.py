@@ -21,9 +21,8 @@ from src.config import Prune
 from src.detector import runtime
 from src.detector.checkpoint import load_detector
 from src.detector.complexity import complexity
-from src.detector.dataset import class_names, view_of
+from src.detector.dataset import class_names
 from src.detector.export import export_onnx
-from src.detector.training import train
 from src.distillation.loss import distillation_from
 from src.evaluation.latency import measure, onnx_forward
 from src.pruning.channels import prune_channels
@@ -40,19 +39,17 @@ def run(params: Prune, place: Place, log: Run) -> Metrics:
     device = runtime.settle(params.device, params.threads)
     prepared, teacher = place.read("data/prepared"), load_detector(place.read("models/teacher.pt"))
     student = load_detector(place.read("models/student.pt"))
-    training.record_dataset(prepared, log)
     pruned = prune_channels(student, ratio=params.ratio, round_to=params.round_to, imgsz=params.imgsz)
-    with view_of(prepared) as data, place.checkpoint() as checkpoint:
-        trained = train(
-            pruned,
-            data,
-            params.settings(),
-            device=device,
-            checkpoint=checkpoint,
-            make_criterion=distillation_from(teacher, class_names(prepared), **params.soft()),
-            on_epoch=training.epoch_recorder(log),
-        )
-        after = training.keep(trained, "models/pruned.pt", place, log, params=params, data=data, device=device)
+    after = training.train_and_keep(
+        pruned,
+        "models/pruned.pt",
+        params,
+        place,
+        log,
+        prepared=prepared,
+        device=device,
+        make_criterion=distillation_from(teacher, class_names(prepared), **params.soft()),
+    )
     _compare_latency(place, params.imgsz, log)
     return {**after, "before": asdict(complexity(student, params.imgsz))}
 

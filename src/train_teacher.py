@@ -12,8 +12,6 @@ from src import stage, training
 from src.config import TrainTeacher
 from src.detector import runtime
 from src.detector.checkpoint import find_architecture, load_weights
-from src.detector.dataset import view_of
-from src.detector.training import train
 from src.stage import Metrics, Place
 from src.tracking import Run
 
@@ -23,19 +21,16 @@ def run(params: TrainTeacher, place: Place, log: Run) -> Metrics:
     device = runtime.settle(params.device, params.threads)
     architecture = find_architecture(params.teacher.architecture)
     weights = load_weights(params.teacher.weights, trust=params.teacher.trust_weights)
-    prepared = place.read("data/prepared")
-    training.record_dataset(prepared, log)
-    with view_of(prepared) as data, place.checkpoint() as checkpoint:
-        trained = train(
-            architecture,
-            data,
-            params.settings(),
-            device=device,
-            checkpoint=checkpoint,
-            weights=weights,
-            on_epoch=training.epoch_recorder(log),
-        )
-        return training.keep(trained, "models/teacher.pt", place, log, params=params, data=data, device=device)
+    return training.train_and_keep(
+        architecture,
+        "models/teacher.pt",
+        params,
+        place,
+        log,
+        prepared=place.read("data/prepared"),
+        device=device,
+        weights=weights,
+    )
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train_teacher")

@@ -1,4 +1,4 @@
-"""What the three training stages share: keeping the detector that came out, with its curves and its accuracy on val."""
+"""What the three training stages share: training on the prepared data, and keeping what came out with its curves."""
 
 from __future__ import annotations
 
@@ -6,21 +6,60 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ultralytics.nn.tasks import DetectionModel
+
 from src import files
 from src.config import Training
 from src.detector.accuracy import validate
 from src.detector.checkpoint import save_detector
 from src.detector.complexity import complexity
 from src.detector.curves import draw_curves, save_curves
-from src.detector.dataset import class_names
-from src.detector.training import OnEpoch, Trained
+from src.detector.dataset import class_names, view_of
+from src.detector.training import OnEpoch, Trained, train
 from src.labels.dataset import SPLITS
 from src.stage import Place
 from src.tracking import Run
 
 
-def keep(
-    trained: Trained, name: str, place: Place, log: Run, *, params: Training, data: Path, device: str
+def train_and_keep(
+    network: str | DetectionModel,
+    name: str,
+    params: Training,
+    place: Place,
+    log: Run,
+    *,
+    prepared: Path,
+    device: str,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train on the prepared data, keep the detector as `name`, and return its metrics.
+
+    Args:
+        network: an architecture's YAML or a network, as `train` takes it.
+        name: of the output, such as models/student.pt.
+        params: the stage's; its settings are the trainer's.
+        place: where the outputs go and where the training's state is kept meanwhile.
+        log: gets the dataset, the metrics of every epoch and the outputs.
+        prepared: the folder that prepare-labels wrote.
+        device: "cpu" or a CUDA index.
+        options: what else `train` takes: initial weights, a criterion of one's own.
+    """
+    _record_dataset(prepared, log)
+    with view_of(prepared) as data, place.checkpoint() as checkpoint:
+        trained = train(
+            network,
+            data,
+            params.settings(),
+            device=device,
+            checkpoint=checkpoint,
+            on_epoch=_epoch_recorder(log),
+            **options,
+        )
+        return _keep(trained, name, params, place, log, data=data, device=device)
+
+
+def _keep(
+    trained: Trained, name: str, params: Training, place: Place, log: Run, *, data: Path, device: str
 ) -> dict[str, Any]:
     """Write the detector to `name` and its curves to the reports, record both, and return its metrics.
 
@@ -44,13 +83,13 @@ def keep(
     }
 
 
-def record_dataset(prepared: Path, log: Run) -> None:
+def _record_dataset(prepared: Path, log: Run) -> None:
     """Record the dataset that a training reads."""
     images = {split: sum(1 for _ in (prepared / "images" / split).iterdir()) for split in SPLITS}
     profile = {"classes": len(class_names(prepared)), "images": images}
     log.dataset("prepared", files.digest(prepared), "data/prepared", profile)
 
 
-def epoch_recorder(log: Run) -> OnEpoch:
+def _epoch_recorder(log: Run) -> OnEpoch:
     """Return a callback that records the metrics of an epoch, apart from the final ones: `epoch/map50_95` and so on."""
     return lambda epoch, metrics: log.metrics({"epoch": metrics}, step=epoch)
