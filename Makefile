@@ -19,7 +19,7 @@ check: .venv/ready ## style and types
 	$(BIN)/mypy
 
 ui: .venv/ready ## the runs, on http://127.0.0.1:5000
-	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
 
 bench-bccd: .venv/ready ## teacher yolov8s and student yolov8n on real photographs: about an hour on 4 cores
 	$(BIN)/python -m benchmarks.bccd $(BCCD)
