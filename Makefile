@@ -21,7 +21,7 @@ check: .venv/ready ## style and types
 ui: .venv/ready ## the runs, on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
 
-bench-bccd: .venv/ready ## teacher yolov8s and student yolov8n on real photographs: about an hour on 4 cores
+bench-bccd: .venv/ready ## teacher yolov8s and student yolov8n on real photographs: 20 to 40 minutes on 4 cores
 	$(BIN)/python -m benchmarks.bccd $(BCCD)
 
 .venv/ready: pyproject.toml constraints.txt

@@ -8,6 +8,7 @@ touched, and writes reports/benchmarks/bccd.md: the measured table with command,
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -52,7 +53,9 @@ def page(report: str, minutes: float) -> str:
     settings = [part for key, value in SETTINGS.items() for part in ("-S", f"{key}={value}")]
     command = shlex.join(["dvc", "exp", "run", *settings, "-S", "data.root=path/to/BCCD"])
     body = report.partition("\n")[2].partition("\n## What the earlier stages reported")[0]
-    kept = [line for line in body.splitlines() if not line.startswith("![")]
+    # What only leads to pictures goes with them.
+    body = body.replace("## Accuracy by class\n", "")
+    kept = [line for line in body.splitlines() if not line.startswith(("![", "The images that agree least"))]
     head = [
         "# BCCD: 364 photographs of blood cells",
         "",
@@ -60,7 +63,7 @@ def page(report: str, minutes: float) -> str:
         "",
         f"`{command}` took {minutes:.0f} minutes.",
     ]
-    return "\n".join([*head, *kept]).replace("\n\n\n", "\n\n").rstrip() + "\n"
+    return re.sub("\n{3,}", "\n\n", "\n".join([*head, *kept])).rstrip() + "\n"
 
 
 if __name__ == "__main__":
