@@ -42,6 +42,11 @@ def one_of(*allowed: str) -> Any:
     return field(default=MISSING, metadata={"allowed": allowed})
 
 
+def optional(*allowed: str) -> Any:
+    """A field whose value must be one of `allowed`, or null."""
+    return field(default=MISSING, metadata={"allowed": (*allowed, None)})
+
+
 # --- groups -----------------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +103,7 @@ class Architecture:
     """A detection network (conf/teacher, conf/student)."""
 
     architecture: str = MISSING  # an ultralytics model YAML, such as yolov8s.yaml, or a path to one
+    activation: str | None = optional("silu", "relu", "hardswish")  # null: the architecture's own
     weights: str | None = None  # local weights to start from
     trust_weights: bool = MISSING  # weights are pickled Python: loading runs whatever they hold
 
@@ -335,9 +341,13 @@ def _check_ranges(params: Any, where: str) -> None:
         if dataclasses.is_dataclass(value):
             _check_ranges(value, key)
         elif "allowed" in item.metadata and value not in item.metadata["allowed"]:
-            raise UserError(f"{key} must be one of {', '.join(item.metadata['allowed'])}, got {value}")
+            raise UserError(f"{key} must be one of {_in_words(item.metadata['allowed'])}, got {value}")
         elif "above" in item.metadata and not _in_range(value, **item.metadata):
             raise UserError(f"{key} must be {_range_in_words(**item.metadata)}, got {value}: edit params.yaml or conf/")
+
+
+def _in_words(allowed: Iterable[str | None]) -> str:
+    return ", ".join("null" if value is None else value for value in allowed)
 
 
 def _in_range(

@@ -32,6 +32,7 @@ def run(params: Distill, place: Place, log: Run) -> Metrics:
         log,
         prepared=prepared,
         device=device,
+        activation=params.student.activation,
         weights=weights,
         make_criterion=distillation_from(teacher, class_names(prepared), **params.soft()),
     )

@@ -29,6 +29,7 @@ def run(params: TrainTeacher, place: Place, log: Run) -> Metrics:
         log,
         prepared=place.read("data/prepared"),
         device=device,
+        activation=params.teacher.activation,
         weights=weights,
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from ultralytics.models.yolo.detect import DetectionTrainer
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 from ultralytics.utils.torch_utils import unwrap_model
 
 from src import files
@@ -23,6 +23,9 @@ from src.errors import UserError
 Predictions = Mapping[str, Tensor]
 Batch = Mapping[str, Any]
 OnEpoch = Callable[[int, Mapping[str, float]], None]
+
+ACTIVATIONS = {"silu": "torch.nn.SiLU()", "relu": "torch.nn.ReLU()", "hardswish": "torch.nn.Hardswish()"}
+"""What an architecture's YAML calls them."""
 
 
 class Criterion(Protocol):
@@ -58,6 +61,7 @@ def train(
     *,
     device: str,
     checkpoint: Path,
+    activation: str | None = None,
     weights: DetectionModel | None = None,
     make_criterion: Callable[[DetectionModel], Criterion] | None = None,
     on_epoch: OnEpoch = lambda epoch, metrics: None,
@@ -71,6 +75,7 @@ def train(
         device: "cpu" or a CUDA index.
         checkpoint: where the state of the last epoch is kept; if the file is there, training goes on from it. The
             caller removes it afterwards.
+        activation: one of `ACTIVATIONS` in place of the architecture's own; None: its own (SiLU in ultralytics').
         weights: start from these where their shapes fit the architecture.
         make_criterion: builds the training loss for the network that is trained; None: ultralytics' own.
         on_epoch: called after every epoch with its number, from 1, and its metrics.
@@ -97,6 +102,7 @@ def train(
         trainer = ResumableTrainer(overrides, checkpoint, make_criterion, on_epoch)
         if isinstance(network, DetectionModel):
             trainer.model = network
+        trainer.activation = activation
         trainer.initial_weights = weights
         trainer.train()
     return trainer.trained()
@@ -111,6 +117,7 @@ class ResumableTrainer(DetectionTrainer):
     half precision and forgets the generators.
     """
 
+    activation: str | None = None
     initial_weights: DetectionModel | None = None
 
     def __init__(
@@ -137,6 +144,12 @@ class ResumableTrainer(DetectionTrainer):
         if self.initial_weights is not None:
             self.model.load(self.initial_weights)
         return checkpoint
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
+        """Build the architecture for the classes of the dataset, with the activation that was asked for."""
+        if self.activation is not None:
+            cfg = {**yaml_model_load(cfg), "activation": ACTIVATIONS[self.activation]}
+        return super().get_model(cfg, weights, verbose)
 
     def _setup_train(self) -> None:
         super()._setup_train()

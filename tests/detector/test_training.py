@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn.modules.conv import Conv
 
 from src.detector import runtime
 from src.detector.checkpoint import load_detector, save_detector
@@ -126,3 +127,19 @@ def test_training_writes_nothing_into_the_dataset(prepared: Path, tmp_path: Path
     with view_of(prepared) as data:
         trained(data, tmp_path / "state.ckpt", {**TINY_TRAINING, "epochs": 1})
     assert sorted(prepared.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("activation", "expected"), [("relu", torch.nn.ReLU), ("hardswish", torch.nn.Hardswish)])
+def test_a_network_is_trained_with_the_activation_asked_for(
+    prepared: Path, tmp_path: Path, activation: str, expected: type
+) -> None:
+    settings = {**TINY_TRAINING, "epochs": 1}
+    with view_of(prepared) as data:
+        network = train(
+            "yolov8n.yaml", data, settings, device="cpu", checkpoint=tmp_path / "c.pt", activation=activation
+        ).network
+    save_detector(network, tmp_path / "d.pt", 64)
+    kinds = {type(module) for module in load_detector(tmp_path / "d.pt").modules()}
+    assert expected in kinds
+    assert torch.nn.SiLU not in kinds
+    assert isinstance(Conv.default_act, torch.nn.SiLU), "networks built later keep theirs"
