@@ -5,7 +5,7 @@ BCCD ?= BCCD_Dataset/BCCD
 # dvc.yaml says `python`: the one that has the packages.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test check ui bench-bccd
+.PHONY: repro test check ui demo bench-bccd
 
 repro: .venv/ready ## the whole pipeline on the dataset that params.yaml names
 	$(BIN)/dvc repro
@@ -20,6 +20,13 @@ check: .venv/ready ## style and types
 
 ui: .venv/ready ## the runs, on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+
+demo: .venv/ready demo/node_modules ## FP32 and INT8 side by side in the browser, on http://127.0.0.1:8000
+	$(BIN)/python -m demo.serve
+
+demo/node_modules: demo/package-lock.json # needs node; the browser's onnxruntime
+	cd demo && npm ci --ignore-scripts
+	touch $@
 
 bench-bccd: .venv/ready ## teacher yolov8s and student yolov8n on real photographs: 20 to 40 minutes on 4 cores
 	$(BIN)/python -m benchmarks.bccd $(BCCD)

@@ -1,0 +1,1 @@
+"""A page that runs the detectors in a browser."""

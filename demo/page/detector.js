@@ -1,0 +1,57 @@
+// What surrounds the network: an image becomes its input, and its output becomes boxes. As ultralytics does it, so that
+// the browser finds what Python finds.
+
+const PADDING = "rgb(114, 114, 114)"; // what the image leaves of the square
+
+// Scale the image into a square of `size` px, centred, and return the input (1, 3, size, size), RGB in [0, 1], with what
+// is needed to find the way back.
+export function letterbox(image, size) {
+  const scale = Math.min(size / image.width, size / image.height);
+  const [width, height] = [Math.round(image.width * scale), Math.round(image.height * scale)];
+  const [left, top] = [Math.round((size - width) / 2 - 0.1), Math.round((size - height) / 2 - 0.1)];
+  const canvas = new OffscreenCanvas(size, size);
+  const context = canvas.getContext("2d");
+  context.fillStyle = PADDING;
+  context.fillRect(0, 0, size, size);
+  context.drawImage(image, left, top, width, height);
+  const { data: rgba } = context.getImageData(0, 0, size, size);
+  const places = size * size;
+  const input = new Float32Array(3 * places);
+  for (let place = 0; place < places; place++) {
+    for (let channel = 0; channel < 3; channel++) input[channel * places + place] = rgba[4 * place + channel] / 255;
+  }
+  return { input, scale, left, top };
+}
+
+// Return the boxes that `output` (4 + classes, places) holds: centre, width and height in px of the square, then a score
+// per class. Every class is suppressed for itself, best score first.
+export function decode(output, classes, { scale, left, top }, threshold, iou = 0.7) {
+  const places = output.length / (4 + classes);
+  const found = [];
+  for (let place = 0; place < places; place++) {
+    let label = 0;
+    for (let other = 1; other < classes; other++) {
+      if (output[(4 + other) * places + place] > output[(4 + label) * places + place]) label = other;
+    }
+    const score = output[(4 + label) * places + place];
+    if (score < threshold) continue;
+    const [x, y, width, height] = [0, 1, 2, 3].map((row) => output[row * places + place]);
+    const xyxy = [x - width / 2 - left, y - height / 2 - top, x + width / 2 - left, y + height / 2 - top];
+    found.push({ label, score, xyxy: xyxy.map((value) => value / scale) });
+  }
+  found.sort((a, b) => b.score - a.score);
+  const kept = [];
+  for (const box of found) {
+    if (kept.every((other) => other.label !== box.label || overlap(other.xyxy, box.xyxy) <= iou)) kept.push(box);
+  }
+  return kept;
+}
+
+// Intersection over union, in [0, 1].
+export function overlap(a, b) {
+  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
+  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
+  if (width <= 0 || height <= 0) return 0;
+  const area = ([left, top, right, bottom]) => (right - left) * (bottom - top);
+  return (width * height) / (area(a) + area(b) - width * height);
+}

@@ -1,0 +1,93 @@
+"""Serves the demo on this machine: a page that runs FP32 and INT8 side by side in the browser.
+
+    make demo              then open http://127.0.0.1:8000
+
+The page loads models/pruned.onnx and models/int8.onnx as they are; images stay in the browser.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+PROJECT = Path(__file__).resolve().parents[1]
+HOST, PORT = "127.0.0.1", 8000
+MODELS = {"/models/fp32.onnx": "models/pruned.onnx", "/models/int8.onnx": "models/int8.onnx"}
+RUNTIME = "demo/node_modules/onnxruntime-web/dist"
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Maps the page's addresses to the project's files; nothing else of the project can be asked for."""
+
+    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript", ".wasm": "application/wasm"}  # noqa: RUF012
+
+    def __init__(self, *args: Any, project: Path, **kwargs: Any) -> None:
+        self.project = project
+        super().__init__(*args, directory=str(project / "demo/page"), **kwargs)
+
+    def do_GET(self) -> None:
+        """Answer with a file, or with what the page must know of the detector."""
+        if self.path == "/detector.json":
+            self._answer(json.dumps(describe(self.project / "models/int8.onnx")).encode())
+        else:
+            super().do_GET()
+
+    def translate_path(self, path: str) -> str:
+        """Return the file behind an address."""
+        if path in MODELS:
+            return str(self.project / MODELS[path])
+        if path.startswith("/runtime/"):
+            return str(self.project / RUNTIME / Path(path).name)
+        return super().translate_path(path)
+
+    def log_message(self, *args: Any) -> None:
+        """Keep quiet."""
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def describe(network: Path) -> dict[str, Any]:
+    """Return class names in order and the side of the input, px, from the metadata that the export wrote."""
+    metadata = {entry.key: entry.value for entry in onnx.load(network).metadata_props}
+    names = ast.literal_eval(metadata["names"])
+    return {"names": [names[index] for index in sorted(names)], "imgsz": ast.literal_eval(metadata["imgsz"])[0]}
+
+
+def server(project: Path, port: int) -> ThreadingHTTPServer:
+    """Return a server of the demo on the loopback interface; port 0 takes a free one.
+
+    Raises:
+        SystemExit: a model or the browser's runtime is not there.
+    """
+    for name in MODELS.values():
+        if not (project / name).is_file():
+            sys.exit(f"error: {name} is not there: run `dvc repro` (or `dvc pull`) first")
+    if not (project / RUNTIME).is_dir():
+        sys.exit(f"error: {RUNTIME} is not there: run `make demo`, or `npm ci` in demo/")
+    return ThreadingHTTPServer((HOST, port), partial(Handler, project=project))
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    with server(PROJECT, PORT) as serving:
+        print(f"http://{HOST}:{serving.server_port}  (Ctrl-C ends it)", flush=True)
+        try:
+            serving.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+if __name__ == "__main__":
+    main()
