@@ -227,6 +227,7 @@ class Calibrate(Common):
 class Quantize(Common):
     """The types and the granularity of INT8."""
 
+    target: str = one_of("onnxruntime", "openvino")
     format: str = one_of("qdq", "qoperator")
     activation_type: str = one_of("uint8", "int8")
     weight_type: str = one_of("int8", "uint8")

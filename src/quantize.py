@@ -34,6 +34,7 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
     calibration = read_calibration(place.read("models/calibration.json"), float_network, params.imgsz)
     prepared = place.read("data/prepared")
     how = Int8(
+        target=params.target,
         format=params.format,
         activation_type=params.activation_type,
         weight_type=params.weight_type,

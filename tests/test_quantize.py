@@ -17,6 +17,7 @@ PARAMS = Quantize(
     device="cpu",
     threads=1,
     workers=0,
+    target="onnxruntime",
     format="qdq",
     activation_type="uint8",
     weight_type="int8",

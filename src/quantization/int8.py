@@ -8,6 +8,7 @@ to fuse into integer kernels, and QOperator names these kernels itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -32,6 +33,10 @@ class Int8:
     and measured slower than not to quantize at all.
 
     Attributes:
+        target: the runtime whose fusions the places of Q and DQ suit: onnxruntime or openvino. Any runtime runs either
+            file. onnxruntime makes an integer kernel of a convolution only if its output is quantized at once. OpenVINO
+            computes a convolution, its SiLU and one rounding in one kernel, so nothing may stand between them: on the
+            same machine such a file was as fast there as NNCF's, and slower than float in onnxruntime.
         format: qdq or qoperator.
         activation_type: uint8 or int8.
         weight_type: uint8 or int8.
@@ -40,6 +45,7 @@ class Int8:
         float_head: keep what follows the last learned convolutions in float.
     """
 
+    target: str
     format: str
     activation_type: str
     weight_type: str
@@ -63,6 +69,15 @@ def quantize_network(model: onnx.ModelProto, ranges: dict[str, tuple[float, floa
         raise UserError(
             "quantize.weight_type must be int8 where quantize.activation_type is int8, got uint8: edit params.yaml"
         )
+    if how.target == "openvino" and how.format != "qdq":
+        raise UserError(
+            f"quantize.format must be qdq where quantize.target is openvino, got {how.format}: edit params.yaml"
+        )
+    op_types = {*QDQRegistry, *QLinearOpsRegistry}
+    options: dict[str, Any] = {"ActivationSymmetric": how.symmetric_activations}
+    if how.target == "openvino":
+        op_types -= {"Sigmoid", "Mul"}
+        options["OpTypesToExcludeOutputQuantization"] = ["Conv"]
     prepared = onnx.ModelProto()
     prepared.CopyFrom(model)
     own_constants(prepared)
@@ -74,8 +89,8 @@ def quantize_network(model: onnx.ModelProto, ranges: dict[str, tuple[float, floa
         "tensors_range": TensorsData(CalibrationMethod.MinMax, data),
         "nodes_to_quantize": [],
         "nodes_to_exclude": [node.name for node in float_head(prepared)] if how.float_head else [],
-        "op_types_to_quantize": sorted({*QDQRegistry, *QLinearOpsRegistry}),
-        "extra_options": {"ActivationSymmetric": how.symmetric_activations},
+        "op_types_to_quantize": sorted(op_types),
+        "extra_options": options,
     }
     weights, values = _TYPES[how.weight_type], _TYPES[how.activation_type]
     quantizer: ONNXQuantizer | QDQQuantizer

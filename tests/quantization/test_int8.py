@@ -16,7 +16,7 @@ from src.quantization.minmax import minmax_range
 from src.quantization.observation import observe
 from tests.quantization.networks import IMGSZ, random_images, single_convolution
 
-HOW = Int8("qdq", "uint8", "int8", per_channel=True, symmetric_activations=False, float_head=True)
+HOW = Int8("onnxruntime", "qdq", "uint8", "int8", per_channel=True, symmetric_activations=False, float_head=True)
 
 
 def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
@@ -133,3 +133,29 @@ def test_types_that_no_kernel_takes_are_refused() -> None:
     model, _, _ = single_convolution()
     with pytest.raises(UserError, match=r"quantize\.weight_type must be int8 .* got uint8: edit params\.yaml"):
         quantize_network(model, {}, replace(HOW, activation_type="int8", weight_type="uint8"))
+
+
+def test_for_openvino_nothing_stands_between_a_convolution_and_its_silu(
+    networks: dict[str, Path], tmp_path: Path
+) -> None:
+    model = onnx.load(networks["yolov8n"])
+    images = random_images(tmp_path, 4)
+    int8 = quantize_network(model, ranges_of(model, images), replace(HOW, target="openvino"))
+    readers: dict[str, set[str]] = {}
+    for node in int8.graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    read_by = [readers[node.output[0]] for node in int8.graph.node if node.op_type == "Conv"]
+    activated = [kinds for kinds in read_by if "Sigmoid" in kinds]
+    assert len(activated) == 57
+    assert all(kinds == {"Sigmoid", "Mul"} for kinds in activated)
+    image = load_image(images[0], IMGSZ)
+    assert np.corrcoef(run(model, image)[:, 4:].ravel(), run(int8, image)[:, 4:].ravel())[0, 1] > 0.9
+
+
+def test_openvino_has_no_kernels_for_qoperator() -> None:
+    model, _, _ = single_convolution()
+    with pytest.raises(
+        UserError, match=r"quantize\.format must be qdq where quantize\.target is openvino, got qoperator"
+    ):
+        quantize_network(model, {}, replace(HOW, target="openvino", format="qoperator"))
