@@ -1,8 +1,8 @@
 """Export the pruned student to ONNX and find the range of every activation on training images.
 
 Reads models/pruned.pt and data/prepared (its training images alone: ranges fitted to validation or test images would
-leak into their scores). Writes models/pruned.onnx, models/calibration.json and pictures of the histograms in
-reports/calibrate.
+leak into their scores). Writes models/pruned.onnx, models/calibration.json with the ranges of every calibrator (one of
+them is what quantize takes), and in reports/calibrate a table of them and pictures of the histograms.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from src import stage
-from src.config import Calibrate
+from src.config import CALIBRATORS, Calibrate
 from src.detector.export import export_onnx
 from src.detector.runtime import settle
 from src.files import digest, whole_folder
-from src.quantization.calibration import Calibration, TensorRange, write_calibration
-from src.quantization.histogram import Histogram, share_outside
+from src.quantization.calibration import Calibrated, Calibration, Range, write_calibration, write_ranges
+from src.quantization.entropy import entropy_range
+from src.quantization.histogram import share_outside
 from src.quantization.images import choose_images, load_image
 from src.quantization.minmax import minmax_range
-from src.quantization.observation import observe
+from src.quantization.moving_average import moving_average_range
+from src.quantization.mse import mse_range
+from src.quantization.observation import Observation, observe
 from src.quantization.percentile import percentile_range
 from src.quantization.plots import draw_histograms, evenly_spaced, most_stretched
 from src.tracking import Run
@@ -39,7 +42,7 @@ def run(params: Calibrate, place: stage.Place, log: Run) -> dict[str, Any]:
     train = prepared / "images" / "train"
     images = choose_images(train, params.images, params.seed)
     with tqdm(total=2 * len(images), desc="observing activations", unit="image") as progress:
-        histograms = observe(
+        observations = observe(
             onnx.load(network),
             images,
             partial(load_image, imgsz=params.imgsz),
@@ -47,36 +50,43 @@ def run(params: Calibrate, place: stage.Place, log: Run) -> dict[str, Any]:
             threads=params.threads,
             on_image=progress.update,
         )
-    tensors = {name: TensorRange(histogram, *_range(params, histogram)) for name, histogram in histograms.items()}
+    tensors = {
+        name: Calibrated(seen.histogram, _ranges(params, seen))
+        for name, seen in tqdm(observations.items(), desc="choosing ranges", unit="tensor")
+    }
     names = tuple(str(path.relative_to(train)) for path in images)
-    calibration = Calibration(digest(network), params.imgsz, _method(params), names, tensors)
+    settings = {"momentum": params.momentum, "percentile": params.percentile}
+    calibration = Calibration(digest(network), params.imgsz, settings, names, tensors)
     write_calibration(place.write("models/calibration.json"), calibration)
     report = place.write("reports/calibrate")
-    with whole_folder(report) as pictures:
-        draw_histograms(tensors, evenly_spaced(tensors), "From the input to the output", pictures / "depth.png")
-        draw_histograms(tensors, most_stretched(tensors), "The farthest outliers", pictures / "outliers.png")
+    with whole_folder(report) as folder:
+        write_ranges(calibration, folder / "ranges.csv")
+        draw_histograms(tensors, evenly_spaced(tensors), "From the input to the output", folder / "depth.png")
+        draw_histograms(tensors, most_stretched(tensors), "The farthest outliers", folder / "outliers.png")
     log.artifact(report, folder="plots")
     log.dataset("prepared", digest(prepared), "data/prepared", {"images": len(images)})
-    outside = [share_outside(tensor.histogram, tensor.low, tensor.high) for tensor in tensors.values()]
     return {
         "images": len(images),
         "tensors": len(tensors),
-        "tensors_without_width": sum(tensor.low == tensor.high for tensor in tensors.values()),
-        "clipped_share_mean": round(sum(outside) / len(outside), 8),
-        "clipped_share_most": round(max(outside), 8),
+        "tensors_without_width": sum(t.histogram.least == t.histogram.greatest == 0 for t in tensors.values()),
+        "clipped_share": {calibrator: _clipped_share(calibration, calibrator) for calibrator in CALIBRATORS},
     }
 
 
-def _range(params: Calibrate, histogram: Histogram) -> tuple[float, float]:
-    if params.method == "percentile":
-        return percentile_range(histogram, params.percentile)
-    return minmax_range(histogram)
+def _ranges(params: Calibrate, seen: Observation) -> dict[str, Range]:
+    return {
+        "minmax": minmax_range(seen.histogram),
+        "moving_average": moving_average_range(seen.extremes, params.momentum),
+        "percentile": percentile_range(seen.histogram, params.percentile),
+        "entropy": entropy_range(seen.histogram),
+        "mse": mse_range(seen.histogram),
+    }
 
 
-def _method(params: Calibrate) -> dict[str, Any]:
-    return (
-        {"name": "percentile", "percentile": params.percentile} if params.method == "percentile" else {"name": "minmax"}
-    )
+def _clipped_share(calibration: Calibration, calibrator: str) -> dict[str, float]:
+    """Return which share of values the ranges cut off, in the mean over tensors and at most."""
+    shares = [share_outside(tensor.histogram, *tensor.ranges[calibrator]) for tensor in calibration.tensors.values()]
+    return {"mean": round(sum(shares) / len(shares), 8), "most": round(max(shares), 8)}
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="calibrate")

@@ -212,21 +212,25 @@ class Prune(Soft, Training):
     round_to: int = number(least=1)
 
 
+CALIBRATORS = ("minmax", "moving_average", "percentile", "entropy", "mse")
+
+
 @dataclass
 class Calibrate(Common):
-    """Which images are observed, and how a range follows from what was seen."""
+    """Which images are observed, and the settings of the calibrators that have any."""
 
     images: int = number(least=1)
     seed: int = number(least=0)
-    method: str = one_of("minmax", "percentile")
+    momentum: float = number(least=0, below=1)
     percentile: float = number(above=50, most=100)
     bins: int = number(least=16)
 
 
 @dataclass
 class Quantize(Common):
-    """The types and the granularity of INT8."""
+    """The ranges, the types and the granularity of INT8."""
 
+    calibrator: str = one_of(*CALIBRATORS)
     target: str = one_of("onnxruntime", "openvino")
     format: str = one_of("qdq", "qoperator")
     activation_type: str = one_of("uint8", "int8")

@@ -44,7 +44,7 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
     )
     network = place.write("models/int8.onnx")
     with whole_file(network) as partial:
-        onnx.save(quantize_network(onnx.load(float_network), calibration.ranges, how), partial)
+        onnx.save(quantize_network(onnx.load(float_network), calibration.ranges(params.calibrator), how), partial)
     convolutions = count_convolutions(network)
     with view_of(prepared) as data_yaml:
         accuracy = validate(network, data_yaml, split="val", imgsz=params.imgsz, device=device)

@@ -5,17 +5,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from src import calibrate
-from src.config import Calibrate
+from src.config import CALIBRATORS, Calibrate
 from src.files import digest
 from src.quantization.affine import scale_and_zero_point
 from src.stage import Place
 from tests.quantization.networks import IMGSZ, Log, tiny_project
 
 PARAMS = Calibrate(
-    imgsz=IMGSZ, device="cpu", threads=1, workers=0, images=3, seed=0, method="percentile", percentile=90.0, bins=64
+    imgsz=IMGSZ, device="cpu", threads=1, workers=0, images=3, seed=0, momentum=0.9, percentile=90.0, bins=64
 )
 
 
@@ -38,24 +39,33 @@ def test_training_images_alone_make_ranges_of_every_tensor(project: Path, metric
     assert len(content["images"]) == metrics["images"] == 3
     assert all(name.startswith("train_") for name in content["images"])
     assert content["onnx_md5"] == digest(project / "models/pruned.onnx")
-    assert content["method"] == {"name": "percentile", "percentile": 90.0}
+    assert content["settings"] == {"momentum": 0.9, "percentile": 90.0}
     assert len(content["tensors"]) == metrics["tensors"] > 200
     for tensor in content["tensors"].values():
-        assert tensor["low"] <= 0 <= tensor["high"]
-        assert (tensor["scale"], tensor["zero_point"]) == (
-            pytest.approx(scale_and_zero_point(tensor["low"], tensor["high"])[0], rel=1e-6),
-            scale_and_zero_point(tensor["low"], tensor["high"])[1],
-        )
-    assert 0 < metrics["clipped_share_mean"] < 0.1
-    pictures = sorted((project / "reports/calibrate").iterdir())
+        assert list(tensor["ranges"]) == list(CALIBRATORS)
+        widest = tensor["ranges"]["minmax"]
+        for grid in tensor["ranges"].values():
+            assert widest["low"] <= grid["low"] <= 0 <= grid["high"] <= widest["high"]
+            scale, zero_point = scale_and_zero_point(grid["low"], grid["high"])
+            assert (grid["scale"], grid["zero_point"]) == (pytest.approx(scale, rel=1e-6), zero_point)
+
+
+def test_a_table_and_pictures_tell_what_each_calibrator_cuts_off(project: Path, metrics: dict[str, Any]) -> None:
+    assert metrics["clipped_share"]["minmax"]["most"] == 0
+    assert 0 < metrics["clipped_share"]["percentile"]["mean"] < 0.1
+    table = pd.read_csv(project / "reports/calibrate/ranges.csv")
+    assert len(table) == metrics["tensors"] * len(CALIBRATORS)
+    percentile = table[table["calibrator"] == "percentile"]
+    assert percentile["clipped_share"].mean() == pytest.approx(metrics["clipped_share"]["percentile"]["mean"], abs=1e-7)
+    pictures = sorted((project / "reports/calibrate").glob("*.png"))
     assert [path.name for path in pictures] == ["depth.png", "outliers.png"]
-    assert all(path.stat().st_size < 300_000 for path in pictures)
+    assert all(path.stat().st_size < 400_000 for path in pictures)
 
 
 @pytest.mark.usefixtures("metrics")
 def test_the_same_inputs_give_the_same_bytes(project: Path, tmp_path: Path) -> None:
     calibrate.run(PARAMS, Place("calibrate", "", project, tmp_path), Log())
     written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(written) == 4
+    assert len(written) == 5
     for name in written:
         assert (tmp_path / name).read_bytes() == (project / name).read_bytes(), name

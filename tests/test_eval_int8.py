@@ -40,7 +40,7 @@ def known_accuracy(detector: Path, data_yaml: Path, *, split: str, imgsz: int, d
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tiny_project(tmp_path_factory.mktemp("eval"))
-    calibrate.run(replace(CALIBRATE, method="minmax"), Place("calibrate", "", root, root), Log())
+    calibrate.run(CALIBRATE, Place("calibrate", "", root, root), Log())
     quantize.run(QUANTIZE, Place("quantize", "", root, root), Log())
     return root
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ PARAMS = Quantize(
     device="cpu",
     threads=1,
     workers=0,
+    calibrator="minmax",
     target="onnxruntime",
     format="qdq",
     activation_type="uint8",
@@ -31,7 +31,7 @@ PARAMS = Quantize(
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tiny_project(tmp_path_factory.mktemp("quantize"))
-    calibrate.run(replace(CALIBRATE, method="minmax"), Place("calibrate", "", root, root), Log())
+    calibrate.run(CALIBRATE, Place("calibrate", "", root, root), Log())
     return root
 
 

@@ -1,14 +1,16 @@
-"""models/calibration.json: what was observed, the range chosen for each tensor, and the grid that follows from it.
+"""models/calibration.json: what was observed, the ranges that every calibrator chose, and the grids that follow.
 
-A line per tensor, so that two calibrations can be compared with diff. The histograms stay in the file: another method
-can choose other ranges from them without running the network again.
+A line per tensor, so that two calibrations can be compared with diff. Whoever quantizes picks a calibrator; nothing is
+observed again. The histograms stay in the file: another method can choose other ranges from them.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,17 @@ import numpy as np
 from src.errors import UserError
 from src.files import digest, write_text
 from src.quantization.affine import scale_and_zero_point
-from src.quantization.histogram import Histogram
+from src.quantization.histogram import Histogram, share_outside
+
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class TensorRange:
-    """A tensor's histogram and the range [low, high] that was chosen from it."""
+class Calibrated:
+    """A tensor's histogram, and the range [low, high] that each calibrator chose for it."""
 
     histogram: Histogram
-    low: float
-    high: float
+    ranges: dict[str, Range]
 
 
 @dataclass(frozen=True)
@@ -36,21 +39,20 @@ class Calibration:
     Attributes:
         onnx_md5: of the network's file; the ranges hold for this one alone.
         imgsz: px, side of the square input.
-        method: which chose the ranges, with its parameters, such as {"name": "percentile", "percentile": 99.99}.
+        settings: of the calibrators that have any, such as {"percentile": 99.99}.
         images: names of the images observed.
         tensors: by name, in the order of computation.
     """
 
     onnx_md5: str
     imgsz: int
-    method: dict[str, Any]
+    settings: dict[str, float]
     images: tuple[str, ...]
-    tensors: dict[str, TensorRange]
+    tensors: dict[str, Calibrated]
 
-    @property
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        """(low, high) by tensor."""
-        return {name: (tensor.low, tensor.high) for name, tensor in self.tensors.items()}
+    def ranges(self, calibrator: str) -> dict[str, Range]:
+        """Return (low, high) by tensor, as `calibrator` chose them."""
+        return {name: tensor.ranges[calibrator] for name, tensor in self.tensors.items()}
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
@@ -58,7 +60,7 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     head = {
         "onnx_md5": calibration.onnx_md5,
         "imgsz": calibration.imgsz,
-        "method": calibration.method,
+        "settings": calibration.settings,
         "grid": "uint8, asymmetric",
     }
     lines = [f"{json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
@@ -78,7 +80,7 @@ def read_calibration(path: Path, onnx_path: Path, imgsz: int) -> Calibration:
         content = json.loads(path.read_text(encoding="utf-8"))
         tensors = {name: _tensor(row) for name, row in content["tensors"].items()}
         calibration = Calibration(
-            content["onnx_md5"], content["imgsz"], content["method"], tuple(content["images"]), tensors
+            content["onnx_md5"], content["imgsz"], content["settings"], tuple(content["images"]), tensors
         )
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
@@ -98,26 +100,40 @@ def read_calibration(path: Path, onnx_path: Path, imgsz: int) -> Calibration:
     return calibration
 
 
+def write_ranges(calibration: Calibration, path: Path) -> None:
+    """Write a table of every tensor's range, S, Z and share of values cut off, a row per tensor and calibrator."""
+    text = StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["tensor", "calibrator", "low", "high", "scale", "zero_point", "clipped_share"])
+    for name, tensor in calibration.tensors.items():
+        for calibrator, (low, high) in tensor.ranges.items():
+            clipped = round(share_outside(tensor.histogram, low, high), 8)
+            table.writerow([name, calibrator, *_grid(low, high).values(), clipped])
+    write_text(path, text.getvalue())
+
+
 def _joined(rows: Iterable[str]) -> str:
     return ",\n".join(rows)
 
 
-def _row(tensor: TensorRange) -> dict[str, Any]:
-    scale, zero_point = scale_and_zero_point(_float32(tensor.low), _float32(tensor.high))
+def _row(tensor: Calibrated) -> dict[str, Any]:
     return {
         "min": _float32(tensor.histogram.least),
         "max": _float32(tensor.histogram.greatest),
-        "low": _float32(tensor.low),
-        "high": _float32(tensor.high),
-        "scale": _float32(scale),
-        "zero_point": zero_point,
+        "ranges": {calibrator: _grid(*bounds) for calibrator, bounds in tensor.ranges.items()},
         "counts": tensor.histogram.counts.tolist(),
     }
 
 
-def _tensor(row: dict[str, Any]) -> TensorRange:
+def _grid(low: float, high: float) -> dict[str, Any]:
+    scale, zero_point = scale_and_zero_point(_float32(low), _float32(high))
+    return {"low": _float32(low), "high": _float32(high), "scale": _float32(scale), "zero_point": zero_point}
+
+
+def _tensor(row: dict[str, Any]) -> Calibrated:
     counts = np.array(row["counts"], dtype=np.int64)
-    return TensorRange(Histogram(row["min"], row["max"], counts), row["low"], row["high"])
+    ranges = {calibrator: (grid["low"], grid["high"]) for calibrator, grid in row["ranges"].items()}
+    return Calibrated(Histogram(row["min"], row["max"], counts), ranges)
 
 
 def _float32(value: float) -> float:

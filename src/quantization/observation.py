@@ -1,12 +1,13 @@
 """Observing every activation of a network on real images, in two passes and in the memory of one image.
 
-The first pass finds each tensor's least and greatest value, the second counts values between them. Nothing but these is
-kept from image to image, so the number of images is bounded by patience and not by memory.
+The first pass finds each tensor's least and greatest value on every image, the second counts values between them.
+Nothing but these is kept from image to image, so the number of images is bounded by patience and not by memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,19 @@ from src.quantization.histogram import Histogram, count
 Tensors = dict[str, NDArray[np.float32]]
 
 
+@dataclass(frozen=True)
+class Observation:
+    """What is kept of one tensor.
+
+    Attributes:
+        histogram: of its values on all images.
+        extremes: (images, 2), its least and its greatest value on each image.
+    """
+
+    histogram: Histogram
+    extremes: NDArray[np.float32]
+
+
 def observe(
     model: onnx.ModelProto,
     images: Sequence[Path],
@@ -29,8 +43,8 @@ def observe(
     bins: int,
     threads: int,
     on_image: Callable[[], object],
-) -> dict[str, Histogram]:
-    """Return the histogram of every float activation of `model`, its input included, over `images`.
+) -> dict[str, Observation]:
+    """Return what is kept of every float activation of `model`, its input included, over `images`.
 
     Args:
         model: a network of one input.
@@ -45,8 +59,7 @@ def observe(
     """
     session, names = _session_of_all_activations(model, threads)
 
-    least: dict[str, float] = {}
-    greatest: dict[str, float] = {}
+    extremes: dict[str, list[tuple[float, float]]] = {}
     for path, tensors in _run(session, names, images, load):
         for name, values in tensors.items():
             low, high = float(values.min()), float(values.max())
@@ -54,17 +67,21 @@ def observe(
                 raise UserError(
                     f"{path.name}: expected finite activations, found inf or NaN in tensor {name}: check the training"
                 )
-            least[name] = min(low, least.get(name, low))
-            greatest[name] = max(high, greatest.get(name, high))
+            extremes.setdefault(name, []).append((low, high))
         on_image()
 
-    counts = {name: np.zeros(bins, dtype=np.int64) for name in least}
+    least = {name: min(low for low, _ in found) for name, found in extremes.items()}
+    greatest = {name: max(high for _, high in found) for name, found in extremes.items()}
+    counts = {name: np.zeros(bins, dtype=np.int64) for name in extremes}
     for _, tensors in _run(session, names, images, load):
         for name, values in tensors.items():
             counts[name] += count(values, least[name], greatest[name], bins)
         on_image()
 
-    return {name: Histogram(least[name], greatest[name], counts[name]) for name in least}
+    return {
+        name: Observation(Histogram(least[name], greatest[name], counts[name]), np.array(found, dtype=np.float32))
+        for name, found in extremes.items()
+    }
 
 
 def _session_of_all_activations(model: onnx.ModelProto, threads: int) -> tuple[onnxruntime.InferenceSession, list[str]]:

@@ -1,4 +1,4 @@
-"""Pictures of what calibration saw: histograms of activations with the chosen range marked."""
+"""Pictures of what calibration saw: histograms of activations, with what every calibrator cuts off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from src.quantization.calibration import TensorRange
+from src.quantization.calibration import Calibrated
 from src.quantization.histogram import Histogram
 from src.quantization.percentile import percentile_range
 
@@ -18,39 +18,45 @@ BULK = 99.0
 _DRAWN_BINS = 128
 
 
-def evenly_spaced(tensors: dict[str, TensorRange]) -> list[str]:
+def evenly_spaced(tensors: dict[str, Calibrated]) -> list[str]:
     """Return the names of as many tensors as a picture has room for, spread evenly from the input to the output."""
     names = list(tensors)
     room = min(COLUMNS * ROWS, len(names))
     return [names[index] for index in np.linspace(0, len(names) - 1, room).round().astype(int)]
 
 
-def most_stretched(tensors: dict[str, TensorRange]) -> list[str]:
+def most_stretched(tensors: dict[str, Calibrated]) -> list[str]:
     """Return the names of the tensors whose range is the widest for the bulk of their values, worst first."""
 
     def stretch(name: str) -> float:
         tensor = tensors[name]
         low, high = percentile_range(tensor.histogram, BULK)
-        return (tensor.high - tensor.low) / (high - low) if high > low else 0.0
+        return (tensor.histogram.greatest - tensor.histogram.least) / (high - low) if high > low else 0.0
 
     # Sorting is stable: equals stay in the order of computation.
     return sorted(tensors, key=stretch, reverse=True)[: COLUMNS * ROWS]
 
 
-def draw_histograms(tensors: dict[str, TensorRange], names: Sequence[str], title: str, path: Path) -> None:
-    """Draw the histograms of the tensors `names`, counts on a log scale, low and high as lines."""
+def draw_histograms(tensors: dict[str, Calibrated], names: Sequence[str], title: str, path: Path) -> None:
+    """Draw the histograms of the tensors `names`, counts on a log scale, each calibrator's range as a pair of lines."""
     figure = Figure(figsize=(4 * COLUMNS, 2.4 * ROWS), dpi=80, layout="constrained")
-    figure.suptitle(f"{title} (dashed: the range that eight bits span)")
+    figure.suptitle(f"{title} (a pair of lines: the range that eight bits span)")
     for place, name in enumerate(names):
         axes = figure.add_subplot(ROWS, COLUMNS, place + 1)
         tensor = tensors[name]
         edges, counts = _coarser(tensor.histogram)
-        axes.stairs(counts, edges, fill=True, color="tab:blue")
+        axes.stairs(counts, edges, fill=True, color="lightgray")
         axes.set_yscale("log", nonpositive="clip")
-        for bound in (tensor.low, tensor.high):
-            axes.axvline(bound, color="tab:red", linestyle="--", linewidth=1)
+        for index, (calibrator, bounds) in enumerate(tensor.ranges.items()):
+            for bound in bounds:
+                # Ranges often agree: dashes that begin elsewhere let every colour be seen.
+                dashes = (3 * index, (3, 3 * (len(tensor.ranges) - 1)))
+                axes.axvline(bound, color=f"C{index}", linestyle=dashes, linewidth=1.5, label=calibrator)
         axes.set_title(name if len(name) <= 44 else "..." + name[-41:], fontsize=7)
         axes.tick_params(labelsize=6)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    named = dict(zip(labels, handles, strict=True))
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(named))
     # The version of matplotlib is no part of the picture.
     figure.savefig(path, metadata={"Software": None})
 

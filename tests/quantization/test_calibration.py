@@ -6,7 +6,7 @@ import pytest
 from src.errors import UserError
 from src.files import digest
 from src.quantization.affine import scale_and_zero_point
-from src.quantization.calibration import Calibration, TensorRange, read_calibration, write_calibration
+from src.quantization.calibration import Calibrated, Calibration, read_calibration, write_calibration
 from src.quantization.histogram import Histogram
 
 
@@ -20,26 +20,27 @@ def network(tmp_path: Path) -> Path:
 def calibration_of(network: Path) -> Calibration:
     third = float(np.float32(1 / 3))
     tensors = {
-        "images": TensorRange(Histogram(0.0, 1.0, np.array([3, 4])), 0.0, 1.0),
-        'a "b"': TensorRange(Histogram(-third, 2.5, np.array([1, 6])), -third, 2.0),
-        "dead": TensorRange(Histogram(0.0, 0.0, np.array([7, 0])), 0.0, 0.0),
+        "images": Calibrated(Histogram(0.0, 1.0, np.array([3, 4])), {"minmax": (0.0, 1.0), "mse": (0.0, 0.5)}),
+        'a "b"': Calibrated(Histogram(-third, 2.5, np.array([1, 6])), {"minmax": (-third, 2.5), "mse": (-third, 2.0)}),
+        "dead": Calibrated(Histogram(0.0, 0.0, np.array([7, 0])), {"minmax": (0.0, 0.0), "mse": (0.0, 0.0)}),
     }
-    return Calibration(digest(network), 64, {"name": "percentile", "percentile": 99.9}, ("a.png", "b.png"), tensors)
+    return Calibration(digest(network), 64, {"percentile": 99.9}, ("a.png", "b.png"), tensors)
 
 
 def test_what_is_written_is_read(network: Path, tmp_path: Path) -> None:
     written = calibration_of(network)
     write_calibration(tmp_path / "calibration.json", written)
     read = read_calibration(tmp_path / "calibration.json", network, 64)
-    assert (read.onnx_md5, read.imgsz, read.method, read.images) == (
+    assert (read.onnx_md5, read.imgsz, read.settings, read.images) == (
         written.onnx_md5,
         written.imgsz,
-        written.method,
+        written.settings,
         written.images,
     )
-    assert {name: np.float32(bounds).tolist() for name, bounds in read.ranges.items()} == {
-        name: np.float32(bounds).tolist() for name, bounds in written.ranges.items()
-    }
+    for calibrator in ("minmax", "mse"):
+        assert {name: np.float32(bounds).tolist() for name, bounds in read.ranges(calibrator).items()} == {
+            name: np.float32(bounds).tolist() for name, bounds in written.ranges(calibrator).items()
+        }
     for name, tensor in written.tensors.items():
         assert read.tensors[name].histogram.counts.tolist() == tensor.histogram.counts.tolist()
 

@@ -25,8 +25,8 @@ def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
 
 
 def ranges_of(model: onnx.ModelProto, images: list[Path]) -> dict[str, tuple[float, float]]:
-    histograms = observe(model, images, partial(load_image, imgsz=IMGSZ), bins=8, threads=1, on_image=lambda: None)
-    return {name: minmax_range(histogram) for name, histogram in histograms.items()}
+    observations = observe(model, images, partial(load_image, imgsz=IMGSZ), bins=8, threads=1, on_image=lambda: None)
+    return {name: minmax_range(seen.histogram) for name, seen in observations.items()}
 
 
 def weights_on_their_grid(weights: np.ndarray, *, per_channel: bool) -> np.ndarray:

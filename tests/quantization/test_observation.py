@@ -27,11 +27,14 @@ def test_a_convolution_is_observed_as_numpy_computes_it(tmp_path: Path) -> None:
     y = np.einsum("oi,nihw->nohw", weights, x) + biases[:, None, None]
     assert list(found) == ["x", "y"]
     for name, values in {"x": x, "y": y}.items():
-        assert found[name].least == pytest.approx(values.min(), rel=1e-6)
-        assert found[name].greatest == pytest.approx(values.max(), rel=1e-6)
-        expected, _ = np.histogram(values, bins=16, range=(found[name].least, found[name].greatest))
-        assert np.abs(found[name].counts - expected).sum() <= 2  # float32 against float64 at the edge of a bin
-        assert found[name].counts.sum() == values.size
+        histogram = found[name].histogram
+        assert histogram.least == pytest.approx(values.min(), rel=1e-6)
+        assert histogram.greatest == pytest.approx(values.max(), rel=1e-6)
+        expected, _ = np.histogram(values, bins=16, range=(histogram.least, histogram.greatest))
+        assert np.abs(histogram.counts - expected).sum() <= 2  # float32 against float64 at the edge of a bin
+        assert histogram.counts.sum() == values.size
+        ends = np.stack([values.min(axis=(1, 2, 3)), values.max(axis=(1, 2, 3))], axis=1)
+        np.testing.assert_allclose(found[name].extremes, ends, rtol=1e-5)
     assert len(calls) == 2 * len(inputs)
 
 
@@ -42,7 +45,7 @@ def test_every_float_activation_of_a_detector_is_observed(networks: dict[str, Pa
     assert next(iter(found)) == "images"
     assert "output0" in found
     assert set(found) == {"images", *(name for node in model.graph.node for name in node.output)}
-    assert found["images"].counts.sum() == 2 * 3 * IMGSZ * IMGSZ
+    assert found["images"].histogram.counts.sum() == 2 * 3 * IMGSZ * IMGSZ
 
 
 def test_an_activation_that_is_not_finite_is_named() -> None:
