@@ -238,6 +238,10 @@ class Quantize(Common):
     per_channel: bool = MISSING
     symmetric_activations: bool = MISSING
     float_head: bool = MISSING
+    float_layers: int = number(least=0)
+    sensitivity: bool = MISSING
+    sensitivity_images: int = number(least=1)
+    max_drop: float | None = number(least=0, most=1)
     register: str | None = MISSING
 
 
@@ -347,7 +351,7 @@ def _check_ranges(params: Any, where: str) -> None:
             _check_ranges(value, key)
         elif "allowed" in item.metadata and value not in item.metadata["allowed"]:
             raise UserError(f"{key} must be one of {_in_words(item.metadata['allowed'])}, got {value}")
-        elif "above" in item.metadata and not _in_range(value, **item.metadata):
+        elif "above" in item.metadata and value is not None and not _in_range(value, **item.metadata):
             raise UserError(f"{key} must be {_range_in_words(**item.metadata)}, got {value}: edit params.yaml or conf/")
 
 

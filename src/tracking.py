@@ -249,6 +249,13 @@ class Run:
         self.tags({f"output.{name}": digest for name, digest in outputs.items()})
         self._record("links", tuple(inputs), lambda store: _link_upstream(store, inputs, outputs))
 
+    def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+        """Record a finished run below this one: something that was tried on the way."""
+        run = Run(self._tags["stage"], self._project, self.run_id, name)
+        run.params(params)
+        run.metrics(metrics)
+        run.end("FINISHED")
+
     def children(self) -> list[Child] | None:
         """Return the runs below this one, oldest first; None if the store does not answer."""
         found: list[Child] = []

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from src import calibrate, quantize
@@ -24,6 +26,10 @@ PARAMS = Quantize(
     per_channel=True,
     symmetric_activations=False,
     float_head=True,
+    float_layers=0,
+    sensitivity=False,
+    sensitivity_images=2,
+    max_drop=None,
     register="shrunk",
 )
 
@@ -61,3 +67,22 @@ def test_another_network_than_the_calibrated_one_is_refused(project: Path, tmp_p
     finally:
         network.write_bytes(calibrated)
     assert not (tmp_path / "models/int8.onnx").exists()
+
+
+def test_the_most_sensitive_layers_are_left_in_float_and_reported(project: Path, tmp_path: Path) -> None:
+    params = replace(PARAMS, float_layers=2)
+    metrics = quantize.run(params, Place("quantize", "", project, tmp_path), Log())
+    assert metrics["convolutions"] - metrics["integer_convolutions"] == 1 + 2  # and DFL's
+    table = pd.read_csv(tmp_path / "reports/quantize/sensitivity.csv")
+    assert len(table) == metrics["convolutions"] - 1
+    assert table["sqnr_db"].is_monotonic_increasing
+    assert (tmp_path / "reports/quantize/sensitivity.png").stat().st_size < 200_000
+
+
+def test_a_budget_that_holds_at_once_takes_one_try(project: Path, tmp_path: Path) -> None:
+    log = Log()
+    metrics = quantize.run(replace(PARAMS, max_drop=1.0), Place("quantize", "", project, tmp_path), log)
+    assert metrics["tries"] == 1
+    [(name, params, _)] = log.of("child")
+    assert (name, params) == ("calibrator=minmax,float_layers=0", {"calibrator": "minmax", "float_layers": 0})
+    assert len(pd.read_csv(tmp_path / "reports/quantize/tries.csv")) == 1

@@ -7,6 +7,9 @@ import onnx
 # They move values about and change none: whatever reads one of these reads the tensor behind it.
 _RESHAPING = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Identity"}
 
+_ACTIVATIONS = {"Sigmoid", "Mul", "Relu", "HardSigmoid", "HardSwish", "Clip"}
+"""What activations are made of: SiLU of a Sigmoid and a Mul that both read the convolution."""
+
 
 def name_nodes(model: onnx.ModelProto) -> None:
     """Give every node without a name of its own one, in place: onnxruntime's quantizer tells nodes apart by name."""
@@ -86,6 +89,36 @@ def float_head(model: onnx.ModelProto) -> list[onnx.NodeProto]:
         if node.op_type != "Shape":
             waiting.extend(producers[name] for name in node.input if name in producers)
     return [node for node in model.graph.node if id(node) in tail]
+
+
+def head_inputs(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the tensors that the float head reads: what the last learned convolutions put out."""
+    head = float_head(model)
+    inside = {name for node in head for name in node.output}
+    computed = set(activations(model)) - {tensor.name for tensor in model.graph.input}
+    read = [name for node in head for name in node.input if name in computed - inside]
+    return list(dict.fromkeys(read))
+
+
+def learned_convolutions(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the convolutions before the float head, in the order of the graph.
+
+    They are named as `quantize_network` names them.
+    """
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    own_constants(named)
+    name_nodes(named)
+    head = {node.name for node in float_head(named)}
+    return [node.name for node in named.graph.node if node.op_type == "Conv" and node.name not in head]
+
+
+def with_activation(model: onnx.ModelProto, layer: str) -> list[str]:
+    """Return the names of a convolution's node and of the nodes of the activation that alone reads it."""
+    [convolution] = [node for node in model.graph.node if node.name == layer]
+    readers = [node for node in model.graph.node if convolution.output[0] in node.input]
+    activation = readers if {node.op_type for node in readers} <= _ACTIVATIONS else []
+    return [layer, *(node.name for node in activation)]
 
 
 def _reads_softmax(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) -> bool:

@@ -7,6 +7,7 @@ to fuse into integer kernels, and QOperator names these kernels itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from onnxruntime.quantization.quant_utils import QuantizationMode
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from src.errors import UserError
-from src.quantization.graph import float_head, name_nodes, own_constants
+from src.quantization.graph import float_head, name_nodes, own_constants, with_activation
 
 _TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
@@ -54,13 +55,23 @@ class Int8:
     float_head: bool
 
 
-def quantize_network(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]], how: Int8) -> onnx.ModelProto:
+def quantize_network(
+    model: onnx.ModelProto,
+    ranges: dict[str, tuple[float, float]],
+    how: Int8,
+    *,
+    only: Sequence[str] = (),
+    in_float: Sequence[str] = (),
+) -> onnx.ModelProto:
     """Return `model` (left as it is) in INT8, with the same inputs, outputs and metadata.
 
     Args:
         model: a float network.
         ranges: (low, high) of every float activation, by name.
         how: types, granularity, format.
+        only: names of the only nodes to quantize; none: all that can be.
+        in_float: names of convolutions to leave in float, besides the head, each with its activation: where both sides
+            of a float convolution are quantized, onnxruntime quantizes its weights by itself and runs it in integers.
 
     Raises:
         UserError: onnxruntime has no kernels for these types.
@@ -82,13 +93,16 @@ def quantize_network(model: onnx.ModelProto, ranges: dict[str, tuple[float, floa
     prepared.CopyFrom(model)
     own_constants(prepared)
     name_nodes(prepared)
+    excluded = [node.name for node in float_head(prepared)] if how.float_head else []
+    for layer in in_float:
+        excluded += with_activation(prepared, layer)
     data = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()}
     shared = {
         "per_channel": how.per_channel,
         "reduce_range": False,
         "tensors_range": TensorsData(CalibrationMethod.MinMax, data),
-        "nodes_to_quantize": [],
-        "nodes_to_exclude": [node.name for node in float_head(prepared)] if how.float_head else [],
+        "nodes_to_quantize": list(only),
+        "nodes_to_exclude": excluded,
         "op_types_to_quantize": sorted(op_types),
         "extra_options": options,
     }

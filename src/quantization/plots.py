@@ -1,8 +1,9 @@
-"""Pictures of what calibration saw: histograms of activations, with what every calibrator cuts off."""
+"""Pictures of quantization: what every calibrator cuts off the histograms, and which layers suffer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,20 @@ def draw_histograms(tensors: dict[str, Calibrated], names: Sequence[str], title:
     named = dict(zip(labels, handles, strict=True))
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(named))
     # The version of matplotlib is no part of the picture.
+    figure.savefig(path, metadata={"Software": None})
+
+
+def draw_sensitivity(sqnr_db: Mapping[str, float], order: Sequence[str], path: Path) -> None:
+    """Draw each layer's signal over noise as a bar, in the order given: the shorter, the more sensitive."""
+    highest = max((value for value in sqnr_db.values() if math.isfinite(value)), default=0.0)
+    figure = Figure(figsize=(8, 1 + 0.16 * len(order)), dpi=80, layout="constrained")
+    axes = figure.add_subplot()
+    axes.barh(range(len(order)), [min(sqnr_db[layer], highest) for layer in order], color="tab:blue")
+    axes.set_yticks(range(len(order)), order, fontsize=6)
+    axes.invert_yaxis()
+    axes.margins(y=0.01)
+    axes.set_xlabel("signal over quantization noise at the head, dB")
+    axes.set_title("Each convolution quantized alone")
     figure.savefig(path, metadata={"Software": None})
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from src.errors import UserError
 from src.quantization.affine import dequantize, quantize, scale_and_zero_point
+from src.quantization.graph import learned_convolutions
 from src.quantization.images import load_image
 from src.quantization.int8 import Int8, quantize_network
 from src.quantization.kernels import count_convolutions
@@ -73,6 +74,15 @@ def test_every_learned_convolution_of_a_detector_runs_in_integers(
     counted = count_convolutions(tmp_path / "int8.onnx")
     dfl = 0 if kind == "yolo26n" else 1
     assert (counted.integer, counted.float) == (float_convolutions - dfl, dfl)
+
+
+@pytest.mark.parametrize("layer", [0, 5, 30, -1])
+def test_a_layer_left_in_float_runs_in_float(layer: int, networks: dict[str, Path], tmp_path: Path) -> None:
+    model = onnx.load(networks["yolov8n"])
+    ranges = ranges_of(model, random_images(tmp_path, 2))
+    name = learned_convolutions(model)[layer]
+    onnx.save(quantize_network(model, ranges, HOW, in_float=[name]), tmp_path / "int8.onnx")
+    assert count_convolutions(tmp_path / "int8.onnx").float == 1 + 1  # and DFL's
 
 
 @pytest.mark.parametrize("form", ["qdq", "qoperator"])
