@@ -238,6 +238,7 @@ class Quantize(Common):
     per_channel: bool = MISSING
     symmetric_activations: bool = MISSING
     float_head: bool = MISSING
+    bias_correction: bool = MISSING
     float_layers: int = number(least=0)
     sensitivity: bool = MISSING
     sensitivity_images: int = number(least=1)

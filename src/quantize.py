@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import hydra
+import numpy as np
 import onnx
 import pandas as pd
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -26,6 +30,7 @@ from src.detector.accuracy import Accuracy, validate
 from src.detector.dataset import view_of
 from src.detector.runtime import settle
 from src.files import digest, whole_file, whole_folder
+from src.quantization.bias_correction import correct_biases
 from src.quantization.calibration import Calibration, read_calibration
 from src.quantization.graph import learned_convolutions
 from src.quantization.images import load_image
@@ -87,11 +92,14 @@ class _Bench:
         return onnx.load(self.float_network)
 
     @cached_property
-    def images(self) -> list[Any]:
+    def images(self) -> list[NDArray[np.float32]]:
         """The first calibration images, as the network takes them."""
+        return list(islice(self.calibration_images(), self.params.sensitivity_images))
+
+    def calibration_images(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the images that calibrate observed, as the network takes them."""
         train = self.prepared / "images" / "train"
-        names = self.calibration.images[: self.params.sensitivity_images]
-        return [load_image(train / name, self.params.imgsz) for name in names]
+        return (load_image(train / name, self.params.imgsz) for name in self.calibration.images)
 
     @cached_property
     def errors(self) -> list[LayerError]:
@@ -121,7 +129,12 @@ class _Bench:
 
     def quantized(self, setting: Setting) -> onnx.ModelProto:
         in_float = [error.layer for error in self.errors[: setting.float_layers]] if setting.float_layers else []
-        return quantize_network(self.model, self.calibration.ranges(setting.calibrator), self.how, in_float=in_float)
+        ranges = self.calibration.ranges(setting.calibrator)
+        network = quantize_network(self.model, ranges, self.how, in_float=in_float)
+        if not self.params.bias_correction:
+            return network
+        corrected = correct_biases(self.model, network, self.calibration_images(), threads=self.params.threads)
+        return quantize_network(corrected, ranges, self.how, in_float=in_float)
 
     def accuracy(self, network: Path) -> Accuracy:
         """Return the accuracy on val."""

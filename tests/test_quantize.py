@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pandas as pd
 import pytest
 
@@ -26,6 +27,7 @@ PARAMS = Quantize(
     per_channel=True,
     symmetric_activations=False,
     float_head=True,
+    bias_correction=False,
     float_layers=0,
     sensitivity=False,
     sensitivity_images=2,
@@ -77,6 +79,20 @@ def test_the_most_sensitive_layers_are_left_in_float_and_reported(project: Path,
     assert len(table) == metrics["convolutions"] - 1
     assert table["sqnr_db"].is_monotonic_increasing
     assert (tmp_path / "reports/quantize/sensitivity.png").stat().st_size < 200_000
+
+
+def test_bias_correction_moves_biases_and_nothing_else(project: Path, tmp_path: Path) -> None:
+    networks = {}
+    for corrected in (False, True):
+        root = tmp_path / str(corrected)
+        quantize.run(replace(PARAMS, bias_correction=corrected), Place("quantize", "", project, root), Log())
+        networks[corrected] = onnx.load(root / "models/int8.onnx")
+    plain, moved = (
+        {t.name: t.raw_data for t in networks[c].graph.initializer if not t.name.endswith("_scale")} for c in networks
+    )
+    changed = {name for name in plain if plain[name] != moved[name]}
+    assert changed
+    assert all("bias" in name for name in changed)
 
 
 def test_a_budget_that_holds_at_once_takes_one_try(project: Path, tmp_path: Path) -> None:
