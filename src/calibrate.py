@@ -19,9 +19,10 @@ from src import stage
 from src.config import CALIBRATORS, Calibrate
 from src.detector.export import export_onnx
 from src.detector.runtime import settle
-from src.files import digest, whole_folder
+from src.files import digest, whole_file, whole_folder
 from src.quantization.calibration import Calibrated, Calibration, Range, write_calibration, write_ranges
 from src.quantization.entropy import entropy_range
+from src.quantization.equalization import equalize
 from src.quantization.histogram import share_outside
 from src.quantization.images import choose_images, load_image
 from src.quantization.minmax import minmax_range
@@ -38,6 +39,9 @@ def run(params: Calibrate, place: stage.Place, log: Run) -> dict[str, Any]:
     settle(params.device, params.threads)
     network = place.write("models/pruned.onnx")
     export_onnx(place.read("models/pruned.pt"), network, params.imgsz)
+    if params.equalize:
+        with whole_file(network) as partly:
+            onnx.save(equalize(onnx.load(network)), partly)
     prepared = place.read("data/prepared")
     train = prepared / "images" / "train"
     images = choose_images(train, params.images, params.seed)

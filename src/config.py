@@ -221,6 +221,7 @@ class Calibrate(Common):
 
     images: int = number(least=1)
     seed: int = number(least=0)
+    equalize: bool = MISSING
     momentum: float = number(least=0, below=1)
     percentile: float = number(above=50, most=100)
     bins: int = number(least=16)

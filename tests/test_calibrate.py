@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,23 @@ import pytest
 
 from src import calibrate
 from src.config import CALIBRATORS, Calibrate
+from src.errors import UserError
 from src.files import digest
 from src.quantization.affine import scale_and_zero_point
 from src.stage import Place
 from tests.quantization.networks import IMGSZ, Log, tiny_project
 
 PARAMS = Calibrate(
-    imgsz=IMGSZ, device="cpu", threads=1, workers=0, images=3, seed=0, momentum=0.9, percentile=90.0, bins=64
+    imgsz=IMGSZ,
+    device="cpu",
+    threads=1,
+    workers=0,
+    images=3,
+    seed=0,
+    equalize=False,
+    momentum=0.9,
+    percentile=90.0,
+    bins=64,
 )
 
 
@@ -69,3 +80,8 @@ def test_the_same_inputs_give_the_same_bytes(project: Path, tmp_path: Path) -> N
     assert len(written) == 5
     for name in written:
         assert (tmp_path / name).read_bytes() == (project / name).read_bytes(), name
+
+
+def test_a_network_that_cannot_be_equalized_is_refused(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"calibrate\.equalize: .* found none \(SiLU cannot be equalized\)"):
+        calibrate.run(replace(PARAMS, equalize=True), Place("calibrate", "", project, tmp_path), Log())
