@@ -1,0 +1,180 @@
+"""Latency of INT8 variants of one network, all interleaved in one run: onnxruntime and OpenVINO, SiLU and ReLU.
+
+    make bench-speed IMAGES=path/to/images
+
+Weights are random: they do not matter to time. Images set the ranges alone. The extra `bench` of pyproject.toml adds
+OpenVINO and NNCF; without them their rows are left out and the page says so. Writes reports/benchmarks/speed.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import yaml
+from tqdm import tqdm
+from ultralytics import YOLO
+from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+
+from src import files
+from src.detector.checkpoint import save_detector
+from src.detector.export import export_onnx
+from src.detector.training import ACTIVATIONS
+from src.evaluation.latency import Latency, measure, onnx_forward
+from src.evaluation.machine import describe_machine
+from src.quantization.images import choose_images, load_image
+from src.quantization.int8 import Int8, quantize_network
+from src.quantization.kernels import count_convolutions
+from src.quantization.minmax import minmax_range
+from src.quantization.observation import observe
+
+PROJECT = Path(__file__).resolve().parents[1]
+PAGE = PROJECT / "reports/benchmarks/speed.md"
+CALIBRATION_IMAGES = 16
+ROUNDS = 100
+MIB = 2**20
+FP32 = "FP32, onnxruntime"
+HOW = Int8("onnxruntime", "qdq", "uint8", "int8", per_channel=True, symmetric_activations=False, float_head=True)
+HAS_OPENVINO = all(importlib.util.find_spec(name) for name in ("openvino", "nncf"))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A file and the runtime that runs it."""
+
+    network: Path
+    runtime: str  # onnxruntime or openvino
+
+    def forward(self, image: np.ndarray, threads: int) -> Callable[[], object]:
+        """Return a call that runs the network on `image`."""
+        run = onnx_forward if self.runtime == "onnxruntime" else openvino_forward
+        return run(self.network, image, threads)
+
+
+def openvino_forward(network: Path, image: np.ndarray, threads: int) -> Callable[[], object]:
+    """Return a call that runs a network in OpenVINO, on the CPU with `threads` threads."""
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(network, "CPU", settings).create_infer_request()
+    return lambda: request.infer({0: image})
+
+
+def build(activation: str, imgsz: int, images: list[Path], folder: Path) -> dict[str, Variant]:
+    """Write yolov8n with random weights, in float and in every INT8 variant; return them by name."""
+    torch.manual_seed(0)
+    architecture = {**yaml_model_load("yolov8n.yaml"), "activation": ACTIVATIONS[activation]}
+    weights = folder / "yolov8n.pt"
+    save_detector(DetectionModel(architecture, verbose=False), weights, imgsz)
+    in_float = folder / "fp32.onnx"
+    export_onnx(weights, in_float, imgsz)
+    model = onnx.load(in_float)
+    load = partial(load_image, imgsz=imgsz)
+    seen = observe(model, images, load, bins=16, threads=4, on_image=lambda: None)
+    ranges = {name: minmax_range(one.histogram) for name, one in seen.items()}
+    variants = {FP32: Variant(in_float, "onnxruntime")}
+    for name, how in {
+        "INT8, QDQ": HOW,
+        "INT8, QOperator": Int8(**{**vars(HOW), "format": "qoperator"}),
+        "INT8, QDQ for OpenVINO": Int8(**{**vars(HOW), "target": "openvino"}),
+    }.items():
+        network = folder / f"{name}.onnx"
+        onnx.save(quantize_network(model, ranges, how), network)
+        variants[name] = Variant(network, "onnxruntime")
+    variants["ultralytics `export(quantize=8)`"] = Variant(ultralytics_int8(weights, images, imgsz), "onnxruntime")
+    if HAS_OPENVINO:
+        variants["FP32, OpenVINO"] = Variant(in_float, "openvino")
+        variants["INT8, QDQ, OpenVINO"] = Variant(variants["INT8, QDQ"].network, "openvino")
+        variants["INT8, QDQ for OpenVINO, OpenVINO"] = Variant(variants["INT8, QDQ for OpenVINO"].network, "openvino")
+        variants["INT8 by NNCF, OpenVINO"] = Variant(nncf_int8(in_float, [load(path) for path in images]), "openvino")
+    return variants
+
+
+def ultralytics_int8(weights: Path, images: list[Path], imgsz: int) -> Path:
+    """Return the file of ultralytics' own INT8 export, calibrated on the same images."""
+    data = weights.parent / "calibration"
+    (data / "images").mkdir(parents=True)
+    for image in images:
+        (data / "images" / image.name).symlink_to(image.resolve())
+    description = {"path": str(data), "train": "images", "val": "images", "names": YOLO(weights).names}
+    (data / "data.yaml").write_text(yaml.safe_dump(description))
+    copy = weights.with_name("ultralytics.pt")
+    copy.write_bytes(weights.read_bytes())
+    return Path(YOLO(copy).export(format="onnx", quantize=8, data=str(data / "data.yaml"), imgsz=imgsz, verbose=False))
+
+
+def nncf_int8(in_float: Path, images: list[np.ndarray]) -> Path:
+    """Return the file of NNCF's INT8 model, calibrated on the same images."""
+    import nncf
+    import openvino
+
+    model = nncf.quantize(openvino.Core().read_model(in_float), nncf.Dataset(images), subset_size=len(images))
+    network = in_float.with_name("nncf.xml")
+    openvino.save_model(model, network)
+    return network
+
+
+def rows(variants: dict[str, Variant], latencies: dict[str, Latency]) -> list[dict[str, Any]]:
+    """Return what the page shows of each variant."""
+    base = latencies[FP32].p50_ms
+    size = variants[FP32].network.stat().st_size
+    found = []
+    for name, variant in variants.items():
+        weights = variant.network.with_suffix(".bin") if variant.network.suffix == ".xml" else variant.network
+        integer = count_convolutions(variant.network).integer if variant.runtime == "onnxruntime" else None
+        found.append(
+            {
+                "variant": name,
+                "p50 ms": f"{latencies[name].p50_ms:.2f}",
+                "times FP32's speed": f"{base / latencies[name].p50_ms:.2f}",
+                "of FP32's size": f"{weights.stat().st_size / size:.2f}",
+                "integer convolutions": "" if integer is None else str(integer),
+            }
+        )
+    return found
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [" | ".join(found[0]), " | ".join("---" for _ in found[0]), *(" | ".join(row.values()) for row in found)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def main() -> None:
+    """Measure on the images of the folder that the command line names, and write the page."""
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
+        sys.exit("error: name a folder of images: make bench-speed IMAGES=...")
+    images = choose_images(Path(sys.argv[1]), CALIBRATION_IMAGES, seed=0)
+    machine = describe_machine()
+    sections = []
+    cases = [(act, imgsz, threads) for act in ("silu", "relu") for imgsz in (320, 640) for threads in (1, 4)]
+    for activation, imgsz, threads in tqdm(cases, desc="measuring", unit="table"):
+        with tempfile.TemporaryDirectory(prefix="speed-") as scratch:
+            variants = build(activation, imgsz, images, Path(scratch))
+            image = load_image(images[0], imgsz)
+            forwards = {name: variant.forward(image, threads) for name, variant in variants.items()}
+            found = rows(variants, measure(forwards, ROUNDS))
+        title = {"silu": "SiLU", "relu": "ReLU"}[activation]
+        sections += [f"## {title}, {imgsz} px, {threads} thread{'s' if threads > 1 else ''}", table(found)]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    absent = "" if HAS_OPENVINO else "OpenVINO and NNCF were not installed, so their rows are missing."
+    head = [
+        "# INT8 speed: yolov8n, random weights",
+        "`make bench-speed IMAGES=...`: one forward pass of one image; every variant ran once in each of "
+        f"{ROUNDS} rounds of one process. {machine['cpu']} ({', '.join(machine['flags'])}; {machine['cores']} cores). "
+        f"{versions}. {absent}".rstrip(),
+    ]
+    files.write_text(PAGE, "\n\n".join([*head, *sections]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
