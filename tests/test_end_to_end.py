@@ -27,6 +27,7 @@ TINY = {
     "eval_int8": {"latency_rounds": 2, "pictures": 1, "max_drop": 1.0},
 }
 TINY_SCENES = {"train_images": 16, "val_images": 6, "test_images": 6, "size_px": 64, "most_digits": 4}
+SIDE_BY_SIDE = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 UPSTREAM = {
     "train_teacher": {"data/prepared": "prepare_labels"},
     "distill": {"data/prepared": "prepare_labels", "models/teacher.pt": "train_teacher"},
@@ -148,7 +149,7 @@ def test_nothing_is_left_to_do_and_metrics_need_git_alone(project: Path) -> None
 
 
 def test_a_sweep_is_a_parent_with_children_and_leaves_the_pipeline_alone(project: Path, client: MlflowClient) -> None:
-    call(project, sys.executable, "-m", "src.quantize", "-m", "per_channel=true,false")
+    call(project, sys.executable, "-m", "src.quantize", "-m", "per_channel=true,false", *SIDE_BY_SIDE)
     (parent,) = [run for run in runs(client) if "winner.name" in run.data.tags]
     assert parent.info.status == "FINISHED"
     children = runs(client, **{"mlflow.parentRunId": parent.info.run_id})

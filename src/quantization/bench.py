@@ -1,0 +1,77 @@
+"""One network, its ranges and all that can be done with them: quantized in any setting, layer by layer, corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from src.quantization.bias_correction import correct_biases
+from src.quantization.calibration import Calibration
+from src.quantization.graph import learned_convolutions
+from src.quantization.images import load_image
+from src.quantization.int8 import Int8, quantize_network
+from src.quantization.search import Setting
+from src.quantization.sensitivity import LayerError, layer_errors
+
+
+@dataclass
+class Bench:
+    """What is needed to quantize a network in several settings.
+
+    Attributes:
+        model: the float network.
+        calibration: its ranges.
+        how: types, granularity, format; the same in every setting.
+        train: the folder of the images that were observed.
+        bias_correction: take the mean error of rounded weights off the biases.
+        sensitivity_images: how many of the observed images tell which layers suffer.
+        threads: of onnxruntime.
+    """
+
+    model: onnx.ModelProto
+    calibration: Calibration
+    how: Int8
+    train: Path
+    bias_correction: bool
+    sensitivity_images: int
+    threads: int
+
+    def images(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the images that were observed, as the network takes them: (1, 3, imgsz, imgsz)."""
+        return (load_image(self.train / name, self.calibration.imgsz) for name in self.calibration.images)
+
+    @cached_property
+    def layers(self) -> list[str]:
+        """The names of the convolutions that can be quantized, from the input to the output."""
+        return learned_convolutions(self.model)
+
+    @cached_property
+    def errors(self) -> list[LayerError]:
+        """The error of every layer alone, the most sensitive first; by min-max, so that all settings share an order."""
+        with tqdm(total=len(self.layers), desc="one layer at a time", unit="layer") as progress:
+            return layer_errors(
+                self.model,
+                self.calibration.ranges("minmax"),
+                self.how,
+                list(islice(self.images(), self.sensitivity_images)),
+                threads=self.threads,
+                on_layer=progress.update,
+            )
+
+    def quantized(self, setting: Setting) -> onnx.ModelProto:
+        """Return the network in INT8."""
+        in_float = [error.layer for error in self.errors[: setting.float_layers]] if setting.float_layers else []
+        ranges = self.calibration.ranges(setting.calibrator)
+        network = quantize_network(self.model, ranges, self.how, in_float=in_float)
+        if not self.bias_correction:
+            return network
+        corrected = correct_biases(self.model, network, self.images(), threads=self.threads)
+        return quantize_network(corrected, ranges, self.how, in_float=in_float)
