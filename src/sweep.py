@@ -8,6 +8,7 @@ so that a sweep has both when tracking is down.
                             jobs/0.json    how a job went
                             0/             what it wrote
                             children.csv   the table
+                            sweep.png      the value over the keys that were varied
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from src import files, tracking
 from src.config import PROJECT
 from src.errors import UserError
 
-PARENT, OUTCOMES, TABLE = "sweep.json", "jobs", "children.csv"
+PARENT, OUTCOMES, TABLE, PICTURE = "sweep.json", "jobs", "children.csv", "sweep.png"
 
 _logger = logging.getLogger(__name__)
 
@@ -59,6 +60,11 @@ class Outcome:
     def name(self) -> str:
         """What the job's run is called, such as `T=1,alpha=0.5`."""
         return ",".join(self.overrides) or "as it is"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The overrides as text by key."""
+        return dict(override.split("=", 1) for override in self.overrides if "=" in override)
 
 
 @dataclass(frozen=True)
@@ -131,11 +137,17 @@ def finish(failed: bool) -> None:
     global _begun
     if _begun is None:
         return
+    from src.sweep_picture import draw_sweep  # only here: single runs need not wait for matplotlib
+
     sweep, _begun = _begun, None
     outcomes = _outcomes(sweep.folder)
     children = _children(sweep, outcomes)
     files.write_text(sweep.folder / TABLE, _table(outcomes, children))
     sweep.log.artifact(sweep.folder / TABLE)
+    picture = draw_sweep([{**o.settings, "value": o.value} for o in outcomes if o.status == "FINISHED"])
+    if picture is not None:
+        picture.savefig(sweep.folder / PICTURE, metadata={"Software": None})
+        sweep.log.artifact(sweep.folder / PICTURE)
 
     finished = [outcome for outcome in outcomes if outcome.status == "FINISHED"]
     summary = f"sweep: {len(finished)} of {len(outcomes)} jobs finished"
@@ -183,10 +195,9 @@ def _table(outcomes: list[Outcome], children: dict[int, tracking.Child]) -> str:
     """Return a CSV with a row per job and a column per overridden key."""
     rows = []
     for outcome in outcomes:
-        values = dict(override.split("=", 1) for override in outcome.overrides if "=" in override)
         run_id = children[outcome.number].run_id if outcome.number in children else None
         ending = {"status": outcome.status, "value": outcome.value, "run_id": run_id, "error": outcome.error}
-        rows.append({"job": outcome.number, **values, **ending})
+        rows.append({"job": outcome.number, **outcome.settings, **ending})
     text = StringIO()
     columns = list(dict.fromkeys(column for row in rows for column in row))
     table = csv.DictWriter(text, columns, lineterminator="\n")

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from src import files
+from src.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,6 +126,16 @@ class Child:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """What the store knows of a run that ended: of a sweep's parent, its winner's parameters and value."""
+
+    run_id: str
+    stage: str
+    params: dict[str, str]
+    value: float | None
+
+
+@dataclass(frozen=True)
 class _Store:
     """An open store and the run in it."""
 
@@ -140,6 +151,36 @@ class _Call:
     kind: str
     names: tuple[str, ...]
     do: Callable[[_Store], object]
+
+
+def flat_params(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return parameters as they are recorded: nested groups as `group.key`, everything but text as JSON writes it."""
+    return {key: v if isinstance(v, str) else json.dumps(v) for key, v in _flat(values, ".").items()}
+
+
+def recorded(project: Path, run_id: str) -> Recorded:
+    """Return what the store knows of a run.
+
+    Raises:
+        UserError: the store does not answer or has no such run.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    uri = store_uri(project)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise UserError(f"{uri}: no runs are recorded there yet: run a stage or a sweep first")
+    try:
+        run = MlflowClient(uri).get_run(run_id)
+    except MlflowException as error:
+        raise UserError(f"run {run_id}: not in {uri} ({brief(error)}): copy the id from the MLflow page") from error
+    metrics = run.data.metrics
+    return Recorded(
+        run_id,
+        run.data.tags.get("stage", ""),
+        dict(run.data.params),
+        metrics.get("best", metrics.get("val/map50_95")),
+    )
 
 
 class Run:
@@ -169,7 +210,7 @@ class Run:
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters, nested groups as `group.key`, everything but text as JSON writes it."""
-        texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in _flat(values, ".").items()}
+        texts = flat_params(values)
 
         def do(store: _Store) -> None:
             from mlflow.entities import Param

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 import src.detector  # noqa: F401  # before anything imports ultralytics
 from src.labels.digits import compose_scenes
@@ -48,3 +49,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_yolo(dataset, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store of MLflow with its tables: making them takes seconds, so it is done once and copied."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}")
+    return path

@@ -1,0 +1,137 @@
+"""Makes a sweep's winner the pipeline's: writes its parameters into params.yaml, and later checks what came of it.
+
+    python -m src.promote RUN              RUN: the id of a sweep's parent run in MLflow, or of any single run
+    dvc repro
+    python -m src.promote RUN --check      did the pipeline reach what the sweep promised?
+
+Only what differs is written; comments stay. Where values do not live in params.yaml (a group's are in conf/), the
+command says which file to open and changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from ruamel.yaml import YAML
+
+from src import config, files, tracking
+from src.errors import UserError
+
+PARAMS = "params.yaml"
+
+
+def promote(project: Path, run_id: str) -> str:
+    """Write the run's parameters into params.yaml, and return the difference as a unified diff; empty if there is none.
+
+    Raises:
+        UserError: there is no such run, it has no winner, or its values do not live in params.yaml.
+    """
+    found = tracking.recorded(project, run_id)
+    changed = _differences(project, found)
+    elsewhere = sorted(key for key in changed if "." in key)
+    if elsewhere:
+        raise UserError(
+            f"run {run_id}: {', '.join(f'{key}={changed[key]}' for key in elsewhere)} "
+            f"{'lives' if len(elsewhere) == 1 else 'live'} in conf/{elsewhere[0].partition('.')[0]}, not in {PARAMS}: "
+            "choose or edit the group there, then promote again"
+        )
+    path = project / PARAMS
+    before = path.read_text(encoding="utf-8")
+    after = _edited(before, found.stage, changed)
+    files.write_text(path, after)
+    lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), PARAMS, PARAMS, n=1)
+    return "".join(lines)
+
+
+def check(project: Path, run_id: str) -> tuple[float, float]:
+    """Return val mAP50-95 as the run promised it, and as the pipeline reached it.
+
+    Raises:
+        UserError: there is no such run, it has no value, its parameters are not the pipeline's, or the stage's report
+            is not there.
+    """
+    found = tracking.recorded(project, run_id)
+    if found.value is None:
+        raise UserError(f"run {run_id}: it has no val/map50_95 and no best: name a run that finished")
+    changed = _differences(project, found)
+    if changed:
+        raise UserError(
+            f"run {run_id}: {', '.join(sorted(changed))} differ in {PARAMS}: promote it first, then `dvc repro`"
+        )
+    report = project / f"reports/{found.stage}.json"
+    try:
+        reached = json.loads(report.read_text(encoding="utf-8"))["val"]["map50_95"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{report.name}: expected val.map50_95, found {error!r}: run `dvc repro`") from error
+    return found.value, float(reached)
+
+
+def _differences(project: Path, found: tracking.Recorded) -> dict[str, Any]:
+    """Return the run's parameters that are not what the pipeline would use now, by flat key."""
+    if found.stage not in config.STAGES:
+        raise UserError(f"run {found.run_id}: it is no run of a stage: expected one of {', '.join(config.STAGES)}")
+    if not found.params:
+        raise UserError(f"run {found.run_id}: it has no parameters: a sweep needs a job that finished to have a winner")
+    config.register(project / PARAMS)
+    with initialize_config_dir(str(config.PROJECT / "conf"), version_base="1.3"):
+        now = OmegaConf.to_container(compose(found.stage), resolve=True)
+    assert isinstance(now, dict)
+    flat = tracking.flat_params({str(key): value for key, value in now.items()})
+    return {key: _value(text) for key, text in found.params.items() if key in flat and flat[key] != text}
+
+
+def _edited(text: str, stage: str, changed: dict[str, Any]) -> str:
+    """Return params.yaml with the values in the stage's section, or in `common` where they live there."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    params = yaml.load(text)
+    for key, value in changed.items():
+        section = stage if key in params[stage] else "common"
+        params[section][key] = value
+    edited = StringIO()
+    yaml.dump(params, edited)
+    return edited.getvalue()
+
+
+def _value(text: str) -> Any:
+    """Return a parameter as it was before it became text: everything but text is recorded as JSON writes it."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def main() -> None:
+    """Parse the command line and promote or check."""
+    parser = argparse.ArgumentParser(description="Make a sweep's winner the pipeline's.")
+    parser.add_argument("run", help="id of a sweep's parent run in MLflow, or of any single run")
+    parser.add_argument("--check", action="store_true", help="after `dvc repro`: was what the run promised reached?")
+    arguments = parser.parse_args()
+    try:
+        if not arguments.check:
+            difference = promote(config.PROJECT, arguments.run)
+            print(difference or f"{PARAMS} has these values already\n", end="")
+            print(f"next: dvc repro && python -m src.promote {arguments.run} --check")
+            return
+        promised, reached = check(config.PROJECT, arguments.run)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    verdict = "reached" if reached >= promised else "not reached"
+    print(f"{verdict}: val mAP50-95 {reached:.6f}, promised {promised:.6f}")
+    sys.exit(reached < promised)
+
+
+if __name__ == "__main__":
+    main()

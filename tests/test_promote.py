@@ -1,0 +1,117 @@
+"""Promoting against a real store: what is written, what is refused, and whether the promise was kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from src import config, tracking
+from src.errors import UserError
+from src.promote import check, promote
+
+
+@pytest.fixture
+def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copy(config.PROJECT / "params.yaml", tmp_path)
+    shutil.copy(empty_store, tmp_path)
+    yield tmp_path
+    config.register()
+
+
+def tunables(stage: str, *overrides: str) -> dict[str, Any]:
+    config.register()
+    with initialize_config_dir(str(config.PROJECT / "conf"), version_base="1.3"):
+        values = OmegaConf.to_container(compose(stage, list(overrides)), resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def recorded(project: Path, stage: str, *overrides: str, metrics: dict[str, Any] | None = None) -> str:
+    run = tracking.Run(stage, project)
+    run.params(tunables(stage, *overrides))
+    run.metrics(metrics or {"val": {"map50_95": 0.5}})
+    run.end("FINISHED")
+    assert run.run_id
+    return run.run_id
+
+
+def test_only_what_differs_is_written_and_comments_stay(project: Path) -> None:
+    before = (project / "params.yaml").read_text().splitlines()
+    run = recorded(project, "distill", "T=4.5", "alpha=0.25", "imgsz=192")
+    difference = promote(project, run)
+    after = (project / "params.yaml").read_text().splitlines()
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert [new.split("#")[0].strip() for _, new in changed] == ["imgsz: 192", "T: 4.5", "alpha: 0.25"]
+    for old, new in changed:
+        assert old.partition("#")[2] == new.partition("#")[2], "the comment"
+        assert f"-{old}" in difference
+        assert f"+{new}" in difference
+    assert promote(project, run) == "", "the second time nothing is left to do"
+
+
+def test_nothing_but_the_stage_that_was_swept_changes(project: Path) -> None:
+    promote(project, recorded(project, "prune", "T=7.0"))
+    params = OmegaConf.load(project / "params.yaml")
+    assert params.prune.T == 7.0
+    assert params.distill.T != 7.0
+
+
+def test_null_stays_null(project: Path) -> None:
+    promote(project, recorded(project, "quantize", "calibrator=mse"))
+    text = (project / "params.yaml").read_text()
+    assert "calibrator: mse" in text
+    assert "register: null" in text
+
+
+def test_a_parent_promises_what_its_winner_reached(project: Path) -> None:
+    parent = recorded(project, "distill", metrics={"best": 0.75})
+    (project / "reports").mkdir()
+    for reached in (0.75, 0.74):
+        (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": reached}}))
+        assert check(project, parent) == (0.75, reached)
+
+
+def test_what_was_not_promoted_cannot_be_checked(project: Path) -> None:
+    with pytest.raises(UserError, match=r"T differ in params\.yaml: promote it first"):
+        check(project, recorded(project, "distill", "T=4.5"))
+
+
+def test_a_pipeline_that_was_not_run_cannot_be_checked(project: Path) -> None:
+    with pytest.raises(UserError, match=r"distill\.json: expected val\.map50_95, .*: run `dvc repro`"):
+        check(project, recorded(project, "distill"))
+
+
+def test_what_lives_in_conf_is_left_to_the_user(project: Path) -> None:
+    run = recorded(project, "distill", "student.architecture=yolo11n.yaml", "T=4.5")
+    before = (project / "params.yaml").read_text()
+    with pytest.raises(UserError, match=r"student\.architecture=yolo11n\.yaml lives in conf/student, not in params"):
+        promote(project, run)
+    assert (project / "params.yaml").read_text() == before
+
+
+def test_an_unknown_run_is_refused(project: Path) -> None:
+    recorded(project, "distill")
+    with pytest.raises(UserError, match=r"run 0123: not in sqlite:.*copy the id from the MLflow page"):
+        promote(project, "0123")
+
+
+def test_without_a_store_there_is_nothing_to_promote(project: Path) -> None:
+    (project / "mlflow.db").unlink()
+    with pytest.raises(UserError, match="no runs are recorded there yet"):
+        promote(project, "0123")
+
+
+def test_a_sweep_without_winner_is_refused(project: Path) -> None:
+    run = tracking.Run("distill", project)
+    run.end("FAILED")
+    with pytest.raises(UserError, match="has no parameters: a sweep needs a job that finished"):
+        promote(project, str(run.run_id))
