@@ -29,6 +29,7 @@ def draw_sweep(jobs: Sequence[Mapping[str, Any]]) -> Figure | None:
     pairs = list(combinations(keys, 2))
     panels = max(1, len(pairs))
     figure = Figure(figsize=(5 * min(panels, 3), 4 * math.ceil(panels / 3)), dpi=100, layout="constrained")
+    figure.suptitle("val mAP50-95")
     if not pairs:
         _draw_dots(figure.add_subplot(), drawn, keys[0])
     for place, (across, down) in enumerate(pairs):
@@ -74,7 +75,6 @@ def _draw_dots(axes: Axes, jobs: Sequence[Mapping[str, Any]], key: str) -> None:
     axes.plot([settings.index(job[key]) for job in jobs if key in job], [j[VALUE] for j in jobs if key in j], "o")
     axes.set_xticks(range(len(settings)), settings)
     axes.set_xlabel(key)
-    axes.set_ylabel("val mAP50-95")
     axes.grid(alpha=0.3)
 
 
