@@ -41,6 +41,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "reports/benchmarks/speed.md"
 CALIBRATION_IMAGES = 16
 ROUNDS = 100
+TITLES = {"silu": "SiLU", "relu": "ReLU"}
 MIB = 2**20
 FP32 = "FP32, onnxruntime"
 HOW = Int8("onnxruntime", "qdq", "uint8", "int8", per_channel=True, symmetric_activations=False, float_head=True)
@@ -156,15 +157,16 @@ def main() -> None:
     images = choose_images(Path(sys.argv[1]), CALIBRATION_IMAGES, seed=0)
     machine = describe_machine()
     sections = []
-    cases = [(act, imgsz, threads) for act in ("silu", "relu") for imgsz in (320, 640) for threads in (1, 4)]
-    for activation, imgsz, threads in tqdm(cases, desc="measuring", unit="table"):
+    cases = [(activation, imgsz) for activation in TITLES for imgsz in (320, 640)]
+    for activation, imgsz in tqdm(cases, desc="measuring", unit="network"):
         with tempfile.TemporaryDirectory(prefix="speed-") as scratch:
             variants = build(activation, imgsz, images, Path(scratch))
             image = load_image(images[0], imgsz)
-            forwards = {name: variant.forward(image, threads) for name, variant in variants.items()}
-            found = rows(variants, measure(forwards, ROUNDS))
-        title = {"silu": "SiLU", "relu": "ReLU"}[activation]
-        sections += [f"## {title}, {imgsz} px, {threads} thread{'s' if threads > 1 else ''}", table(found)]
+            for threads in (1, 4):
+                forwards = {name: variant.forward(image, threads) for name, variant in variants.items()}
+                found = rows(variants, measure(forwards, ROUNDS))
+                plural = "s" if threads > 1 else ""
+                sections += [f"## {TITLES[activation]}, {imgsz} px, {threads} thread{plural}", table(found)]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     absent = "" if HAS_OPENVINO else "OpenVINO and NNCF were not installed, so their rows are missing."
     head = [
