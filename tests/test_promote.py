@@ -42,12 +42,13 @@ def recorded(
     stage: str,
     *overrides: str,
     metrics: dict[str, Any] | None = None,
+    status: str = "FINISHED",
     further: dict[str, Any] | None = None,
 ) -> str:
     run = tracking.Run(stage, project)
     run.params({**tunables(stage, *overrides), **(further or {})})
     run.metrics(metrics or {"val": {"map50_95": 0.5}})
-    run.end("FINISHED")
+    run.end(status)
     assert run.run_id
     return run.run_id
 
@@ -123,6 +124,19 @@ def test_a_key_that_the_pipeline_lacks_is_refused_not_dropped(project: Path) -> 
     assert (project / "params.yaml").read_text() == before
 
 
+@pytest.mark.parametrize("status", ["FAILED", "KILLED", "RUNNING"])
+def test_a_run_that_did_not_finish_is_refused(project: Path, status: str) -> None:
+    before = (project / "params.yaml").read_text()
+    with pytest.raises(UserError, match=f"expected one that finished or a sweep with a winner, found {status}"):
+        promote(project, recorded(project, "distill", "T=4.5", status=status))
+    assert (project / "params.yaml").read_text() == before
+
+
+def test_a_sweep_in_which_a_job_failed_has_a_winner_all_the_same(project: Path) -> None:
+    run = recorded(project, "distill", "T=4.5", metrics={"best": 0.75}, status="FAILED")
+    assert "+  T: 4.5" in promote(project, run)
+
+
 def test_a_single_run_promises_its_val_map(project: Path) -> None:
     (project / "reports").mkdir()
     (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": 0.625}}))
@@ -160,7 +174,7 @@ def test_without_a_store_there_is_nothing_to_promote(project: Path) -> None:
 def test_a_sweep_without_winner_is_refused(project: Path) -> None:
     run = tracking.Run("distill", project)
     run.end("FAILED")
-    with pytest.raises(UserError, match="has no parameters: a sweep needs a job that finished"):
+    with pytest.raises(UserError, match="a sweep with a winner, found FAILED"):
         promote(project, str(run.run_id))
 
 
