@@ -36,15 +36,9 @@ def promote(project: Path, run_id: str) -> str:
     """
     found = tracking.recorded(project, run_id)
     changed = _differences(project, found)
-    elsewhere = sorted(key for key in changed if "." in key)
-    if elsewhere:
-        raise UserError(
-            f"run {run_id}: {', '.join(f'{key}={changed[key]}' for key in elsewhere)} "
-            f"{'lives' if len(elsewhere) == 1 else 'live'} in conf/{elsewhere[0].partition('.')[0]}, not in {PARAMS}: "
-            "choose or edit the group there, then promote again"
-        )
     path = project / PARAMS
     before = path.read_text(encoding="utf-8")
+    _expect_places(YAML().load(before), found, changed)
     after = _edited(before, found.stage, changed)
     files.write_text(path, after)
     lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), PARAMS, PARAMS, n=1)
@@ -64,7 +58,8 @@ def check(project: Path, run_id: str) -> tuple[float, float]:
     changed = _differences(project, found)
     if changed:
         raise UserError(
-            f"run {run_id}: {', '.join(sorted(changed))} differ in {PARAMS}: promote it first, then `dvc repro`"
+            f"run {run_id}: {PARAMS} has other values for {', '.join(sorted(changed))}: "
+            "promote the run first, then `dvc repro`"
         )
     report = project / f"reports/{found.stage}.json"
     try:
@@ -75,7 +70,7 @@ def check(project: Path, run_id: str) -> tuple[float, float]:
 
 
 def _differences(project: Path, found: tracking.Recorded) -> dict[str, Any]:
-    """Return the run's parameters that are not what the pipeline would use now, by flat key."""
+    """Return the run's parameters that are not what the pipeline would use now, or that it lacks, by flat key."""
     if found.stage not in config.STAGES:
         raise UserError(f"run {found.run_id}: it is no run of a stage: expected one of {', '.join(config.STAGES)}")
     if not found.params:
@@ -85,7 +80,31 @@ def _differences(project: Path, found: tracking.Recorded) -> dict[str, Any]:
         now = OmegaConf.to_container(compose(found.stage), resolve=True)
     assert isinstance(now, dict)
     flat = tracking.flat_params({str(key): value for key, value in now.items()})
-    return {key: _value(text) for key, text in found.params.items() if key in flat and flat[key] != text}
+    return {key: _value(text) for key, text in found.params.items() if flat.get(key) != text}
+
+
+def _expect_places(params: dict[str, Any], found: tracking.Recorded, changed: dict[str, Any]) -> None:
+    elsewhere = {key: value for key, value in sorted(changed.items()) if _place(params, found.stage, key) is None}
+    groups = [group for group in config.GROUPS if any(key.startswith(f"{group}.") for key in elsewhere)]
+    listed = ", ".join(f"{key}={value}" for key, value in elsewhere.items())
+    if groups:
+        steps = " and ".join(
+            f"choices.{group} in {PARAMS} or edit conf/{group}/{params['choices'][group]}.yaml" for group in groups
+        )
+        raise UserError(f"run {found.run_id}: {listed}: not of {PARAMS} but of conf/: set {steps}, then promote again")
+    if elsewhere:
+        raise UserError(
+            f"run {found.run_id}: {listed}: expected keys of {found.stage} in {PARAMS}, found none: "
+            "the run is of other code, so check out its commit or sweep again"
+        )
+
+
+def _place(params: dict[str, Any], stage: str, key: str) -> tuple[str, str] | None:
+    """Return the section of params.yaml and the key in it that a flat key stands for; None if it is not there."""
+    group, dot, name = key.partition(".")
+    if dot:
+        return ("data", name) if group == "data" and name in params["data"] else None
+    return next(((section, key) for section in (stage, "common") if key in params[section]), None)
 
 
 def _edited(text: str, stage: str, changed: dict[str, Any]) -> str:
@@ -98,8 +117,10 @@ def _edited(text: str, stage: str, changed: dict[str, Any]) -> str:
     )
     params = yaml.load(text)
     for key, value in changed.items():
-        section = stage if key in params[stage] else "common"
-        params[section][key] = value
+        place = _place(params, stage, key)
+        assert place, key
+        section, name = place
+        params[section][name] = value
     edited = StringIO()
     yaml.dump(params, edited)
     return edited.getvalue()

@@ -162,7 +162,8 @@ def recorded(project: Path, run_id: str) -> Recorded:
     """Return what the store knows of a run.
 
     Raises:
-        UserError: the store does not answer or has no such run.
+        UserError: the store does not answer, has no such run, or it did not finish. A sweep in which jobs failed is
+            fine as long as it has a winner.
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -175,6 +176,11 @@ def recorded(project: Path, run_id: str) -> Recorded:
     except MlflowException as error:
         raise UserError(f"run {run_id}: not in {uri} ({brief(error)}): copy the id from the MLflow page") from error
     metrics = run.data.metrics
+    if run.info.status != "FINISHED" and "best" not in metrics:
+        raise UserError(
+            f"run {run_id}: expected one that finished or a sweep with a winner, found {run.info.status}: "
+            "name another run, such as a job that finished in the sweep's children.csv"
+        )
     return Recorded(
         run_id,
         run.data.tags.get("stage", ""),

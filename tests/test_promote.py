@@ -14,7 +14,9 @@ from omegaconf import OmegaConf
 
 from src import config, tracking
 from src.errors import UserError
-from src.promote import check, promote
+from src.promote import check, main, promote
+
+CONF = config.PROJECT / "conf"
 
 
 @pytest.fixture
@@ -35,11 +37,18 @@ def tunables(stage: str, *overrides: str) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def recorded(project: Path, stage: str, *overrides: str, metrics: dict[str, Any] | None = None) -> str:
+def recorded(
+    project: Path,
+    stage: str,
+    *overrides: str,
+    metrics: dict[str, Any] | None = None,
+    status: str = "FINISHED",
+    further: dict[str, Any] | None = None,
+) -> str:
     run = tracking.Run(stage, project)
-    run.params(tunables(stage, *overrides))
+    run.params({**tunables(stage, *overrides), **(further or {})})
     run.metrics(metrics or {"val": {"map50_95": 0.5}})
-    run.end("FINISHED")
+    run.end(status)
     assert run.run_id
     return run.run_id
 
@@ -81,7 +90,7 @@ def test_a_parent_promises_what_its_winner_reached(project: Path) -> None:
 
 
 def test_what_was_not_promoted_cannot_be_checked(project: Path) -> None:
-    with pytest.raises(UserError, match=r"T differ in params\.yaml: promote it first"):
+    with pytest.raises(UserError, match=r"params\.yaml has other values for T: promote the run first"):
         check(project, recorded(project, "distill", "T=4.5"))
 
 
@@ -93,9 +102,61 @@ def test_a_pipeline_that_was_not_run_cannot_be_checked(project: Path) -> None:
 def test_what_lives_in_conf_is_left_to_the_user(project: Path) -> None:
     run = recorded(project, "distill", "student.architecture=yolo11n.yaml", "T=4.5")
     before = (project / "params.yaml").read_text()
-    with pytest.raises(UserError, match=r"student\.architecture=yolo11n\.yaml lives in conf/student, not in params"):
+    file = r"choices\.student in params\.yaml or edit conf/student/yolov8n\.yaml"
+    with pytest.raises(UserError, match=rf"student\.architecture=yolo11n\.yaml: .*{file}"):
         promote(project, run)
     assert (project / "params.yaml").read_text() == before
+
+
+def test_another_choice_of_a_group_is_left_to_choices(project: Path) -> None:
+    with pytest.raises(UserError, match=r"augmentation\.fliplr=0\.5.*: set choices\.augmentation in params\.yaml"):
+        promote(project, recorded(project, "distill", "augmentation=objects"))
+
+
+def test_the_folder_of_data_lives_in_params(project: Path) -> None:
+    assert "+  root: data/mine #" in promote(project, recorded(project, "prepare_labels", "data.root=data/mine"))
+
+
+def test_a_key_that_the_pipeline_lacks_is_refused_not_dropped(project: Path) -> None:
+    before = (project / "params.yaml").read_text()
+    with pytest.raises(UserError, match=r"gone=3: expected keys of distill in params\.yaml, found none"):
+        promote(project, recorded(project, "distill", "T=4.5", further={"gone": 3}))
+    assert (project / "params.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("status", ["FAILED", "KILLED", "RUNNING"])
+def test_a_run_that_did_not_finish_is_refused(project: Path, status: str) -> None:
+    before = (project / "params.yaml").read_text()
+    with pytest.raises(UserError, match=f"expected one that finished or a sweep with a winner, found {status}"):
+        promote(project, recorded(project, "distill", "T=4.5", status=status))
+    assert (project / "params.yaml").read_text() == before
+
+
+def test_a_sweep_in_which_a_job_failed_has_a_winner_all_the_same(project: Path) -> None:
+    run = recorded(project, "distill", "T=4.5", metrics={"best": 0.75}, status="FAILED")
+    assert "+  T: 4.5" in promote(project, run)
+
+
+def test_a_single_run_promises_its_val_map(project: Path) -> None:
+    (project / "reports").mkdir()
+    (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": 0.625}}))
+    assert check(project, recorded(project, "distill")) == (0.5, 0.625)
+
+
+@pytest.mark.parametrize(("reached", "code"), [(0.75, 0), (0.74, 1)])
+def test_the_exit_code_says_whether_the_promise_was_kept(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reached: float, code: int
+) -> None:
+    run = recorded(project, "distill", metrics={"best": 0.75})
+    (project / "reports").mkdir()
+    (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": reached}}))
+    monkeypatch.setattr("src.promote.config.PROJECT", project)
+    shutil.copytree(CONF, project / "conf")
+    monkeypatch.setattr("sys.argv", ["promote", run, "--check"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    assert capsys.readouterr().out.startswith("not reached" if code else "reached")
 
 
 def test_an_unknown_run_is_refused(project: Path) -> None:
@@ -113,5 +174,12 @@ def test_without_a_store_there_is_nothing_to_promote(project: Path) -> None:
 def test_a_sweep_without_winner_is_refused(project: Path) -> None:
     run = tracking.Run("distill", project)
     run.end("FAILED")
+    with pytest.raises(UserError, match="a sweep with a winner, found FAILED"):
+        promote(project, str(run.run_id))
+
+
+def test_a_sweep_of_a_stage_without_a_value_has_no_winner(project: Path) -> None:
+    run = tracking.Run("calibrate", project)
+    run.end("FINISHED")
     with pytest.raises(UserError, match="has no parameters: a sweep needs a job that finished"):
         promote(project, str(run.run_id))
