@@ -16,15 +16,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch import library
 
-_KEPT_LIBRARIES: list[torch.library.Library] = []  # a Library undoes its definitions when it is collected
+_KEPT_LIBRARIES: list[library.Library] = []  # a Library undoes its definitions when it is collected
 
 
 def provide_torchvision_operators() -> None:
     """Define `torchvision::nms` if, and only if, the compiled operators cannot be loaded."""
     if _compiled_operators_load():
         return
-    definitions = torch.library.Library("torchvision", "DEF")
+    definitions = library.Library("torchvision", "DEF")
     definitions.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     # torchvision registers shapes for both while it is imported; nothing here calls the quantized one.
     definitions.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -54,9 +55,9 @@ def _compiled_operators_load() -> bool:
     package = importlib.util.find_spec("torchvision")
     if package is None or package.origin is None:
         return False
-    for library in Path(package.origin).parent.glob("_C*.so"):
+    for compiled in Path(package.origin).parent.glob("_C*.so"):
         try:
-            torch.ops.load_library(str(library))
+            torch.ops.load_library(str(compiled))
         except OSError:
             return False
         return hasattr(torch.ops.torchvision, "nms")
