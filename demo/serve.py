@@ -13,7 +13,7 @@ import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import onnx
 
@@ -26,7 +26,11 @@ RUNTIME = "demo/node_modules/onnxruntime-web/dist"
 class Handler(SimpleHTTPRequestHandler):
     """Maps the page's addresses to the project's files; nothing else of the project can be asked for."""
 
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript", ".wasm": "application/wasm"}  # noqa: RUF012
+    extensions_map: ClassVar[dict[str, str]] = {
+        **SimpleHTTPRequestHandler.extensions_map,
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
+    }
 
     def __init__(self, *args: Any, project: Path, **kwargs: Any) -> None:
         self.project = project
