@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import exp, log
 
 import pytest
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from src.distillation.localization import localization_divergence
 from src.distillation.response import response_divergence
+
+Divergence = Callable[[Tensor, Tensor, float], Tensor]
 
 
 def logit(probability: float) -> float:
@@ -49,15 +52,15 @@ class TestProperties:
     def logits(self, seed: int) -> Tensor:
         return torch.randn(2, 12, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
 
-    def test_identical_logits_give_zero(self, divergence, temperature: float) -> None:  # type: ignore[no-untyped-def]
+    def test_identical_logits_give_zero(self, divergence: Divergence, temperature: float) -> None:
         assert divergence(self.logits(0), self.logits(0), temperature).abs().max() < 1e-12
 
-    def test_different_logits_give_more_at_every_place(self, divergence, temperature: float) -> None:  # type: ignore[no-untyped-def]
+    def test_different_logits_give_more_at_every_place(self, divergence: Divergence, temperature: float) -> None:
         value = divergence(self.logits(0), self.logits(1), temperature)
         assert value.shape == (2, 5)
         assert (value > 0).all()
 
-    def test_gradients_times_t_squared_stay_of_one_size(self, divergence, temperature: float) -> None:  # type: ignore[no-untyped-def]
+    def test_gradients_times_t_squared_stay_of_one_size(self, divergence: Divergence, temperature: float) -> None:
         # Small logits make the approximation behind T^2 exact: the gradient shrinks as 1 / T^2.
         student = (self.logits(0) * 1e-4).requires_grad_()
         divergence(student, self.logits(1) * 1e-4, temperature).sum().backward()
