@@ -343,3 +343,16 @@ def test_what_failed_once_is_recorded_at_the_end(
     assert found.data.metrics == {"map50_95": 0.5}
     assert found.info.status == "FINISHED"
     assert capsys.readouterr().err == ""
+
+
+def test_what_was_tried_on_the_way_is_a_finished_run_below(project: Path) -> None:
+    run = tracking.Run("quantize", project)
+    run.child("calibrator=mse", {"calibrator": "mse", "float_layers": 2}, {"val": {"map50_95": 0.5}})
+    run.end("FINISHED")
+    parent, child = runs_of(client_of(project))
+    assert child.info.run_name == "calibrator=mse"
+    assert child.info.status == "FINISHED"
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.data.tags["stage"] == "quantize"
+    assert child.data.params == {"calibrator": "mse", "float_layers": "2"}
+    assert child.data.metrics == {"val/map50_95": 0.5}
