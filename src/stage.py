@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,12 +41,14 @@ class Place:
         settings: its resolved config, as YAML.
         project: the root that inputs are read from.
         output: the root that outputs are written to.
+        in_sweep: whether this is a job of a Hydra sweep.
     """
 
     stage: str
     settings: str
     project: Path
     output: Path
+    in_sweep: bool = False
     was_read: dict[str, Path] = field(default_factory=dict)
     was_written: dict[str, Path] = field(default_factory=dict)
 
@@ -68,28 +71,33 @@ class Place:
         self.was_written[name] = path
         return path
 
+    def cache(self, name: str) -> Path:
+        """Return the folder of a cache that all runs of the project share; nothing depends on what is in it."""
+        return self.project / ".cache" / name
+
     @contextmanager
     def checkpoint(self) -> Iterator[Path]:
-        """Yield where a training keeps its state; the file survives the block only if an exception ends it.
+        """Yield a folder where trainings keep their state; it survives the block only if an exception ends it.
 
         Its name is a digest of settings, code and all that was read so far: a run of other parameters or inputs never
-        finds it. A process that finds it in use by another one gets a file of its own.
+        finds it. A process that finds it in use by another one gets a folder of its own.
         """
         key = hashlib.md5(self.settings.encode())
         for name, path in sorted(self.was_read.items()):
             key.update(f"{name} {files.digest(path)}\n".encode())
         for module in sorted(Path(__file__).parent.rglob("*.py")):
             key.update(module.read_bytes())
-        path = self.project / ".checkpoints" / f"{self.stage}-{key.hexdigest()}.pt"
+        path = self.project / ".checkpoints" / f"{self.stage}-{key.hexdigest()}"
         path.parent.mkdir(exist_ok=True)
         lock = FileLock(path.with_suffix(".lock"))
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            path = path.with_suffix(f".{os.getpid()}.pt")
+            path = path.with_suffix(f".{os.getpid()}")
+        path.mkdir(exist_ok=True)
         try:
             yield path
-            path.unlink(missing_ok=True)
+            shutil.rmtree(path)
         finally:
             lock.release()
 
@@ -113,7 +121,7 @@ def _execute(stage: str, run: Stage, composed: DictConfig) -> float | None:
     params = config.typed(stage, composed)
     settings = OmegaConf.to_yaml(composed, resolve=True)
     job = sweep.job()
-    place = Place(stage, settings, config.PROJECT, _output_root())
+    place = Place(stage, settings, config.PROJECT, _output_root(), in_sweep=job is not None)
     tunables = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(tunables, dict)
     parent, name = (job.parent_run_id, job.name) if job else (None, None)

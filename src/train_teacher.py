@@ -21,17 +21,20 @@ def run(params: TrainTeacher, place: Place, log: Run) -> Metrics:
     device = runtime.settle(params.device, params.threads)
     architecture = find_architecture(params.teacher.architecture)
     weights = load_weights(params.teacher.weights, trust=params.teacher.trust_weights)
-    return training.train_and_keep(
-        architecture,
-        "models/teacher.pt",
-        params,
-        place,
-        log,
-        prepared=place.read("data/prepared"),
-        device=device,
-        activation=params.teacher.activation,
-        weights=weights,
-    )
+    prepared = place.read("data/prepared")
+    with place.checkpoint() as kept:
+        return training.train_and_keep(
+            architecture,
+            "models/teacher.pt",
+            params,
+            place,
+            log,
+            prepared=prepared,
+            device=device,
+            kept=kept,
+            activation=params.teacher.activation,
+            weights=weights,
+        )
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train_teacher")

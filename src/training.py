@@ -30,6 +30,7 @@ def train_and_keep(
     *,
     prepared: Path,
     device: str,
+    kept: Path,
     **options: Any,
 ) -> dict[str, Any]:
     """Train on the prepared data, keep the detector as `name`, and return its metrics.
@@ -38,20 +39,21 @@ def train_and_keep(
         network: an architecture's YAML or a network, as `train` takes it.
         name: of the output, such as models/student.pt.
         params: the stage's; its settings are the trainer's.
-        place: where the outputs go and where the training's state is kept meanwhile.
+        place: where the outputs go.
         log: gets the dataset, the metrics of every epoch and the outputs.
         prepared: the folder that prepare-labels wrote.
         device: "cpu" or a CUDA index.
+        kept: the folder in which the training keeps its state (`Place.checkpoint`).
         options: what else `train` takes: initial weights, a criterion of one's own.
     """
     _record_dataset(prepared, log)
-    with view_of(prepared) as data, place.checkpoint() as checkpoint:
+    with view_of(prepared) as data:
         trained = train(
             network,
             data,
             params.settings(),
             device=device,
-            checkpoint=checkpoint,
+            checkpoint=kept / "state.pt",
             on_epoch=_epoch_recorder(log),
             **options,
         )

@@ -41,3 +41,14 @@ def test_json_has_no_not_a_number(tmp_path: Path) -> None:
 def test_a_folder_is_known_by_its_manifest(tmp_path: Path) -> None:
     (tmp_path / files.MANIFEST).write_text("a,b\n")
     assert files.digest(tmp_path) == hashlib.md5(b"a,b\n").hexdigest()
+
+
+def test_a_folder_without_one_is_known_by_names_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "below").mkdir()
+    first = files.digest(tmp_path)
+    assert files.digest(tmp_path) == first
+    (tmp_path / "a").write_text("2")
+    second = files.digest(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert len({first, second, files.digest(tmp_path)}) == 3

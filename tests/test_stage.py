@@ -20,10 +20,10 @@ def project(tmp_path: Path) -> Path:
 
 
 def interrupted(at: Place) -> Path:
-    """Return the checkpoint of a training that was killed."""
+    """Return the folder of a training that was killed."""
     at.read("models/teacher.pt")
     with pytest.raises(KeyboardInterrupt), at.checkpoint() as path:
-        path.write_text("state")
+        (path / "state.pt").write_text("state")
         raise KeyboardInterrupt
     return path
 
@@ -34,7 +34,7 @@ def test_a_killed_training_finds_its_state_again(project: Path) -> None:
     again.read("models/teacher.pt")
     with again.checkpoint() as found:
         assert found == path
-        assert found.read_text() == "state"
+        assert (found / "state.pt").read_text() == "state"
     assert not path.exists(), "a training that ended needs its state no more"
 
 
