@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from ultralytics.data.build import build_yolo_dataset
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 from ultralytics.utils.torch_utils import unwrap_model
@@ -27,6 +28,9 @@ OnEpoch = Callable[[int, Mapping[str, float]], None]
 ACTIVATIONS = {"silu": "torch.nn.SiLU()", "relu": "torch.nn.ReLU()", "hardswish": "torch.nn.Hardswish()"}
 """What an architecture's YAML calls them."""
 
+LARGEST_GRADIENT = 10.0
+"""The norm to which ultralytics clips gradients (`BaseTrainer.optimizer_step`)."""
+
 
 class Criterion(Protocol):
     """A training loss with the interface of ultralytics' own.
@@ -37,6 +41,43 @@ class Criterion(Protocol):
 
     def __call__(self, predictions: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss in parts, and its detached parts by name."""
+
+
+class OwnCriterion(Criterion, Protocol):
+    """A training loss of this project.
+
+    Attributes:
+        learned: what is trained along with the network (projectors, a peer), by the same optimizer.
+        updates: how many epochs have ended; may be set, when a training goes on.
+    """
+
+    learned: nn.Module
+    updates: int
+
+    def update(self) -> None:
+        """Note that an epoch has ended."""
+
+
+@dataclass(frozen=True)
+class InTraining:
+    """What a criterion may need of the training that it is part of.
+
+    Attributes:
+        network: the one that is trained.
+        moving_average: returns the moving average of its weights, once training has begun.
+        batches_of: takes a folder of images, and an epoch, and returns augmented batches (N, 3, H, W) in [0, 1] of them
+            without end, with the settings of the training, the same ones whenever that epoch begins with the same
+            random state.
+        seed: of the training.
+    """
+
+    network: DetectionModel
+    moving_average: Callable[[], DetectionModel]
+    batches_of: Callable[[Path, int], Iterator[Tensor]]
+    seed: int
+
+
+MakeCriterion = Callable[[InTraining], OwnCriterion]
 
 
 @dataclass(frozen=True)
@@ -63,7 +104,7 @@ def train(
     checkpoint: Path,
     activation: str | None = None,
     weights: DetectionModel | None = None,
-    make_criterion: Callable[[DetectionModel], Criterion] | None = None,
+    make_criterion: MakeCriterion | None = None,
     on_epoch: OnEpoch = lambda epoch, metrics: None,
 ) -> Trained:
     """Train a detector and return the weights of its best epoch.
@@ -77,7 +118,7 @@ def train(
             caller removes it afterwards.
         activation: one of `ACTIVATIONS` in place of the architecture's own; None: its own (SiLU in ultralytics').
         weights: start from these where their shapes fit the architecture.
-        make_criterion: builds the training loss for the network that is trained; None: ultralytics' own.
+        make_criterion: builds the training loss; None: ultralytics' own.
         on_epoch: called after every epoch with its number, from 1, and its metrics.
 
     Raises:
@@ -108,6 +149,18 @@ def train(
     return trainer.trained()
 
 
+class _WithLearned(nn.Module):
+    """A network and what is learned along with it, as one module with the parameters of both.
+
+    `student_model` is where ultralytics' optimizers look for the network of a module that wraps it.
+    """
+
+    def __init__(self, network: DetectionModel, learned: nn.Module) -> None:
+        super().__init__()
+        self.student_model = network
+        self.learned = learned
+
+
 class ResumableTrainer(DetectionTrainer):
     """ultralytics' detection trainer that keeps its whole state, unrounded, in one file.
 
@@ -124,12 +177,13 @@ class ResumableTrainer(DetectionTrainer):
         self,
         overrides: dict[str, Any],
         checkpoint: Path,
-        make_criterion: Callable[[DetectionModel], Criterion] | None,
+        make_criterion: MakeCriterion | None,
         on_epoch: OnEpoch,
     ) -> None:
         super().__init__(overrides=overrides)
         self.checkpoint = checkpoint
         self.make_criterion = make_criterion
+        self.criterion: OwnCriterion | None = None
         self.best: dict[str, Any] = {}  # epoch and weights
         self.history: list[dict[str, float]] = []
         self.add_callback("on_fit_epoch_end", lambda trainer: on_epoch(trainer.epoch + 1, trainer.history[-1]))
@@ -151,12 +205,42 @@ class ResumableTrainer(DetectionTrainer):
             cfg = {**yaml_model_load(cfg), "activation": ACTIVATIONS[self.activation]}
         return super().get_model(cfg, weights, verbose)
 
+    def build_optimizer(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """Build the criterion, and an optimizer for the network and all that the criterion learns."""
+        if self.make_criterion is None:
+            return super().build_optimizer(model, *args, **kwargs)
+        with torch.random.fork_rng(devices=[]):  # what is learned along must not change which batches are seen
+            torch.manual_seed(self.args.seed)
+            self.criterion = self.make_criterion(
+                InTraining(unwrap_model(model), lambda: self.ema.ema, self._batches_of, self.args.seed)
+            )
+        return super().build_optimizer(_WithLearned(unwrap_model(model), self.criterion.learned), *args, **kwargs)
+
+    def optimizer_step(self) -> None:
+        """Clip the gradients of what the criterion learns, too, as ultralytics clips the network's."""
+        if self.criterion is not None and (learned := list(self.criterion.learned.parameters())):
+            nn.utils.clip_grad_norm_(learned, max_norm=LARGEST_GRADIENT)
+        super().optimizer_step()
+
     def _setup_train(self) -> None:
         super()._setup_train()
-        if self.make_criterion is not None:
+        if self.criterion is not None:
             # Only now: the moving average is a copy of the network and must not carry the criterion's teacher along.
-            network = unwrap_model(self.model)
-            network.criterion = self.make_criterion(network)
+            unwrap_model(self.model).criterion = self.criterion
+
+    def _batches_of(self, folder: Path, epoch: int) -> Iterator[Tensor]:
+        """Yield augmented batches of the images of a folder without end (`InTraining.batches_of`)."""
+        arguments = copy(self.args)
+        arguments.mosaic = 0.0  # its buffer of earlier images would be a state that a resumed training lacks
+        dataset = build_yolo_dataset(
+            arguments, str(folder), self.batch_size, self.data, mode="train", stride=self.stride
+        )
+        generator = torch.Generator().manual_seed(self.args.seed * 10_000 + epoch)
+        while True:
+            for chosen in torch.randperm(len(dataset), generator=generator).split(self.batch_size):
+                if len(chosen) == self.batch_size or len(dataset) < self.batch_size:
+                    batch = dataset.collate_fn([dataset[int(index)] for index in chosen])
+                    yield self.preprocess_batch(batch)["img"]
 
     def _epoch_metrics(self) -> dict[str, float]:
         """Return the metrics of the epoch that has just ended, under the names used everywhere in this project."""
@@ -207,6 +291,7 @@ class ResumableTrainer(DetectionTrainer):
             "order": self.train_loader.generator.get_state(),
             "mosaic_buffer": list(self.train_loader.dataset.buffer),
             "criterion_updates": getattr(unwrap_model(self.model).criterion, "updates", None),
+            "criterion_learned": self.criterion.learned.state_dict() if self.criterion else None,
         }
         with files.whole_file(self.checkpoint) as partial:
             torch.save(state, partial)
@@ -230,9 +315,12 @@ class ResumableTrainer(DetectionTrainer):
         self.start_epoch = state["epoch"] + 1
         if state["criterion_updates"] is not None:  # the loss of end-to-end heads shifts its balance every epoch
             network = unwrap_model(self.model)
-            network.criterion = network.init_criterion()
-            network.criterion.updates = state["criterion_updates"] - 1
-            network.criterion.update()
+            criterion = self.criterion or network.init_criterion()
+            criterion.updates = state["criterion_updates"] - 1
+            criterion.update()
+            network.criterion = criterion
+        if self.criterion is not None:
+            self.criterion.learned.load_state_dict(state["criterion_learned"])
         if self.train_loader.num_workers == 0:
             self._resume_data(state)
         _restore_generators(state["random"])
