@@ -5,42 +5,33 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from ultralytics.cfg import get_cfg
-from ultralytics.nn.tasks import DetectionModel
 
 from src.distillation.localization import localization_divergence
 from src.distillation.loss import DistillationLoss, distillation_from
+from src.distillation.predictions import Predictions
 from src.distillation.response import response_divergence
+from src.distillation.soft import SURE, Objective, SoftWeights
 from src.distillation.teacher import Teacher
 from src.errors import UserError
-
-NAMES = ("cat", "dog")
-
-
-def network(seed: int, architecture: str = "yolov8n.yaml", names: tuple[str, ...] = NAMES) -> DetectionModel:
-    torch.manual_seed(seed)
-    built = DetectionModel(architecture, nc=len(names), verbose=False)
-    built.names = dict(enumerate(names))
-    built.args = get_cfg()
-    return built
+from tests.distillation.networks import NAMES, batch_of_two, in_training, network
 
 
 @pytest.fixture(scope="module")
 def batch() -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(7)
-    return {
-        "img": torch.rand(2, 3, 64, 64, generator=generator),
-        "batch_idx": torch.tensor([0.0, 1.0, 1.0]),
-        "cls": torch.tensor([[0.0], [1.0], [0.0]]),
-        "bboxes": torch.tensor([[0.5, 0.5, 0.4, 0.4], [0.3, 0.3, 0.3, 0.2], [0.7, 0.6, 0.5, 0.5]]),
-    }
+    return batch_of_two()
 
 
-def total(batch: dict[str, Tensor], **how: float) -> tuple[float, dict[str, Tensor], float]:
+def weights(**given: float) -> SoftWeights:
+    return SoftWeights(**{"response": 0, "localization": 0, "feature": 0, "channel_wise": 0, **given})
+
+
+def total(
+    batch: dict[str, Tensor], temperature: float = 2.0, alpha: float = 0.5, **given: float
+) -> tuple[float, dict[str, Tensor], float]:
     """Return the total, its parts, and the hard loss alone, of a student and another network as teacher."""
     student = network(0).train()
-    settings: Any = {"temperature": 2.0, "alpha": 0.5, "response": 1.0, "localization": 1.0, **how}
-    loss = DistillationLoss(student, Teacher(network(1), NAMES), **settings)
+    objective = Objective(temperature, alpha, weights(**given))
+    loss = DistillationLoss(in_training(student), Teacher(network(1, "yolov8s.yaml"), NAMES), objective)
     predictions = student(batch["img"])
     value, parts = loss(predictions, batch)
     return value.sum().item(), parts, student.init_criterion()(predictions, batch)[0].sum().item()
@@ -52,33 +43,66 @@ def test_total_is_alpha_soft_t_squared_plus_the_rest_hard(batch: dict[str, Tenso
     assert value == pytest.approx(0.7 * soft * 9 * 2 + 0.3 * hard, rel=1e-5)  # two images
 
 
+def test_features_know_no_temperature(batch: dict[str, Tensor]) -> None:
+    cool, warm = (total(batch, temperature=T, feature=6.0, channel_wise=0.5) for T in (1.0, 3.0))
+    soft = 6.0 * cool[1]["feature"].item() + 0.5 * cool[1]["channel_wise"].item()
+    assert cool[0] == pytest.approx(0.5 * soft * 2 + 0.5 * cool[2], rel=1e-5)
+    assert warm[0] == pytest.approx(cool[0], rel=1e-6)
+
+
 def test_places_count_as_much_as_the_teacher_is_sure(batch: dict[str, Tensor]) -> None:
-    student, teacher = network(0).train(), network(1).eval()
-    _, parts, _ = total(batch)
-    said, seen = student(batch["img"]), teacher(batch["img"])[1]
-    weights = seen["scores"].sigmoid().amax(dim=1)
-    for name, divergence, key in (
-        ("response", response_divergence, "scores"),
-        ("localization", localization_divergence, "boxes"),
-    ):
-        at_places = divergence(said[key], seen[key], 2.0)
-        expected = (at_places * weights).sum() / weights.sum().clamp(min=1)
-        torch.testing.assert_close(parts[name], expected, rtol=1e-4, atol=1e-7)
+    student, teacher = network(0).train(), Teacher(network(1, "yolov8s.yaml"), NAMES)
+    _, parts, _ = total(batch, response=1.0, localization=1.0)
+    said, seen = student(batch["img"]), teacher(batch["img"]).branches["one2many"]
+    importance = seen.scores.sigmoid().amax(dim=1)
+    assert 0 < (importance < SURE).float().mean() < 1, "some places are compared, some are not"
+    at_places = response_divergence(said["scores"], seen.scores, 2.0)
+    expected = (at_places * importance).sum() / importance.sum().clamp(min=1)
+    torch.testing.assert_close(parts["response"], expected, rtol=1e-4, atol=1e-7)
+    sure = torch.where(importance < SURE, 0.0, importance)
+    at_places = localization_divergence(said["boxes"], seen.boxes, 2.0)
+    expected = (at_places * sure).sum() / sure.sum().clamp(min=1)
+    torch.testing.assert_close(parts["localization"], expected, rtol=1e-4, atol=1e-7)
 
 
 def test_a_weight_of_zero_is_not_computed(batch: dict[str, Tensor]) -> None:
-    _, parts, _ = total(batch, localization=0.0)
-    assert "response" in parts
-    assert "localization" not in parts
+    _, parts, _ = total(batch, response=1.0)
+    assert {"response", "localization", "feature", "channel_wise"} & set(parts) == {"response"}
+
+
+def test_nobody_asks_the_teacher_if_all_weights_are_zero(batch: dict[str, Tensor]) -> None:
+    class Dumb(Teacher):
+        def __call__(self, images: Tensor) -> Predictions:
+            raise AssertionError("asked")
+
+    student = network(0).train()
+    loss = DistillationLoss(in_training(student), Dumb(network(1), NAMES), Objective(2.0, 0.4, weights()))
+    predictions = student(batch["img"])
+    expected = 0.6 * student.init_criterion()(predictions, batch)[0].sum()
+    torch.testing.assert_close(loss(predictions, batch)[0].sum(), expected)
 
 
 def test_a_student_like_its_teacher_has_no_soft_loss(batch: dict[str, Tensor]) -> None:
     student = network(0).eval()
-    loss = DistillationLoss(
-        student, Teacher(network(0), NAMES), temperature=2.0, alpha=1.0, response=1.0, localization=1.0
-    )
+    objective = Objective(2.0, 1.0, weights(response=1.0, localization=1.0, channel_wise=1.0))
+    loss = DistillationLoss(in_training(student), Teacher(network(0), NAMES), objective)
     value, _ = loss(student(batch["img"])[1], batch)
-    assert value.item() == pytest.approx(0, abs=1e-5)
+    assert value.item() == pytest.approx(0, abs=1e-4)  # the teacher's answer is rounded to half precision
+
+
+def test_folding_changes_nothing_that_counts(batch: dict[str, Tensor]) -> None:
+    plain = network(1)
+    for module in plain.modules():  # statistics that folding has to take into account
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+    with torch.no_grad():
+        expected = plain.eval()(batch["img"])[1]
+    said = Teacher(plain, NAMES)(batch["img"])
+    torch.testing.assert_close(said.branches["one2many"].scores, expected["scores"], rtol=1e-3, atol=1e-3)
+    for level, feature in enumerate(said.features):
+        torch.testing.assert_close(feature, expected["feats"][level], rtol=2e-3, atol=2e-3)
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in plain.modules()), "the given one stays as it was"
 
 
 def test_other_classes_are_refused() -> None:
@@ -86,14 +110,36 @@ def test_other_classes_are_refused() -> None:
         Teacher(network(0), ("cat", "bird"))
 
 
-def test_heads_without_box_distributions_are_refused() -> None:
-    with pytest.raises(UserError, match="teacher's head has no DFL"):
-        Teacher(network(0, "yolo26n.yaml"), NAMES)
-    make = distillation_from(network(0), NAMES, temperature=1.0, alpha=0.5, response=1.0, localization=1.0)
-    assert make is not None
-    with pytest.raises(UserError, match="student's head has no DFL"):
-        make(network(0, "yolo26n.yaml"))
+@pytest.mark.parametrize(
+    ("teacher", "student", "message"),
+    [
+        pytest.param("yolo26n.yaml", "yolov8n.yaml", "and the teacher's head has none", id="teacher without DFL"),
+        pytest.param("yolov8n.yaml", "yolo26n.yaml", "and the student's head has none", id="student without DFL"),
+    ],
+)
+def test_heads_without_box_distributions_cannot_be_compared_by_them(teacher: str, student: str, message: str) -> None:
+    make = distillation_from(
+        Teacher(network(0, teacher), NAMES), Objective(1.0, 0.5, weights(response=1.0, localization=1.0))
+    )
+    assert make
+    with pytest.raises(UserError, match=message):
+        make(in_training(network(0, student)))
+
+
+@pytest.mark.parametrize("teacher", ["yolov8s.yaml", "yolo11n.yaml", "yolo26n.yaml"])
+@pytest.mark.parametrize("student", ["yolov8n.yaml", "yolo11n.yaml", "yolo26n.yaml"])
+def test_scores_and_features_of_all_families_can_be_compared(
+    batch: dict[str, Tensor], teacher: str, student: str
+) -> None:
+    learner = network(0, student).train()
+    objective = Objective(1.0, 0.5, weights(response=1.0, feature=6.0, channel_wise=1.0))
+    make: Any = distillation_from(Teacher(network(1, teacher), NAMES), objective)
+    value, parts = make(in_training(learner))(learner(batch["img"]), batch)
+    value.sum().backward()
+    assert all(part > 0 for name, part in parts.items() if name in ("response", "feature", "channel_wise"))
+    assert learner.model[0].conv.weight.grad.abs().sum() > 0
 
 
 def test_alpha_zero_needs_no_criterion_of_ours() -> None:
-    assert distillation_from(network(0), NAMES, temperature=1.0, alpha=0.0, response=1.0, localization=1.0) is None
+    teacher = Teacher(network(0), NAMES)
+    assert distillation_from(teacher, Objective(1.0, 0.0, weights(response=1.0))) is None

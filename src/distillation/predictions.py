@@ -1,0 +1,69 @@
+"""What a detector says about a batch, in the one form that all losses compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from ultralytics.nn.tasks import DetectionModel
+
+ONE_TO_MANY = "one2many"
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The output of a head, at each of the A places where it predicts.
+
+    Attributes:
+        scores: (N, C, A), class logits.
+        boxes: (N, 4 * R, A), logits of the edges' distributions over R bins; with R = 1 the distances themselves.
+    """
+
+    scores: Tensor
+    boxes: Tensor
+
+    def importance(self) -> Tensor:
+        """Return how sure the detector is that something is there: (N, A), its best class score, in [0, 1]."""
+        return self.scores.sigmoid().amax(dim=1)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """All that the losses compare.
+
+    Attributes:
+        branches: by ultralytics' names. A dense head has one2many alone; an end-to-end one (YOLOv10, YOLO26) has a
+            one2one branch besides, which predicts without duplicates.
+        features: (N, C_l, H_l, W_l), what the head reads at each level, finest first.
+    """
+
+    branches: Mapping[str, Branch]
+    features: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Predictions:
+        """Take ultralytics' raw predictions: `scores`, `boxes` and `feats`, or a mapping of these by branch."""
+        by_branch = raw if ONE_TO_MANY in raw else {ONE_TO_MANY: raw}
+        branches = {name: Branch(said["scores"], said["boxes"]) for name, said in by_branch.items()}
+        return cls(branches, tuple(by_branch[ONE_TO_MANY]["feats"]))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Predictions:
+        """Return predictions of which every tensor is changed."""
+        branches = {name: Branch(change(said.scores), change(said.boxes)) for name, said in self.branches.items()}
+        return Predictions(branches, tuple(change(level) for level in self.features))
+
+    def rounded(self) -> Predictions:
+        """Return them as half precision holds them: so an answer kept at half the space is the answer itself."""
+        return self.map(lambda said: said.half().float().contiguous())
+
+
+def feature_channels(network: DetectionModel) -> tuple[int, ...]:
+    """Return how many channels the head reads at each level, finest first."""
+    return tuple(branch[0].conv.in_channels for branch in network.model[-1].cv2)
+
+
+def bins(network: DetectionModel) -> int:
+    """Return R, the bins of an edge's distribution; 1 for heads that predict distances (YOLO26)."""
+    return int(network.model[-1].reg_max)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from math import log
+
+import pytest
+import torch
+
+from src.distillation.channel_wise import channel_wise_divergence, channel_wise_projector
+from src.distillation.feature import feature_difference
+
+
+def test_channel_wise_by_hand() -> None:
+    # One channel, two places; at T = 2 the teacher attends by 3 : 1, the student equally.
+    teacher = torch.tensor([2 * log(3.0), 0.0]).reshape(1, 1, 1, 2)
+    student = torch.zeros(1, 1, 1, 2)
+    expected = 0.75 * log(0.75 / 0.5) + 0.25 * log(0.25 / 0.5)
+    assert channel_wise_divergence(student, teacher, 2.0).item() == pytest.approx(4 * expected)
+
+
+def test_channel_wise_is_a_mean_over_images_and_channels() -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 2, 3, 5, 4, dtype=torch.float64)
+    whole = channel_wise_divergence(student, teacher)
+    each = [
+        channel_wise_divergence(student[image, channel][None, None], teacher[image, channel][None, None])
+        for image in range(2)
+        for channel in range(3)
+    ]
+    torch.testing.assert_close(whole, torch.stack(each).mean())
+
+
+def test_channel_wise_ignores_what_a_softmax_ignores() -> None:
+    torch.manual_seed(0)
+    teacher = torch.randn(1, 4, 3, 3, dtype=torch.float64)
+    shifted = teacher + torch.arange(4.0)[None, :, None, None]
+    assert channel_wise_divergence(shifted, teacher).item() == pytest.approx(0, abs=1e-12)
+    assert channel_wise_divergence(teacher.flip(3), teacher) > 0
+
+
+def test_channels_that_agree_need_no_projector() -> None:
+    assert not list(channel_wise_projector(8, 8).parameters())
+    assert channel_wise_projector(8, 16)(torch.zeros(1, 8, 2, 2)).shape == (1, 16, 2, 2)
+
+
+def test_feature_difference_by_hand() -> None:
+    student = torch.tensor([[1.0, 5.0], [2.0, 9.0]]).reshape(1, 2, 1, 2)  # two channels, two places
+    teacher = torch.zeros(1, 2, 1, 2)
+    importance = torch.tensor([[0.5, 0.0]])  # the second place counts nothing
+    assert feature_difference(student, teacher, importance).item() == pytest.approx((1 + 4) / 2)
