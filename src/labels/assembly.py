@@ -52,7 +52,7 @@ def assemble(drafts: Sequence[Draft], class_names: Sequence[str], faults: Faults
     """Return the drafts whose image can be read, sorted by path, with mended boxes; the rest become faults."""
     drafts = sorted(drafts, key=lambda draft: draft.image.as_posix())
     images = []
-    for draft, measured in zip(drafts, _measure_all([draft.image for draft in drafts]), strict=True):
+    for draft, measured in zip(drafts, measure_all([draft.image for draft in drafts]), strict=True):
         if isinstance(measured, str):
             faults.add(draft.image, measured, "replace the image, or remove it with its label")
             continue
@@ -81,7 +81,8 @@ def image_size(path: Path) -> tuple[int, int]:
     return (size_wh[1], size_wh[0]) if turned else size_wh
 
 
-def _measure_all(paths: Sequence[Path]) -> Iterator[tuple[int, int] | str]:
+def measure_all(paths: Sequence[Path]) -> Iterator[tuple[int, int] | str]:
+    """Decode images and yield the width and height of each, px, or what is wrong with it."""
     with ThreadPoolExecutor(THREADS) as pool:
         measured = pool.map(_measure, paths)
         yield from tqdm(measured, desc="checking images", total=len(paths), unit="image", mininterval=1)

@@ -1,19 +1,26 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules.conv import Conv
+from ultralytics.nn.tasks import DetectionModel
 
 from src.detector import runtime
 from src.detector.checkpoint import load_detector, save_detector
 from src.detector.dataset import class_names, view_of
-from src.detector.training import Trained, train
+from src.detector.training import InTraining, MakeCriterion, OwnCriterion, Trained, train
 from src.distillation.loss import distillation_from
+from src.distillation.mutual import mutual_learning
+from src.distillation.soft import Objective, SoftWeights
+from src.distillation.teacher import Teacher
+from src.distillation.unlabelled import distillation_with_unlabelled
 from tests.conftest import TINY_TRAINING
 
 
@@ -26,12 +33,27 @@ def _two_threads() -> None:
     runtime.settle("cpu", 2)
 
 
-def trained(data: Path, checkpoint: Path, settings: Mapping[str, Any], killed_after: int | None = None) -> Trained:
+def trained(
+    data: Path,
+    checkpoint: Path,
+    settings: Mapping[str, Any],
+    killed_after: int | None = None,
+    make_criterion: MakeCriterion | None = None,
+    architecture: str = "yolov8n.yaml",
+) -> Trained:
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         if epoch == killed_after:
             raise KilledError
 
-    return train("yolov8n.yaml", data, settings, device="cpu", checkpoint=checkpoint, on_epoch=on_epoch)
+    return train(
+        architecture,
+        data,
+        settings,
+        device="cpu",
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+        make_criterion=make_criterion,
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +106,7 @@ def test_alpha_zero_is_plain_ultralytics_to_the_bit(prepared: Path, tmp_path: Pa
             device="cpu",
             checkpoint=tmp_path / "ours.ckpt",
             make_criterion=distillation_from(
-                teacher, class_names(prepared), temperature=2.0, alpha=0.0, response=1.0, localization=1.0
+                Teacher(teacher, class_names(prepared)), Objective(2.0, 0.0, SoftWeights(1, 1, 1, 1))
             ),
         )
     last = torch.load(tmp_path / "ours.ckpt", weights_only=False)["moving_average"]
@@ -101,7 +123,7 @@ def test_distillation_changes_the_weights_and_leaves_the_teacher_alone(prepared:
         teacher = trained(data, tmp_path / "teacher.ckpt", settings).network
         before = {name: weights.clone() for name, weights in teacher.state_dict().items()}
         criterion = distillation_from(
-            teacher, class_names(prepared), temperature=2.0, alpha=0.5, response=1.0, localization=1.0
+            Teacher(teacher, class_names(prepared)), Objective(2.0, 0.5, SoftWeights(1, 1, 6, 1))
         )
         plain, distilled = (
             train(
@@ -114,12 +136,81 @@ def test_distillation_changes_the_weights_and_leaves_the_teacher_alone(prepared:
             )
             for index, make_criterion in enumerate([None, criterion])
         )
-    assert {"train/response", "train/localization"} <= set(distilled.history[0])
+    parts = {"train/response", "train/localization", "train/feature", "train/channel_wise"}
+    assert parts <= set(distilled.history[0])
     assert any(
         not torch.equal(weights, distilled.network.state_dict()[name])
         for name, weights in plain.network.state_dict().items()
     )
     assert all(torch.equal(weights, before[name]) for name, weights in teacher.state_dict().items())
+
+
+def with_features(teacher: Teacher, folder: Path) -> MakeCriterion | None:
+    return distillation_from(teacher, Objective(1.0, 0.5, SoftWeights(1, 1, 6, 1)))
+
+
+def with_a_peer(teacher: Teacher, folder: Path) -> MakeCriterion:
+    return mutual_learning("yolov8n.yaml", Objective(1.0, 0.5, SoftWeights(1, 1, 0, 0)))
+
+
+def with_unlabelled_images(teacher: Teacher, folder: Path) -> MakeCriterion:
+    return distillation_with_unlabelled(teacher, folder, Objective(1.0, 0.5, SoftWeights(1, 1, 0, 0)))
+
+
+@pytest.mark.parametrize("make", [with_features, with_a_peer, with_unlabelled_images])
+def test_what_is_learned_along_goes_on_from_where_it_was_killed(
+    prepared: Path, tmp_path: Path, make: Callable[[Teacher, Path], MakeCriterion]
+) -> None:
+    torch.manual_seed(1)
+    network = DetectionModel("yolov8n.yaml", nc=10, verbose=False)
+    network.names = dict(enumerate(class_names(prepared)))
+    with view_of(prepared) as data:
+        criterion = make(Teacher(network, class_names(prepared)), data.parent / "images/val")
+        whole = trained(data, tmp_path / "whole.ckpt", TINY_TRAINING, make_criterion=criterion)
+        with pytest.raises(KilledError):
+            trained(data, tmp_path / "killed.ckpt", TINY_TRAINING, 1, criterion)
+        resumed = trained(data, tmp_path / "killed.ckpt", TINY_TRAINING, make_criterion=criterion)
+    assert resumed.history == whole.history
+    for name, weights in whole.network.state_dict().items():
+        assert torch.equal(weights, resumed.network.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "RMSProp", "auto"])
+def test_projectors_are_trained_by_every_optimizer(prepared: Path, tmp_path: Path, optimizer: str) -> None:
+    torch.manual_seed(1)
+    network = DetectionModel("yolov8s.yaml", nc=10, verbose=False)
+    network.names = dict(enumerate(class_names(prepared)))
+    make = distillation_from(Teacher(network, class_names(prepared)), Objective(1.0, 0.5, SoftWeights(0, 0, 6, 1)))
+    assert make
+    seen: list[tuple[OwnCriterion, dict[str, Tensor]]] = []
+
+    def remembering(training: InTraining) -> OwnCriterion:
+        criterion = make(training)
+        seen.append((criterion, deepcopy(criterion.learned.state_dict())))
+        return criterion
+
+    settings = {**TINY_TRAINING, "epochs": 1, "optimizer": optimizer}
+    with view_of(prepared) as data:
+        trained(data, tmp_path / "state.ckpt", settings, make_criterion=remembering)
+    ((criterion, before),) = seen
+    assert len(before) == 3 * 2 * 2 + 3 * 2, "for each level two convolutions and one, with biases"
+    for name, weights in criterion.learned.state_dict().items():
+        assert not torch.equal(weights, before[name]), name
+
+
+def test_end_to_end_heads_learn_from_each_other(prepared: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = DetectionModel("yolo26n.yaml", nc=10, verbose=False)
+    network.names = dict(enumerate(class_names(prepared)))
+    criterion = distillation_from(Teacher(network, class_names(prepared)), Objective(1.0, 0.5, SoftWeights(1, 0, 0, 1)))
+    settings = {**TINY_TRAINING, "epochs": 2}
+    with view_of(prepared) as data:
+        whole = trained(data, tmp_path / "w.ckpt", settings, make_criterion=criterion, architecture="yolo26n.yaml")
+        with pytest.raises(KilledError):
+            trained(data, tmp_path / "k.ckpt", settings, 1, criterion, "yolo26n.yaml")
+        resumed = trained(data, tmp_path / "k.ckpt", settings, make_criterion=criterion, architecture="yolo26n.yaml")
+    assert resumed.history == whole.history
+    assert {"train/response", "train/channel_wise"} <= set(whole.history[0])
 
 
 def test_training_writes_nothing_into_the_dataset(prepared: Path, tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from src.distillation.label_smoothing import SmoothedLoss, smoothed
+from src.distillation.mean_teacher import distillation_from_moving_average
+from src.distillation.mutual import mutual_learning
+from src.distillation.predictions import Predictions
+from src.distillation.soft import Objective, SoftWeights
+from src.errors import UserError
+from tests.distillation.networks import batch_of_two, in_training, network
+
+OBJECTIVE = Objective(1.0, 0.5, SoftWeights(response=1.0, localization=1.0, feature=0, channel_wise=0))
+
+
+def test_a_moving_average_teaches_what_it_says_by_now() -> None:
+    student, average, batch = network(0).train(), network(1), batch_of_two()
+    loss = distillation_from_moving_average(OBJECTIVE)(in_training(student, average))
+    before = loss(student(batch["img"]), batch)[1]["response"]
+    average.load_state_dict(student.state_dict())
+    torch.testing.assert_close(
+        average.eval()(batch["img"])[1]["scores"], loss.teacher(batch["img"]).branches["one2many"].scores
+    )
+    assert loss(student(batch["img"]), batch)[1]["response"] != before
+
+
+def test_peers_learn_from_each_other_and_not_through_each_other() -> None:
+    student, batch = network(0).train(), batch_of_two()
+    loss = mutual_learning("yolov8n.yaml", OBJECTIVE)(in_training(student))
+    predictions = student(batch["img"])
+    total, parts = loss(predictions, batch)
+    assert {"box_loss", "response", "localization"} <= set(parts)
+    total.sum().backward()
+    theirs = loss.learned["peer"].model[0].conv.weight.grad
+    assert theirs.abs().sum() > 0
+    own = student.model[0].conv.weight.grad.clone()
+    assert own.abs().sum() > 0
+    # The student's gradient is that of its own loss with the peer's predictions held fixed.
+    student.zero_grad()
+    said = Predictions.of(loss.peer(batch["img"])).map(torch.Tensor.detach)
+    predictions = student(batch["img"])
+    again, _ = loss.soft(Predictions.of(predictions), said)
+    (0.5 * again * 2 + 0.5 * student.init_criterion()(predictions, batch)[0].sum()).backward()
+    torch.testing.assert_close(student.model[0].conv.weight.grad, own, rtol=1e-3, atol=1e-4)
+
+
+def test_a_peer_starts_elsewhere() -> None:
+    student = network(0)
+    peer = mutual_learning("yolov8n.yaml", OBJECTIVE)(in_training(student)).learned["peer"]
+    assert not torch.equal(peer.model[0].conv.weight, student.model[0].conv.weight)
+
+
+def test_smoothing_by_hand() -> None:
+    targets = torch.tensor([[0.8, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    expected = torch.tensor([[0.9 * 0.8 + 0.02, 0.02, 0.02, 0.02], [0.0, 0.0, 0.0, 0.0]])
+    torch.testing.assert_close(smoothed(targets, 0.1), expected)
+    torch.testing.assert_close(smoothed(targets, 0.1).sum(dim=-1), targets.sum(dim=-1))
+
+
+def test_smoothing_changes_the_class_loss_alone() -> None:
+    student, batch = network(0).train(), batch_of_two()
+    predictions = student(batch["img"])
+    _, plain = student.init_criterion()(predictions, batch)
+    _, smooth = SmoothedLoss(in_training(student), 0.3)(predictions, batch)
+    assert smooth["cls_loss"] != plain["cls_loss"]
+    assert smooth["box_loss"] == plain["box_loss"]
+    assert smooth["dfl_loss"] == plain["dfl_loss"]
+
+
+def test_end_to_end_heads_are_not_smoothed() -> None:
+    with pytest.raises(UserError, match="label smoothing needs a dense head"):
+        SmoothedLoss(in_training(network(0, "yolo26n.yaml")), 0.1)
