@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from src.distillation.cache import CachedTeacher
+from src.distillation.predictions import Predictions
+from src.distillation.soft import SURE
+from src.distillation.teacher import Teacher, Teaching
+from tests.distillation.networks import NAMES, batch_of_two, network
+
+IMAGES = batch_of_two()["img"]
+
+
+def cached(
+    folder: Path, digest: str = "a", *, teacher: Teaching | None = None, limit_bytes: int = 2**30, features: bool = True
+) -> CachedTeacher:
+    teacher = teacher or Teacher(network(1), NAMES)
+    return CachedTeacher(teacher, digest, folder, limit_bytes=limit_bytes, features=features)
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def expect_same(kept: Predictions, said: Predictions) -> None:
+    for name, branch in said.branches.items():
+        assert torch.equal(kept.branches[name].scores, branch.scores)
+        sure = branch.importance() >= SURE
+        assert sure.any()
+        assert not sure.all()
+        assert torch.equal(kept.branches[name].boxes.transpose(1, 2)[sure], branch.boxes.transpose(1, 2)[sure])
+    assert all(torch.equal(one, other) for one, other in zip(kept.features, said.features, strict=True))
+
+
+@pytest.mark.parametrize("architecture", ["yolov8n.yaml", "yolo26n.yaml"])
+def test_a_kept_answer_is_the_answer_to_the_bit(tmp_path: Path, architecture: str) -> None:
+    teacher = Teacher(network(1, architecture), NAMES)
+    first, second = cached(tmp_path, teacher=teacher), cached(tmp_path, teacher=teacher)
+    said, kept = first(IMAGES), second(IMAGES)
+    assert (first.hits, first.misses, second.hits, second.misses) == (0, 1, 1, 0)
+    expect_same(kept, said)
+    expect_same(kept, teacher(IMAGES))
+    for branch in kept.branches.values():
+        assert not branch.boxes.transpose(1, 2)[branch.importance() < SURE].any(), "what no loss reads is not kept"
+
+
+def test_features_are_kept_only_if_they_are_compared(tmp_path: Path) -> None:
+    teacher = cached(tmp_path, features=False)
+    assert teacher(IMAGES).features == teacher(IMAGES).features == ()
+    assert teacher.hits == 1
+    assert len(cached(tmp_path, features=True)(IMAGES).features) == 3
+
+
+def other_pixel() -> Tensor:
+    changed = IMAGES.clone()
+    changed[1, 2, 63, 63] += 1 / 255
+    return changed
+
+
+def test_another_batch_or_teacher_is_never_taken_for_this_one(tmp_path: Path) -> None:
+    cached(tmp_path)(IMAGES)
+    for teacher, images in (
+        (cached(tmp_path), other_pixel()),
+        (cached(tmp_path), IMAGES.reshape(2, 3, 32, 128)),
+        (cached(tmp_path, "b"), IMAGES),
+    ):
+        teacher(images)
+        assert teacher.misses == 1
+
+
+def test_a_full_cache_says_so_once_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    teacher = cached(tmp_path, limit_bytes=1)
+    with caplog.at_level(logging.WARNING):
+        said = [teacher(images) for images in (IMAGES, other_pixel(), other_pixel() * 0.5)]
+    assert all(torch.isfinite(answer.branches["one2many"].scores).all() for answer in said)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(warnings_of(caplog)) == 1
+    assert "all that cache_gib allows: what is new is computed each time" in caplog.text
+
+
+def test_a_damaged_answer_is_asked_for_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said = cached(tmp_path)(IMAGES)
+    (path,) = tmp_path.iterdir()
+    for damage in (b"", b"not a file of torch", path.read_bytes()[:-500]):
+        path.write_bytes(damage)
+        teacher = cached(tmp_path)
+        expect_same(teacher(IMAGES), said)
+        assert teacher.misses == 1
+        assert "cannot be read" in caplog.text
+        expect_same(cached(tmp_path)(IMAGES), said)
+
+
+def test_a_folder_that_cannot_be_written_costs_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    teacher = cached(tmp_path)
+    teacher(IMAGES)
+    teacher(other_pixel())
+    assert len(warnings_of(caplog)) == 1
+    assert "No space left on device" in caplog.text
+    assert not list(tmp_path.iterdir())
