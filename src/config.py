@@ -125,6 +125,81 @@ class Augmentation:
     mixup: float = number(least=0, most=1)
 
 
+@dataclass
+class Distillation:
+    """The weight of each loss in the soft loss (conf/distillation); 0: not computed."""
+
+    response: float = number(least=0)
+    localization: float = number(least=0)
+    feature: float = number(least=0)
+    channel_wise: float = number(least=0)
+
+
+@dataclass
+class Teaching:
+    """Who teaches (conf/teaching)."""
+
+    mode: str = MISSING
+
+
+@dataclass
+class Offline(Teaching):
+    """A frozen teacher."""
+
+
+@dataclass
+class Ensemble(Teaching):
+    """The teacher and others, which are trained on the labels alone first, with the stage's own settings."""
+
+    others: list[str] = MISSING  # architectures
+    weighting: str = one_of("mean", "confidence")
+
+
+@dataclass
+class Assistants(Teaching):
+    """A chain from the teacher to the student: each link is the student of the one before."""
+
+    chain: list[str] = MISSING  # architectures
+
+
+@dataclass
+class BornAgain(Teaching):
+    """The student's own earlier generations; the first learns from the labels alone."""
+
+    generations: int = number(least=1)  # before the student itself
+
+
+@dataclass
+class MeanTeacher(Teaching):
+    """The moving average of the student itself."""
+
+
+@dataclass
+class Mutual(Teaching):
+    """A peer that is trained at the same time."""
+
+    peer: str = MISSING  # an architecture
+
+
+@dataclass
+class Unlabelled(Teaching):
+    """A frozen teacher, who sees images without labels, too."""
+
+    folder: str = MISSING
+
+
+@dataclass
+class LabelSmoothing(Teaching):
+    """No teacher: a control with smoothed labels."""
+
+    smoothing: float = number(above=0, below=1)
+
+
+@dataclass
+class HardTargets(Teaching):
+    """No teacher: a control with the labels alone."""
+
+
 # --- stages -----------------------------------------------------------------------------------------------------------
 
 
@@ -162,21 +237,13 @@ class Training(Common):
 
 @dataclass
 class Soft:
-    """The distillation loss: total = alpha * soft * T^2 + (1 - alpha) * hard."""
+    """The distillation loss: total = alpha * soft * T^2 + (1 - alpha) * hard; and the cache of a teacher's answers."""
 
     T: float = number(above=0)
     alpha: float = number(least=0, most=1)
-    response: float = number(least=0)
-    localization: float = number(least=0)
-
-    def soft(self) -> dict[str, float]:
-        """Return the arguments of the distillation loss."""
-        return {
-            "temperature": self.T,
-            "alpha": self.alpha,
-            "response": self.response,
-            "localization": self.localization,
-        }
+    cache: str = one_of("sweep", "always", "never")
+    cache_gib: float = number(above=0)
+    distillation: Distillation = MISSING
 
 
 @dataclass
@@ -202,6 +269,7 @@ class Distill(Soft, Training):
     """A training with the distillation loss."""
 
     student: Architecture = MISSING
+    teaching: Teaching = MISSING
 
 
 @dataclass
@@ -269,7 +337,19 @@ STAGES: dict[str, type] = {
 
 DATA_FORMATS: dict[str, type[Data]] = {"digits": Scenes, "voc": VocFolder, "coco": CocoFolder, "yolo": YoloFolder}
 
-GROUPS = ("data", "teacher", "student", "augmentation")
+TEACHING_MODES: dict[str, type[Teaching]] = {
+    "offline": Offline,
+    "ensemble": Ensemble,
+    "assistants": Assistants,
+    "born_again": BornAgain,
+    "mean_teacher": MeanTeacher,
+    "mutual": Mutual,
+    "unlabelled": Unlabelled,
+    "label_smoothing": LabelSmoothing,
+    "hard": HardTargets,
+}
+
+GROUPS = ("data", "teacher", "student", "augmentation", "distillation", "teaching")
 
 
 # --- composition ------------------------------------------------------------------------------------------------------
@@ -293,6 +373,9 @@ def register(params_file: Path = PROJECT / "params.yaml") -> None:
     store.store(group="params", name="data", node=params["data"], package="data")
     for name, data_schema in DATA_FORMATS.items():
         store.store(group="schema/data", name=name, node=data_schema, package="_here_")
+    for name, mode in TEACHING_MODES.items():
+        store.store(group="schema/teaching", name=name, node=mode, package="_here_")
+    store.store(group="schema", name="distillation", node=Distillation, package="_here_")
     store.store(group="schema", name="architecture", node=Architecture, package="_here_")
     store.store(group="schema", name="augmentation", node=Augmentation, package="_here_")
 

@@ -1,6 +1,7 @@
 """distill-student: a small detector learns from the labels and from what the teacher says about the same images.
 
-Reads data/prepared and models/teacher.pt. Writes models/student.pt, reports/distill.json and reports/distill/.
+Reads data/prepared and, as `teaching` says, models/teacher.pt and data/unlabelled. Writes models/student.pt,
+reports/distill.json and reports/distill/.
 """
 
 from __future__ import annotations
@@ -8,12 +9,10 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from src import stage, training
+from src import stage, teaching, training
 from src.config import Distill
 from src.detector import runtime
-from src.detector.checkpoint import find_architecture, load_detector, load_weights
-from src.detector.dataset import class_names
-from src.distillation.loss import distillation_from
+from src.detector.checkpoint import find_architecture, load_weights
 from src.stage import Metrics, Place
 from src.tracking import Run
 
@@ -23,19 +22,26 @@ def run(params: Distill, place: Place, log: Run) -> Metrics:
     device = runtime.settle(params.device, params.threads)
     architecture = find_architecture(params.student.architecture)
     weights = load_weights(params.student.weights, trust=params.student.trust_weights)
-    prepared, teacher = place.read("data/prepared"), load_detector(place.read("models/teacher.pt"))
-    return training.train_and_keep(
-        architecture,
-        "models/student.pt",
-        params,
-        place,
-        log,
-        prepared=prepared,
-        device=device,
-        activation=params.student.activation,
-        weights=weights,
-        make_criterion=distillation_from(teacher, class_names(prepared), **params.soft()),
-    )
+    prepared = place.read("data/prepared")
+    for name in teaching.inputs(params):
+        place.read(name)
+    with (
+        place.checkpoint() as kept,
+        teaching.criterion(params, place, log, prepared=prepared, device=device, kept=kept) as make_criterion,
+    ):
+        return training.train_and_keep(
+            architecture,
+            "models/student.pt",
+            params,
+            place,
+            log,
+            prepared=prepared,
+            device=device,
+            kept=kept,
+            activation=params.student.activation,
+            weights=weights,
+            make_criterion=make_criterion,
+        )
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="distill")

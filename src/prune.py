@@ -21,12 +21,11 @@ from src.config import Prune
 from src.detector import runtime
 from src.detector.checkpoint import load_detector
 from src.detector.complexity import complexity
-from src.detector.dataset import class_names
 from src.detector.export import export_onnx
-from src.distillation.loss import distillation_from
 from src.evaluation.latency import measure, onnx_forward
 from src.pruning.channels import prune_channels
 from src.stage import Metrics, Place
+from src.teacher import TEACHER, taught_by
 from src.tracking import Run
 
 LATENCY_ROUNDS = 50
@@ -37,19 +36,21 @@ _logger = logging.getLogger(__name__)
 def run(params: Prune, place: Place, log: Run) -> Metrics:
     """Prune and fine-tune the student; return the metrics of what is left beside what it was."""
     device = runtime.settle(params.device, params.threads)
-    prepared, teacher = place.read("data/prepared"), load_detector(place.read("models/teacher.pt"))
-    student = load_detector(place.read("models/student.pt"))
+    prepared, student = place.read("data/prepared"), load_detector(place.read("models/student.pt"))
+    make_criterion = taught_by(place.read(TEACHER), params, place, prepared) if params.alpha else None
     pruned = prune_channels(student, ratio=params.ratio, round_to=params.round_to, imgsz=params.imgsz)
-    after = training.train_and_keep(
-        pruned,
-        "models/pruned.pt",
-        params,
-        place,
-        log,
-        prepared=prepared,
-        device=device,
-        make_criterion=distillation_from(teacher, class_names(prepared), **params.soft()),
-    )
+    with place.checkpoint() as kept:
+        after = training.train_and_keep(
+            pruned,
+            "models/pruned.pt",
+            params,
+            place,
+            log,
+            prepared=prepared,
+            device=device,
+            kept=kept,
+            make_criterion=make_criterion,
+        )
     _compare_latency(place, params.imgsz, log)
     return {**after, "before": asdict(complexity(student, params.imgsz))}
 

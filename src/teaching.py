@@ -1,0 +1,159 @@
+"""Who teaches the student (conf/teaching): from a stage's parameters to its training loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from src import config, teacher
+from src.config import Distill
+from src.detector.accuracy import validate
+from src.detector.checkpoint import find_architecture, save_detector
+from src.detector.dataset import view_of
+from src.detector.training import MakeCriterion, train
+from src.distillation.ensemble import Ensemble
+from src.distillation.label_smoothing import label_smoothing
+from src.distillation.loss import distillation_from
+from src.distillation.mean_teacher import distillation_from_moving_average
+from src.distillation.mutual import mutual_learning
+from src.distillation.teacher import Teaching
+from src.distillation.unlabelled import distillation_with_unlabelled
+from src.distillation.unlabelled_images import unlabelled_images, view_of_unlabelled
+from src.errors import UserError
+from src.stage import Place
+from src.teacher import TEACHER
+from src.tracking import Run
+
+_READS: dict[type[config.Teaching], tuple[str, ...]] = {
+    config.Offline: (TEACHER,),
+    config.Ensemble: (TEACHER,),
+    config.Assistants: (TEACHER,),
+    config.Unlabelled: (TEACHER,),
+}
+
+
+def inputs(params: Distill) -> tuple[str, ...]:
+    """Return the names of what is read besides the prepared data. Nothing is, where nothing soft is learned."""
+    if params.alpha == 0:
+        return ()
+    folders = (params.teaching.folder,) if isinstance(params.teaching, config.Unlabelled) else ()
+    return (*_READS.get(type(params.teaching), ()), *folders)
+
+
+@contextmanager
+def criterion(
+    params: Distill, place: Place, log: Run, *, prepared: Path, device: str, kept: Path
+) -> Iterator[MakeCriterion | None]:
+    """Yield what builds the student's training loss, after training whoever is to teach it; None: ultralytics' own.
+
+    Args:
+        params: the stage's; `teaching` decides.
+        place: where the teacher lies.
+        log: gets a run below it for each network that is trained on the way, and its weights.
+        prepared: the folder that prepare-labels wrote.
+        device: "cpu" or a CUDA index.
+        kept: the folder in which networks trained on the way are kept until the stage ends.
+
+    Raises:
+        UserError: these networks cannot teach this student.
+    """
+    course = _Course(params, place, log, prepared, device, kept)
+    mode = params.teaching
+    if isinstance(mode, config.LabelSmoothing):
+        yield label_smoothing(mode.smoothing)
+        return
+    if params.alpha == 0 or isinstance(mode, config.HardTargets):
+        yield None
+        return
+    objective = teacher.objective(params)
+    match mode:
+        case config.Offline():
+            yield course.taught_by(place.read(TEACHER))
+        case config.Ensemble():
+            yield distillation_from(course.ensemble(mode), objective)
+        case config.Assistants():
+            yield course.taught_by(course.last_assistant(mode))
+        case config.BornAgain():
+            yield course.taught_by(course.last_generation(mode))
+        case config.MeanTeacher():
+            yield distillation_from_moving_average(objective)
+        case config.Mutual():
+            yield mutual_learning(find_architecture(mode.peer), objective)
+        case config.Unlabelled():
+            images = unlabelled_images(place.read(mode.folder), prepared)
+            with view_of_unlabelled(images) as folder:
+                yield distillation_with_unlabelled(course.teacher(), folder, objective)
+        case _:
+            raise AssertionError(f"nobody teaches for {type(mode)}")
+
+
+@dataclass(frozen=True)
+class _Course:
+    """What it takes to train others before the student, with the student's own settings."""
+
+    params: Distill
+    place: Place
+    log: Run
+    prepared: Path
+    device: str
+    kept: Path
+
+    def teacher(self) -> Teaching:
+        """Return the pipeline's teacher."""
+        path = self.place.read(TEACHER)
+        return teacher.remembering(teacher.load_teacher(path, self.prepared), [path], self.params, self.place)
+
+    def ensemble(self, mode: config.Ensemble) -> Teaching:
+        """Train the others on the labels alone, and let them speak with the teacher."""
+        if teacher.objective(self.params).weights.features:
+            raise UserError(
+                "teaching=ensemble: features of different teachers have no average: "
+                "choose a distillation without them, such as distillation=heads"
+            )
+        paths = [self.place.read(TEACHER)]
+        paths += [self.train(f"other-{index}", name) for index, name in enumerate(mode.others, start=1)]
+        teachers = [teacher.load_teacher(path, self.prepared) for path in paths]
+        together = Ensemble(teachers, by_confidence=mode.weighting == "confidence")
+        return teacher.remembering(together, paths, self.params, self.place, mode.weighting)
+
+    def last_assistant(self, mode: config.Assistants) -> Path:
+        """Train the chain, each link taught by the one before, and return the last."""
+        path = self.place.read(TEACHER)
+        for index, architecture in enumerate(mode.chain, start=1):
+            path = self.train(f"assistant-{index}", architecture, self.taught_by(path))
+        return path
+
+    def last_generation(self, mode: config.BornAgain) -> Path:
+        """Train the student's generations, the first on the labels alone, and return the last."""
+        path: Path | None = None
+        for index in range(mode.generations):
+            taught = self.taught_by(path) if path else None
+            path = self.train(f"generation-{index}", self.params.student.architecture, taught)
+        assert path is not None, "there is at least one generation"
+        return path
+
+    def taught_by(self, path: Path) -> MakeCriterion | None:
+        """Return the loss of a student of the detector at `path`."""
+        return teacher.taught_by(path, self.params, self.place, self.prepared)
+
+    def train(self, name: str, architecture: str, make_criterion: MakeCriterion | None = None) -> Path:
+        """Train a network on the way, unless an interrupted run of this stage did, and return where it is kept."""
+        path = self.kept / f"{name}.pt"
+        if not path.exists():
+            with view_of(self.prepared) as data:
+                trained = train(
+                    find_architecture(architecture),
+                    data,
+                    self.params.settings(),
+                    device=self.device,
+                    checkpoint=self.kept / f"{name}.state.pt",
+                    activation=self.params.student.activation if name.startswith("generation") else None,
+                    make_criterion=make_criterion,
+                )
+                save_detector(trained.network, path, self.params.imgsz)
+                val = validate(path, data, split="val", imgsz=self.params.imgsz, device=self.device)
+            self.log.child(name, {"architecture": architecture}, {"val": asdict(val)})
+        self.log.artifact(path, folder="teachers")
+        return path

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from ultralytics.nn.tasks import DetectionModel
+
+from src import config, distill, tracking
+from src.detector.checkpoint import load_detector, save_detector
+from src.detector.dataset import class_names
+from src.errors import UserError
+from src.stage import Place
+from tests.conftest import TINY_TRAINING
+
+TINY = {key: value for key, value in TINY_TRAINING.items() if key not in ("mosaic", "close_mosaic")}
+TINY = {**TINY, "epochs": 1, "threads": 2, "device": "cpu", "augmentation.close_mosaic": 0}
+
+
+class Diary(tracking.Run):
+    """A run that remembers what was recorded below it, and nothing else."""
+
+    def __init__(self) -> None:
+        self.below: list[str] = []
+        self.kept: list[str] = []
+
+    def child(self, name: str, params: Any, metrics: Any) -> None:
+        assert 0 <= metrics["val"]["map50_95"] <= 1
+        self.below.append(name)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        self.kept.append(path.name)
+
+    def metrics(self, metrics: Any, step: int | None = None) -> None:
+        pass
+
+    def dataset(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def project(tmp_path: Path, prepared: Path) -> Path:
+    """A folder with prepared data, a teacher that knows nothing yet, and images without labels."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/prepared").symlink_to(prepared)
+    unlabelled = tmp_path / "data/unlabelled"
+    unlabelled.mkdir()
+    for path in sorted((prepared / "images/train").iterdir())[:10]:
+        shutil.copy(path, unlabelled / path.name)
+    (tmp_path / "models").mkdir()
+    torch.manual_seed(5)
+    teacher = DetectionModel("yolov8n.yaml", nc=10, verbose=False)
+    teacher.names = dict(enumerate(class_names(prepared)))
+    save_detector(teacher, tmp_path / "models/teacher.pt", 64)
+    return tmp_path
+
+
+def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any, Diary, Place]:
+    config.register()
+    given = [*(f"{key}={value}" for key, value in TINY.items()), *overrides]
+    with initialize_config_dir(str(config.PROJECT / "conf"), version_base="1.3"):
+        params = config.typed("distill", compose("distill", given))
+    place, log = Place("distill", " ".join(given), project, project / output), Diary()
+    return distill.run(params, place, log), log, place
+
+
+@pytest.mark.parametrize(
+    ("overrides", "below", "reads"),
+    [
+        pytest.param(["teaching=offline"], [], {"models/teacher.pt"}, id="offline"),
+        pytest.param(["teaching=offline", "alpha=0"], [], set(), id="nothing soft needs no teacher"),
+        pytest.param(
+            ["teaching=ensemble", "teaching.others=[yolo11n.yaml]"], ["other-1"], {"models/teacher.pt"}, id="ensemble"
+        ),
+        pytest.param(
+            ["teaching=assistants", "teaching.chain=[yolov8n.yaml,yolo11n.yaml]", "distillation=heads_feature"],
+            ["assistant-1", "assistant-2"],
+            {"models/teacher.pt"},
+            id="assistants",
+        ),
+        pytest.param(
+            ["teaching=born_again", "teaching.generations=2"], ["generation-0", "generation-1"], set(), id="born again"
+        ),
+        pytest.param(["teaching=mean_teacher"], [], set(), id="mean teacher"),
+        pytest.param(["teaching=mutual", "teaching.peer=yolo11n.yaml"], [], set(), id="mutual"),
+        pytest.param(["teaching=unlabelled"], [], {"models/teacher.pt", "data/unlabelled"}, id="unlabelled"),
+        pytest.param(["teaching=label_smoothing"], [], set(), id="label smoothing"),
+        pytest.param(["teaching=hard"], [], set(), id="hard"),
+    ],
+)
+def test_every_way_of_teaching_gives_a_student(
+    project: Path, overrides: list[str], below: list[str], reads: set[str]
+) -> None:
+    metrics, log, place = distilled(project, *overrides)
+    assert metrics["epochs"] == 1
+    assert log.below == below
+    assert {f"{name}.pt" for name in below} <= set(log.kept)
+    assert set(place.was_read) == {"data/prepared", *reads}
+    student = load_detector(project / "out/models/student.pt")
+    assert list(student.names.values()) == list("0123456789")
+    assert not [path for path in (project / ".checkpoints").iterdir() if path.suffix != ".lock"]
+
+
+def test_weights_with_and_without_cache_agree_to_the_bit(project: Path) -> None:
+    weights = []
+    for run, cache in enumerate(["never", "always", "always"]):
+        overrides = [f"cache={cache}", "distillation=heads_channel_wise", "epochs=2"]
+        distilled(project, *overrides, output=str(run))
+        weights.append((project / str(run) / "models/student.pt").read_bytes())
+    answers = list((project / ".cache/teacher").iterdir())
+    assert len(answers) == 2 * 3, "two epochs of three batches, which the third run finds"
+    assert weights[0] == weights[1] == weights[2]
+
+
+def test_a_cache_is_kept_in_sweeps_alone_unless_asked_for(project: Path) -> None:
+    distilled(project, "cache=sweep")
+    assert not (project / ".cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        pytest.param(
+            ["teaching=ensemble", "distillation=feature"],
+            "features of different teachers have no average",
+            id="ensemble",
+        ),
+        pytest.param(
+            ["teaching=mutual", "teaching.peer=resnet.yaml"], "architecture resnet.yaml: neither a file", id="peer"
+        ),
+        pytest.param(["student.architecture=yolo26n.yaml"], "the student's head has none", id="no box distributions"),
+        pytest.param(["teaching=born_again", "teaching.generations=0"], "must be at least 1", id="no generation"),
+    ],
+)
+def test_what_cannot_be_taught_is_told(project: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        distilled(project, *overrides)
+
+
+def test_networks_trained_on_the_way_are_not_trained_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = ["teaching=born_again", "epochs=2"]
+    _, whole, _ = distilled(project, *overrides)
+    expected = (project / "out/models/student.pt").read_bytes()
+
+    def killed(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("src.training.train_and_keep", killed)
+        distilled(project, *overrides, output="killed")
+    _, again, _ = distilled(project, *overrides, output="again")
+    assert whole.below == ["generation-0"]
+    assert again.below == []
+    assert (project / "again/models/student.pt").read_bytes() == expected
