@@ -27,7 +27,10 @@ TINY = {
     "eval_int8": {"latency_rounds": 2, "pictures": 1, "max_drop": 1.0},
 }
 TINY_SCENES = {"train_images": 16, "val_images": 6, "test_images": 6, "size_px": 64, "most_digits": 4}
-SIDE_BY_SIDE = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+LAUNCHERS = {
+    "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+    "submitit": ["hydra/launcher=submitit_local"],  # what a Slurm cluster runs, in processes of this machine
+}
 UPSTREAM = {
     "train_teacher": {"data/prepared": "prepare_labels"},
     "distill": {"data/prepared": "prepare_labels", "models/teacher.pt": "train_teacher"},
@@ -148,9 +151,13 @@ def test_nothing_is_left_to_do_and_metrics_need_git_alone(project: Path) -> None
     assert json.loads(dvc(project, "metrics", "diff", "HEAD", "--json")) == {}
 
 
-def test_a_sweep_is_a_parent_with_children_and_leaves_the_pipeline_alone(project: Path, client: MlflowClient) -> None:
-    call(project, sys.executable, "-m", "src.quantize", "-m", "per_channel=true,false", *SIDE_BY_SIDE)
-    (parent,) = [run for run in runs(client) if "winner.name" in run.data.tags]
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_sweep_is_a_parent_with_children_and_leaves_the_pipeline_alone(
+    project: Path, client: MlflowClient, launcher: str
+) -> None:
+    before = {run.info.run_id for run in runs(client)}
+    call(project, sys.executable, "-m", "src.quantize", "-m", "per_channel=true,false", *LAUNCHERS[launcher])
+    (parent,) = [run for run in runs(client) if "winner.name" in run.data.tags and run.info.run_id not in before]
     assert parent.info.status == "FINISHED"
     children = runs(client, **{"mlflow.parentRunId": parent.info.run_id})
     assert {child.info.run_name for child in children} == {"per_channel=True", "per_channel=False"}
