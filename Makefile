@@ -6,7 +6,7 @@ IMAGES ?= data/prepared/images/train
 # dvc.yaml says `python`: the one that has the packages.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test check ui demo bench-bccd bench-speed
+.PHONY: repro test check ui demo bench-bccd bench-distillation bench-steps bench-speed
 
 repro: .venv/ready ## the whole pipeline on the dataset that params.yaml names
 	$(BIN)/dvc repro
@@ -31,6 +31,13 @@ demo/node_modules: demo/package-lock.json # needs node; the browser's onnxruntim
 
 bench-bccd: .venv/ready ## teacher yolov8s and student yolov8n on real photographs: 20 to 40 minutes on 4 cores
 	$(BIN)/python -m benchmarks.bccd $(BCCD)
+
+bench-distillation: .venv/ready ## losses and teachers, three seeds each: an hour or two on 4 cores; goes on where it stopped
+	$(BIN)/dvc repro train-teacher
+	$(BIN)/python -m benchmarks.distillation
+
+bench-steps: .venv/ready ## what a distilling step costs, and a sweep: about 15 minutes on 4 cores, all idle
+	$(BIN)/python -m benchmarks.steps $(BCCD)
 
 bench-speed: .venv/ready ## INT8 variants of yolov8n, interleaved: about 10 minutes on 4 cores, all idle
 	$(BIN)/pip install -q -c constraints.txt -e ".[bench]"

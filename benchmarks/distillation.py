@@ -1,0 +1,272 @@
+"""Every loss and every way of teaching under one protocol: equal data, equal epochs, several seeds.
+
+    make bench-distillation                                       the prepared data and the teacher of the pipeline
+    python -m benchmarks.distillation --epochs 30 --seeds 5 --only heads,hard
+
+Each variant is a sweep of src.distill over seeds, so the teacher is asked once per batch. What is finished is kept in
+.cache/benchmarks and not run again for the same data, teacher and code. Writes reports/benchmarks/distillation.md and
+.png, after every variant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import yaml
+from hydra import compose, initialize_config_dir
+from ultralytics.models.yolo.detect import DetectionTrainer
+
+from src import config, files
+from src.detector import runtime
+from src.detector.accuracy import validate
+from src.detector.checkpoint import save_detector
+from src.detector.dataset import view_of
+from src.evaluation.machine import describe_machine
+from src.labels.digits import compose_scenes
+
+PROJECT = config.PROJECT
+PAGE = PROJECT / "reports/benchmarks/distillation.md"
+PICTURE = PAGE.with_suffix(".png")
+PREPARED, TEACHER = PROJECT / "data/prepared", PROJECT / "models/teacher.pt"
+CONTROL = "labels alone"
+ULTRALYTICS = "ultralytics' distill_model"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the table."""
+
+    title: str
+    overrides: tuple[str, ...]
+    key: str  # for --only
+
+
+VARIANTS = (
+    Variant(CONTROL, ("teaching=hard",), "hard"),
+    Variant("label smoothing 0.1", ("teaching=label_smoothing",), "label_smoothing"),
+    Variant(ULTRALYTICS, (), "ultralytics"),
+    Variant("response", ("distillation=response",), "response"),
+    Variant("localization", ("distillation=localization",), "localization"),
+    Variant("feature", ("distillation=feature",), "feature"),
+    Variant("channel-wise", ("distillation=channel_wise",), "channel_wise"),
+    Variant("heads: response + localization", ("distillation=heads",), "heads"),
+    Variant("heads + feature", ("distillation=heads_feature",), "heads_feature"),
+    Variant("heads + channel-wise", ("distillation=heads_channel_wise",), "heads_channel_wise"),
+    Variant("heads, ensemble with yolo11s", ("teaching=ensemble",), "ensemble"),
+    Variant("heads, born again", ("teaching=born_again",), "born_again"),
+    Variant("heads, mean teacher", ("teaching=mean_teacher",), "mean_teacher"),
+    Variant("heads, mutual", ("teaching=mutual",), "mutual"),
+    Variant("heads, assistant yolov8s", ("teaching=assistants",), "assistants"),
+    Variant("heads, unlabelled images", ("teaching=unlabelled",), "unlabelled"),
+)
+
+
+def main() -> None:
+    """Run what is missing and write the page."""
+    parser = argparse.ArgumentParser(description="Losses and teachers under one protocol.")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", help="variants, by key: " + ", ".join(variant.key for variant in VARIANTS))
+    arguments = parser.parse_args()
+    chosen = arguments.only.split(",") if arguments.only else [variant.key for variant in VARIANTS]
+    known = _results_file(arguments.epochs)
+    results: dict[str, dict[str, Any]] = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
+    for variant in VARIANTS:
+        missing = [seed for seed in range(arguments.seeds) if f"{variant.key}/{seed}" not in results]
+        if variant.key in chosen and missing:
+            begun = time.monotonic()
+            found = (
+                _ultralytics(missing, arguments.epochs)
+                if variant.title == ULTRALYTICS
+                else _ours(variant, missing, arguments.epochs)
+            )
+            minutes = (time.monotonic() - begun) / 60 / len(missing)
+            for seed, accuracy in found.items():
+                results[f"{variant.key}/{seed}"] = {**accuracy, "minutes": minutes}
+            files.write_json(known, results)
+        files.write_text(PAGE, page(results, arguments.epochs))
+        _draw(results)
+
+
+def _ours(variant: Variant, seeds: list[int], epochs: int) -> dict[int, dict[str, float]]:
+    """Sweep the stage over seeds, and return the accuracy of each student on val and test."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        overrides = [f"epochs={epochs}", f"seed={','.join(map(str, seeds))}", *variant.overrides]
+        if variant.key == "unlabelled":
+            overrides.append(f"teaching.folder={_scenes_without_labels(Path(scratch) / 'unlabelled')}")
+        command = [sys.executable, "-m", "src.distill", "-m", *overrides, f"hydra.sweep.dir={scratch}/sweep"]
+        subprocess.run(command, cwd=PROJECT, check=True)
+        return {
+            seed: _accuracy(Path(scratch) / f"sweep/{number}/models/student.pt") for number, seed in enumerate(seeds)
+        }
+
+
+def _ultralytics(seeds: list[int], epochs: int) -> dict[int, dict[str, float]]:
+    """Train with ultralytics' own distillation, the settings of the stage and its default weight."""
+    params = _params()
+    found = {}
+    for seed in seeds:
+        with tempfile.TemporaryDirectory(prefix="bench-") as scratch, view_of(PREPARED) as data:
+            trainer = DetectionTrainer(
+                overrides={
+                    **params.settings(),
+                    "seed": seed,
+                    "epochs": epochs,
+                    "task": "detect",
+                    "model": params.student.architecture,
+                    "distill_model": str(TEACHER),
+                    "data": str(data),
+                    "device": runtime.settle(params.device, params.threads),
+                    "nbs": params.batch,
+                    "cos_lr": True,
+                    "amp": False,
+                    "plots": False,
+                    "pretrained": False,
+                    "project": scratch,
+                    "name": "trainer",
+                }
+            )
+            best: dict[str, Any] = {}
+
+            def keep_best(trainer: DetectionTrainer, best: dict[str, Any] = best) -> None:
+                if trainer.best_fitness == trainer.fitness:
+                    best["network"] = deepcopy(trainer.ema.ema.student_model)
+
+            trainer.add_callback("on_model_save", keep_best)
+            trainer.train()
+            path = Path(scratch) / "student.pt"
+            save_detector(best["network"], path, params.imgsz)
+            found[seed] = _accuracy(path)
+    return found
+
+
+def _accuracy(path: Path) -> dict[str, float]:
+    params = _params()
+    device = runtime.settle(params.device, params.threads)
+    with view_of(PREPARED) as data:
+        return {
+            split: validate(path, data, split=split, imgsz=params.imgsz, device=device).map50_95
+            for split in ("val", "test")
+        }
+
+
+def _params() -> config.Distill:
+    config.register()
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        return config.typed("distill", compose("distill"))
+
+
+def _scenes_without_labels(folder: Path) -> Path:
+    """Compose as many more scenes as train has, of the same digits: none of val or test is in them."""
+    settings = yaml.safe_load((PROJECT / "conf/data/digits.yaml").read_text(encoding="utf-8"))
+    seed = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))["prepare_labels"]["seed"]
+    folder.mkdir()
+    composed = compose_scenes(
+        folder,
+        images_per_split={"train": 2 * settings["train_images"], "val": 0, "test": 0},
+        size_px=settings["size_px"],
+        digits_per_scene=(settings["fewest_digits"], settings["most_digits"]),
+        digit_size=(settings["smallest"], settings["largest"]),
+        rotation_deg=settings["rotation_deg"],
+        seed=seed,
+    )
+    for scene in composed.images[: settings["train_images"]]:  # those that train has
+        scene.path.unlink()
+    return folder
+
+
+def _results_file(epochs: int) -> Path:
+    """Return where finished runs of this data, teacher, code and budget are kept."""
+    key = hashlib.sha256(f"{files.digest(PREPARED)} {files.digest(TEACHER)} {epochs}".encode())
+    for folder in ("src/detector", "src/distillation", "conf"):
+        for path in sorted((PROJECT / folder).rglob("*.*")):
+            if path.suffix in (".py", ".yaml"):
+                key.update(path.read_bytes())
+    key.update((PROJECT / "params.yaml").read_bytes())
+    return PROJECT / f".cache/benchmarks/distillation-{key.hexdigest()[:16]}.json"
+
+
+def _by_variant(results: dict[str, dict[str, Any]]) -> dict[Variant, list[dict[str, Any]]]:
+    runs = {
+        variant: [result for key, result in sorted(results.items()) if key.startswith(f"{variant.key}/")]
+        for variant in VARIANTS
+    }
+    return {variant: found for variant, found in runs.items() if found}
+
+
+def page(results: dict[str, dict[str, Any]], epochs: int) -> str:
+    """Return the benchmark's page."""
+    params, runs = _params(), _by_variant(results)
+    with view_of(PREPARED) as data:
+        device = runtime.settle(params.device, params.threads)
+        teacher = validate(TEACHER, data, split="test", imgsz=params.imgsz, device=device).map50_95
+    machine = describe_machine()
+    control = [result["test"] for variant, found in runs.items() if variant.title == CONTROL for result in found]
+    lines = [
+        "# Distillation: losses and teachers under one protocol",
+        "",
+        f"Student {params.student.architecture}, teacher of the pipeline ({100 * teacher:.1f} mAP50-95 on test), "
+        f"{params.imgsz} px, {epochs} epochs each, T = {params.T:g}, alpha = {params.alpha:g}; "
+        f"{machine['cpu']}, {params.threads} threads. mAP50-95 in percent: mean over seeds and standard deviation.",
+        "",
+        "`make bench-distillation`",
+        "",
+        "| variant | seeds | val | test | against labels alone | of the gap | minutes per run |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for variant, found in runs.items():
+        val, test = ([100 * result[split] for result in found] for split in ("val", "test"))
+        gain = statistics.mean(test) - 100 * statistics.mean(control) if control else None
+        gap = 100 * (teacher - statistics.mean(control)) if control else None
+        lines.append(
+            f"| {variant.title} | {len(found)} | {_spread(val)} | {_spread(test)} | "
+            f"{'' if gain is None or variant.title == CONTROL else f'{gain:+.1f}'} | "
+            f"{'' if gain is None or variant.title == CONTROL else f'{100 * gain / gap:.0f}%'} | "
+            f"{statistics.mean(result['minutes'] for result in found):.1f} |"
+        )
+    lines += [
+        "",
+        f"![mAP50-95 on test, a dot per seed]({PICTURE.name})",
+        "",
+        "Minutes are those of sweeps with the teacher's answers cached, and count networks that are trained first.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+
+
+def _draw(results: dict[str, dict[str, Any]]) -> None:
+    runs = _by_variant(results)
+    figure, axes = plt.subplots(figsize=(8, 1 + 0.35 * len(runs)), layout="constrained")
+    for row, found in enumerate(runs.values()):
+        values = [100 * result["test"] for result in found]
+        axes.plot(values, [row] * len(values), "o", color="tab:blue", alpha=0.5)
+        axes.plot(statistics.mean(values), row, "|", color="black", markersize=14)
+    axes.set_yticks(range(len(runs)), [variant.title for variant in runs])
+    axes.invert_yaxis()
+    axes.set_xlabel("mAP50-95 on test, percent: a dot per seed, a bar at the mean")
+    axes.grid(axis="x", alpha=0.3)
+    with files.whole_file(PICTURE) as partial:
+        figure.savefig(partial, dpi=120, metadata={"Software": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

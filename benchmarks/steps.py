@@ -1,0 +1,185 @@
+"""What distilling costs: a training step, and a sweep, with and without the cache of the teacher's answers.
+
+    make bench-steps BCCD=path/to/BCCD
+
+Steps of four trainings on the same batches, interleaved in one process: ultralytics' own without and with its
+`distill_model`, this project's without and with the cache (every answer known). Then six runs of T x alpha as a sweep
+with the cache, against the same six one by one without. yolov8s teaches yolov8n on real photographs at 320 px; the
+teacher's weights are random, which costs the same. Writes reports/benchmarks/steps.md.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn.tasks import DetectionModel
+
+from src import files
+from src.config import PROJECT
+from src.detector import runtime
+from src.detector.checkpoint import load_detector, save_detector
+from src.detector.dataset import class_names, view_of
+from src.detector.training import ResumableTrainer
+from src.distillation.cache import CachedTeacher
+from src.distillation.loss import distillation_from
+from src.distillation.soft import Objective, SoftWeights
+from src.distillation.teacher import Teacher
+from src.evaluation.machine import describe_machine
+
+PAGE = PROJECT / "reports/benchmarks/steps.md"
+IMGSZ, BATCH, THREADS = 320, 16, 4
+BATCHES, ROUNDS = 4, 5
+TEMPERATURES, ALPHAS, EPOCHS = (1, 2, 4), (0.5, 0.7), 5
+OBJECTIVE = Objective(1.0, 0.5, SoftWeights(response=1.0, localization=1.0, feature=0.0, channel_wise=0.0))
+PLAIN = "plain ultralytics"
+
+Step = Callable[[dict[str, Any]], None]
+
+
+def main() -> None:
+    """Prepare BCCD in a clone of the last commit, measure there, and write the page."""
+    if len(sys.argv) != 2 or not (Path(sys.argv[1]) / "Annotations").is_dir():
+        sys.exit("error: name the folder that holds BCCD's Annotations and JPEGImages: make bench-steps BCCD=...")
+    with tempfile.TemporaryDirectory(prefix="steps-") as scratch:
+        clone = Path(scratch) / "project"
+        subprocess.run(["git", "clone", "-q", str(PROJECT), str(clone)], check=True)
+        settings = ["data=bccd", f"data.root={Path(sys.argv[1]).resolve()}"]
+        _call(clone, "src.prepare_labels", *settings, f"hydra.run.dir={scratch}/prepared")
+        (clone / "data").mkdir(exist_ok=True)
+        os.replace(Path(scratch) / "prepared/data/prepared", clone / "data/prepared")
+        _save_teacher(clone)
+        steps = measure_steps(clone)
+        singles, sweep = measure_sweep(clone)
+    files.write_text(PAGE, page(steps, singles, sweep))
+
+
+def measure_steps(project: Path) -> dict[str, list[float]]:
+    """Return the seconds of each step by variant, interleaved."""
+    device = runtime.settle("cpu", THREADS)
+    prepared, teacher_file = project / "data/prepared", project / "models/teacher.pt"
+    with tempfile.TemporaryDirectory(prefix="steps-") as scratch, view_of(prepared) as data:
+        arguments: dict[str, Any] = {
+            "task": "detect",
+            "model": "yolov8n.yaml",
+            "data": str(data),
+            "imgsz": IMGSZ,
+            "batch": BATCH,
+            "nbs": BATCH,
+            "optimizer": "AdamW",
+            "epochs": 10,
+            "device": device,
+            "workers": 0,
+            "amp": False,
+            "plots": False,
+            "pretrained": False,
+            "project": scratch,
+            "name": "trainer",
+        }
+        teacher = Teacher(load_detector(teacher_file), class_names(prepared))
+        cached = CachedTeacher(teacher, "steps", Path(scratch) / "cache", limit_bytes=2**33, features=False)
+
+        def ours(teaching: Teacher | CachedTeacher) -> ResumableTrainer:
+            criterion = distillation_from(teaching, OBJECTIVE)
+            return ResumableTrainer(dict(arguments), Path(scratch) / "state.pt", criterion, lambda epoch, metrics: None)
+
+        trainers: dict[str, DetectionTrainer] = {
+            PLAIN: DetectionTrainer(overrides=dict(arguments)),
+            "ultralytics' `distill_model`": DetectionTrainer(
+                overrides={**arguments, "distill_model": str(teacher_file)}
+            ),
+            "ours": ours(teacher),
+            "ours, answers cached": ours(cached),
+        }
+        for trainer in trainers.values():
+            trainer._setup_train()
+            trainer._model_train()
+        loader = iter(trainers[PLAIN].train_loader)
+        batches = [trainers[PLAIN].preprocess_batch(next(loader)) for _ in range(BATCHES)]
+        for batch in batches:
+            cached(batch["img"])
+        seconds: dict[str, list[float]] = {name: [] for name in trainers}
+        for turn in tqdm(range(ROUNDS + 1), desc="steps"):
+            for batch in batches:
+                for name, trainer in trainers.items():
+                    begun = time.perf_counter()
+                    _step(trainer, batch)
+                    if turn:  # the first one warms up
+                        seconds[name].append(time.perf_counter() - begun)
+        assert cached.misses == BATCHES, "every timed answer came from the cache"
+    return seconds
+
+
+def _step(trainer: DetectionTrainer, batch: dict[str, Any]) -> None:
+    """Do what ultralytics' loop does with a batch that is loaded and normalised."""
+    loss, _ = trainer.model(batch)
+    loss.sum().backward()
+    trainer.optimizer_step()
+
+
+def measure_sweep(project: Path) -> tuple[float, float]:
+    """Return the seconds of six single runs without cache, and of the sweep over the same six with it."""
+    budget = [f"epochs={EPOCHS}", f"imgsz={IMGSZ}", "augmentation=objects", f"threads={THREADS}", f"batch={BATCH}"]
+    begun = time.perf_counter()
+    for temperature in TEMPERATURES:
+        for alpha in ALPHAS:
+            _call(project, "src.distill", *budget, f"T={temperature}", f"alpha={alpha}", "cache=never")
+    singles = time.perf_counter() - begun
+    begun = time.perf_counter()
+    swept = [f"T={','.join(map(str, TEMPERATURES))}", f"alpha={','.join(map(str, ALPHAS))}"]
+    _call(project, "src.distill", "-m", *budget, *swept)
+    return singles, time.perf_counter() - begun
+
+
+def _save_teacher(project: Path) -> None:
+    torch.manual_seed(0)
+    names = class_names(project / "data/prepared")
+    network = DetectionModel("yolov8s.yaml", nc=len(names), verbose=False)
+    network.names = dict(enumerate(names))
+    (project / "models").mkdir(exist_ok=True)
+    save_detector(network, project / "models/teacher.pt", IMGSZ)
+
+
+def _call(project: Path, module: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", module, *arguments], cwd=project, check=True)
+
+
+def page(steps: dict[str, list[float]], singles: float, sweep: float) -> str:
+    """Return the benchmark's page."""
+    machine = describe_machine()
+    plain = statistics.median(steps[PLAIN])
+    lines = [
+        "# What distilling costs",
+        "",
+        f"BCCD at {IMGSZ} px, batch {BATCH}, teacher yolov8s, student yolov8n, response and localization. "
+        f"{machine['cpu']} ({', '.join(machine['flags'])}), {THREADS} threads.",
+        "",
+        "`make bench-steps BCCD=...`",
+        "",
+        f"A step (forward, loss, backward, optimizer; the batch loaded): medians of {ROUNDS * BATCHES}, interleaved.",
+        "",
+        "| training | s | times plain |",
+        "| --- | --- | --- |",
+        *(
+            f"| {name} | {statistics.median(found):.3f} | {statistics.median(found) / plain:.2f} |"
+            for name, found in steps.items()
+        ),
+        "",
+        f"Six runs of T x alpha, {EPOCHS} epochs each: one by one without cache {singles:.0f} s, as a sweep with it "
+        f"{sweep:.0f} s: {sweep / singles:.2f} of the time.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
