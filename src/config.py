@@ -278,6 +278,9 @@ class Prune(Soft, Training):
 
     ratio: float = number(least=0, below=1)
     round_to: int = number(least=1)
+    importance: str = one_of("magnitude", "bn_scale", "taylor")
+    importance_batches: int = number(least=1)
+    rounds: int = number(least=1)
 
 
 CALIBRATORS = ("minmax", "moving_average", "percentile", "entropy", "mse")

@@ -9,21 +9,32 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import hydra
 import numpy as np
 from omegaconf import DictConfig
+from torch_pruning.pruner.importance import Importance
+from ultralytics.nn.tasks import DetectionModel
 
 from src import stage, training
 from src.config import Prune
 from src.detector import runtime
 from src.detector.checkpoint import load_detector
 from src.detector.complexity import complexity
+from src.detector.dataset import view_of
 from src.detector.export import export_onnx
+from src.detector.gradients import add_gradients
+from src.errors import UserError
 from src.evaluation.latency import measure, onnx_forward
-from src.pruning.channels import prune_channels
+from src.pruning.bn_scale import bn_scale
+from src.pruning.channels import prune_channels, ratios_by_round
+from src.pruning.magnitude import magnitude
+from src.pruning.taylor import taylor
 from src.stage import Metrics, Place
 from src.teacher import TEACHER, taught_by
 from src.tracking import Run
@@ -33,26 +44,66 @@ LATENCY_ROUNDS = 50
 _logger = logging.getLogger(__name__)
 
 
+IMPORTANCES: dict[str, Callable[[], Importance]] = {"magnitude": magnitude, "bn_scale": bn_scale, "taylor": taylor}
+
+
 def run(params: Prune, place: Place, log: Run) -> Metrics:
     """Prune and fine-tune the student; return the metrics of what is left beside what it was."""
     device = runtime.settle(params.device, params.threads)
     prepared, student = place.read("data/prepared"), load_detector(place.read("models/student.pt"))
     make_criterion = taught_by(place.read(TEACHER), params, place, prepared) if params.alpha else None
-    pruned = prune_channels(student, ratio=params.ratio, round_to=params.round_to, imgsz=params.imgsz)
     with place.checkpoint() as kept:
-        after = training.train_and_keep(
-            pruned,
-            "models/pruned.pt",
-            params,
-            place,
-            log,
-            prepared=prepared,
-            device=device,
-            kept=kept,
-            make_criterion=make_criterion,
-        )
+        left = student
+        *earlier, last = _rounds(params)
+        shared: dict[str, Any] = {
+            "prepared": prepared,
+            "device": device,
+            "kept": kept,
+            "make_criterion": make_criterion,
+        }
+        for index, (ratio, budget) in enumerate(earlier, start=1):
+            left = _pruned(left, student, ratio, params, prepared)
+            left = load_detector(training.train_on_the_way(left, f"round-{index}", budget, log, **shared))
+        left = _pruned(left, student, last[0], params, prepared)
+        after = training.train_and_keep(left, "models/pruned.pt", last[1], place, log, **shared)
     _compare_latency(place, params.imgsz, log)
     return {**after, "before": asdict(complexity(student, params.imgsz))}
+
+
+def _rounds(params: Prune) -> list[tuple[float, Prune]]:
+    """Return for each round the share of channels that is gone after it, and the parameters of its fine-tuning.
+
+    Raises:
+        UserError: there are fewer epochs than rounds.
+    """
+    if params.epochs < params.rounds:
+        raise UserError(
+            f"prune.epochs must be at least prune.rounds ({params.rounds}), got {params.epochs}: edit params.yaml"
+        )
+    ends = [round(params.epochs * done / params.rounds) for done in range(params.rounds + 1)]
+    budgets = [replace(params, epochs=end - begin) for begin, end in pairwise(ends)]
+    return list(zip(ratios_by_round(params.ratio, params.rounds), budgets, strict=True))
+
+
+def _pruned(
+    network: DetectionModel, student: DetectionModel, ratio: float, params: Prune, prepared: Path
+) -> DetectionModel:
+    """Return the network with the channels taken off that a round takes."""
+
+    def fill_gradients(split: DetectionModel) -> None:
+        if params.importance == "taylor":
+            with view_of(prepared) as data:
+                add_gradients(split, data, params.settings(), batches=params.importance_batches)
+
+    return prune_channels(
+        network,
+        ratio=ratio,
+        round_to=params.round_to,
+        imgsz=params.imgsz,
+        importance=IMPORTANCES[params.importance](),
+        original=student,
+        fill_gradients=fill_gradients,
+    )
 
 
 def _compare_latency(place: Place, imgsz: int, log: Run) -> None:

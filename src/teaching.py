@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from src import config, teacher
 from src.config import Distill
-from src.detector.accuracy import validate
-from src.detector.checkpoint import find_architecture, save_detector
-from src.detector.dataset import view_of
-from src.detector.training import MakeCriterion, train
+from src.detector.checkpoint import find_architecture
+from src.detector.training import MakeCriterion
 from src.distillation.ensemble import Ensemble
 from src.distillation.label_smoothing import label_smoothing
 from src.distillation.loss import distillation_from
@@ -25,6 +23,7 @@ from src.errors import UserError
 from src.stage import Place
 from src.teacher import TEACHER
 from src.tracking import Run
+from src.training import train_on_the_way
 
 _READS: dict[type[config.Teaching], tuple[str, ...]] = {
     config.Offline: (TEACHER,),
@@ -139,21 +138,15 @@ class _Course:
         return teacher.taught_by(path, self.params, self.place, self.prepared)
 
     def train(self, name: str, architecture: str, make_criterion: MakeCriterion | None = None) -> Path:
-        """Train a network on the way, unless an interrupted run of this stage did, and return where it is kept."""
-        path = self.kept / f"{name}.pt"
-        if not path.exists():
-            with view_of(self.prepared) as data:
-                trained = train(
-                    find_architecture(architecture),
-                    data,
-                    self.params.settings(),
-                    device=self.device,
-                    checkpoint=self.kept / f"{name}.state.pt",
-                    activation=self.params.student.activation if name.startswith("generation") else None,
-                    make_criterion=make_criterion,
-                )
-                save_detector(trained.network, path, self.params.imgsz)
-                val = validate(path, data, split="val", imgsz=self.params.imgsz, device=self.device)
-            self.log.child(name, {"architecture": architecture}, {"val": asdict(val)})
-        self.log.artifact(path, folder="teachers")
-        return path
+        """Train a network with the student's own settings, and return where it is kept."""
+        return train_on_the_way(
+            find_architecture(architecture),
+            name,
+            self.params,
+            self.log,
+            prepared=self.prepared,
+            device=self.device,
+            kept=self.kept,
+            activation=self.params.student.activation if name.startswith("generation") else None,
+            make_criterion=make_criterion,
+        )

@@ -60,6 +60,34 @@ def train_and_keep(
         return _keep(trained, name, params, place, log, data=data, device=device)
 
 
+def train_on_the_way(
+    network: str | DetectionModel,
+    name: str,
+    params: Training,
+    log: Run,
+    *,
+    prepared: Path,
+    device: str,
+    kept: Path,
+    **options: Any,
+) -> Path:
+    """Train a network that only leads to the stage's own, unless an interrupted run did; return where it is kept.
+
+    It is a run below the stage's, with its weights among the stage's artifacts. For the arguments see `train_and_keep`.
+    """
+    path = kept / f"{name}.pt"
+    if not path.exists():
+        with view_of(prepared) as data:
+            checkpoint = kept / f"{name}.state.pt"
+            trained = train(network, data, params.settings(), device=device, checkpoint=checkpoint, **options)
+            save_detector(trained.network, path, params.imgsz)
+            val = validate(path, data, split="val", imgsz=params.imgsz, device=device)
+        size = asdict(complexity(trained.network, params.imgsz))
+        log.child(name, {"epochs": params.epochs, **size}, {"val": asdict(val)})
+    log.artifact(path, folder="on_the_way")
+    return path
+
+
 def _keep(
     trained: Trained, name: str, params: Training, place: Place, log: Run, *, data: Path, device: str
 ) -> dict[str, Any]:

@@ -1,61 +1,21 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hydra import compose, initialize_config_dir
-from ultralytics.nn.tasks import DetectionModel
 
-from src import config, distill, tracking
-from src.detector.checkpoint import load_detector, save_detector
-from src.detector.dataset import class_names
+from src import config, distill
+from src.detector.checkpoint import load_detector
 from src.errors import UserError
 from src.stage import Place
-from tests.conftest import TINY_TRAINING
-
-TINY = {key: value for key, value in TINY_TRAINING.items() if key not in ("mosaic", "close_mosaic")}
-TINY = {**TINY, "epochs": 1, "threads": 2, "device": "cpu", "augmentation.close_mosaic": 0}
-
-
-class Diary(tracking.Run):
-    """A run that remembers what was recorded below it, and nothing else."""
-
-    def __init__(self) -> None:
-        self.below: list[str] = []
-        self.kept: list[str] = []
-
-    def child(self, name: str, params: Any, metrics: Any) -> None:
-        assert 0 <= metrics["val"]["map50_95"] <= 1
-        self.below.append(name)
-
-    def artifact(self, path: Path, folder: str | None = None) -> None:
-        self.kept.append(path.name)
-
-    def metrics(self, metrics: Any, step: int | None = None) -> None:
-        pass
-
-    def dataset(self, *arguments: Any) -> None:
-        pass
+from tests.stages import TINY, Diary, small_project
 
 
 @pytest.fixture
 def project(tmp_path: Path, prepared: Path) -> Path:
-    """A folder with prepared data, a teacher that knows nothing yet, and images without labels."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/prepared").symlink_to(prepared)
-    unlabelled = tmp_path / "data/unlabelled"
-    unlabelled.mkdir()
-    for path in sorted((prepared / "images/train").iterdir())[:10]:
-        shutil.copy(path, unlabelled / path.name)
-    (tmp_path / "models").mkdir()
-    torch.manual_seed(5)
-    teacher = DetectionModel("yolov8n.yaml", nc=10, verbose=False)
-    teacher.names = dict(enumerate(class_names(prepared)))
-    save_detector(teacher, tmp_path / "models/teacher.pt", 64)
-    return tmp_path
+    return small_project(tmp_path, prepared)
 
 
 def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any, Diary, Place]:

@@ -1,16 +1,18 @@
 """Removes whole channels, least important first, by torch-pruning.
 
 Fang et al., "DepGraph: Towards Any Structural Pruning" (arXiv 2301.12900): channels that depend on each other, through
-concatenations and residual sums, form groups, are judged together by the norm of all their weights, and go together.
+concatenations and residual sums, form groups, are judged together and go together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 
 import torch
 import torch_pruning
 from torch import nn
+from torch_pruning.pruner.importance import Importance
 from ultralytics.nn.modules.block import C2PSA
 from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
@@ -19,16 +21,28 @@ from src.errors import UserError
 from src.pruning.c2f import join_blocks, split_blocks
 
 
-def prune_channels(network: DetectionModel, *, ratio: float, round_to: int, imgsz: int) -> DetectionModel:
+def prune_channels(
+    network: DetectionModel,
+    *,
+    ratio: float,
+    round_to: int,
+    imgsz: int,
+    importance: Importance,
+    original: DetectionModel | None = None,
+    fill_gradients: Callable[[DetectionModel], None] = lambda network: None,
+) -> DetectionModel:
     """Return a copy of `network` with fewer channels in every layer that can lose some.
 
     What the head puts out, its DFL layer and attention blocks keep their channels.
 
     Args:
-        ratio: share of the channels to remove, in [0, 1); 0 returns an unchanged copy.
+        ratio: share of the channels of `original` that are gone in the end, in [0, 1); 0 returns an unchanged copy.
         round_to: what is left is rounded to the nearest multiple of this (and is at least this): integer kernels work
             on vectors of 8 or 16, and a channel that leaves one half empty saves no time.
         imgsz: side of the square image that the network is traced with, px.
+        importance: which channels go first.
+        original: what `network` was before earlier rounds of pruning; None: itself.
+        fill_gradients: leaves the gradients of the loss in the parameters, for an importance that reads them.
 
     Raises:
         UserError: torch-pruning cannot follow this architecture.
@@ -38,14 +52,17 @@ def prune_channels(network: DetectionModel, *, ratio: float, round_to: int, imgs
         return pruned
     for parameter in pruned.parameters():
         parameter.requires_grad = True  # torch-pruning traces the network through its gradients
+    before = deepcopy(original or network)
+    split_blocks(before)
     blocks = split_blocks(pruned)
+    fill_gradients(pruned)
     try:
         torch_pruning.pruner.BasePruner(
             pruned,
             torch.zeros(1, 3, imgsz, imgsz),
-            importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+            importance=importance,
             pruning_ratio=0.0,
-            pruning_ratio_dict=_ratios(pruned, ratio, round_to),
+            pruning_ratio_dict=_ratios(pruned, before, ratio, round_to),
             ignored_layers=_kept_layers(pruned),
             round_to=round_to,
             # The head's raw predictions, which follow the decoded boxes: decoding need not be traced.
@@ -57,22 +74,34 @@ def prune_channels(network: DetectionModel, *, ratio: float, round_to: int, imgs
             "choose a YOLOv8 student or prune.ratio=0"
         ) from error
     join_blocks(pruned, blocks)
+    pruned.zero_grad(set_to_none=True)
     return pruned
 
 
-def _ratios(network: nn.Module, ratio: float, round_to: int) -> dict[nn.Module, float]:
+def ratios_by_round(ratio: float, rounds: int) -> list[float]:
+    """Return the share of the original channels that is gone after each round of iterative pruning.
+
+    Every round takes the same share of what the one before left; the last leaves 1 - ratio.
+    """
+    return [1 - (1 - ratio) ** (done / rounds) for done in range(1, rounds + 1)]
+
+
+def _ratios(network: nn.Module, original: nn.Module, ratio: float, round_to: int) -> dict[nn.Module, float]:
     """Return, per convolution, the ratio that leaves a multiple of `round_to`.
 
     Left to itself torch-pruning rounds down, and takes half of 32 channels where 30% were asked for.
     """
     ratios: dict[nn.Module, float] = {}
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            channels = module.out_channels
-            left = min(channels, max(round_to, round(channels * (1 - ratio) / round_to) * round_to))
-            # Half a channel of slack: torch-pruning cuts the product to an integer, and 23.999 would become 23.
-            ratios[module] = max(0.0, 1 - (left + 0.5) / channels)
+    for module, before in zip(_convolutions(network), _convolutions(original), strict=True):
+        wanted = max(round_to, round(before.out_channels * (1 - ratio) / round_to) * round_to)
+        left = min(module.out_channels, wanted)
+        # Half a channel of slack: torch-pruning cuts the product to an integer, and 23.999 would become 23.
+        ratios[module] = max(0.0, 1 - (left + 0.5) / module.out_channels)
     return ratios
+
+
+def _convolutions(network: nn.Module) -> list[nn.Conv2d]:
+    return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
 
 
 def _kept_layers(network: DetectionModel) -> list[nn.Module]:

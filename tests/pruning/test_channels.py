@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch_pruning.pruner.importance import Importance
 from ultralytics import YOLO
 from ultralytics.nn.modules.block import C2f
 from ultralytics.nn.tasks import DetectionModel
 
 from src.detector.checkpoint import save_detector
+from src.pruning.bn_scale import bn_scale
 from src.pruning.c2f import join_blocks, split_blocks
-from src.pruning.channels import prune_channels
+from src.pruning.channels import prune_channels, ratios_by_round
+from src.pruning.magnitude import magnitude
+from src.pruning.taylor import taylor
 
 IMAGE = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -44,7 +49,7 @@ def test_splitting_and_joining_c2f_changes_nothing(architecture: str) -> None:
 )
 def test_a_pruned_network_is_smaller_and_still_runs(architecture: str, ratio: float, tmp_path: Path) -> None:
     whole = network(architecture)
-    pruned = prune_channels(whole, ratio=ratio, round_to=8, imgsz=64)
+    pruned = prune_channels(whole, ratio=ratio, round_to=8, imgsz=64, importance=magnitude())
     assert pruned(IMAGE)[0].shape == whole(IMAGE)[0].shape
     assert sum(p.numel() for p in pruned.parameters()) < sum(p.numel() for p in whole.parameters())
     save_detector(pruned, tmp_path / "pruned.pt", 64)
@@ -52,7 +57,7 @@ def test_a_pruned_network_is_smaller_and_still_runs(architecture: str, ratio: fl
 
 
 def test_channels_are_rounded_to_the_nearest_multiple_of_eight() -> None:
-    pruned = prune_channels(network("yolov8n.yaml"), ratio=0.3, round_to=8, imgsz=64)
+    pruned = prune_channels(network("yolov8n.yaml"), ratio=0.3, round_to=8, imgsz=64, importance=magnitude())
     # Of 16, 32, 64, 128 and 256 channels 70% are 11.2, 22.4, 44.8, 89.6 and 179.2.
     left = [pruned.model[index].conv.out_channels for index in (0, 1, 3, 5, 7)]
     assert left == [8, 24, 48, 88, 176]
@@ -62,12 +67,18 @@ def test_channels_are_rounded_to_the_nearest_multiple_of_eight() -> None:
 
 
 def test_the_head_keeps_what_it_puts_out() -> None:
-    head = prune_channels(network("yolov8n.yaml"), ratio=0.6, round_to=8, imgsz=64).model[-1]
+    head = prune_channels(network("yolov8n.yaml"), ratio=0.6, round_to=8, imgsz=64, importance=magnitude()).model[-1]
     assert [branch[-1].out_channels for branch in head.cv2] == [64] * 3
     assert [branch[-1].out_channels for branch in head.cv3] == [3] * 3
 
 
-def test_the_least_important_channels_go() -> None:
+def fill_gradients(split: DetectionModel) -> None:
+    said = split(IMAGE)[1]
+    (said["scores"].square().sum() + said["boxes"].square().sum()).backward()
+
+
+@pytest.mark.parametrize("importance", [magnitude, bn_scale, taylor])
+def test_the_least_important_channels_go(importance: Callable[[], Importance]) -> None:
     whole = network("yolov8n.yaml")
     last = [module for module in whole.modules() if isinstance(module, C2f)][-1]
     bottleneck = last.m[0].cv1  # nothing depends on its channels but the convolution after it
@@ -77,14 +88,44 @@ def test_the_least_important_channels_go() -> None:
         bottleneck.bn.weight[weak] = 0
         last.m[0].cv2.conv.weight[:, weak] = 0
     strong = torch.tensor([index for index in range(128) if index not in set(weak.tolist())])
-    pruned = prune_channels(whole, ratio=0.3, round_to=8, imgsz=64)
+    pruned = prune_channels(
+        whole, ratio=0.3, round_to=8, imgsz=64, importance=importance(), fill_gradients=fill_gradients
+    )
     kept = [module for module in pruned.modules() if isinstance(module, C2f)][-1].m[0].cv1.bn.weight
     assert len(kept) == len(strong) == 88
     assert (kept != 0).all()
 
 
+def test_taylor_asks_for_gradients_not_for_size() -> None:
+    whole = network("yolov8n.yaml")
+    last = [module for module in whole.modules() if isinstance(module, C2f)][-1]
+    idle = torch.arange(0, 128, 3)[:40]
+    with torch.no_grad():  # large, and nobody listens
+        last.m[0].cv1.conv.weight[idle] *= 10
+        last.m[0].cv2.conv.weight[:, idle] = 0
+    pruned = prune_channels(whole, ratio=0.3, round_to=8, imgsz=64, importance=taylor(), fill_gradients=fill_gradients)
+    left = [module for module in pruned.modules() if isinstance(module, C2f)][-1].m[0].cv2.conv.weight
+    assert (left.abs().sum(dim=(0, 2, 3)) > 0).all()
+    assert all(parameter.grad is None for parameter in pruned.parameters())
+
+
+def test_rounds_end_with_the_channels_of_a_single_one() -> None:
+    whole = network("yolov8n.yaml")
+    at_once = prune_channels(whole, ratio=0.5, round_to=8, imgsz=64, importance=magnitude())
+    left = whole
+    for ratio in ratios_by_round(0.5, 3):
+        left = prune_channels(left, ratio=ratio, round_to=8, imgsz=64, importance=magnitude(), original=whole)
+    widths = [[m.out_channels for m in n.modules() if isinstance(m, nn.Conv2d)] for n in (at_once, left)]
+    assert widths[0] == widths[1]
+
+
+def test_every_round_takes_the_same_share_of_what_is_left() -> None:
+    assert ratios_by_round(0.75, 2) == pytest.approx([0.5, 0.75])
+    assert ratios_by_round(0.3, 1) == pytest.approx([0.3])
+
+
 def test_a_ratio_of_zero_returns_an_equal_copy() -> None:
     whole = network("yolov8n.yaml")
-    copy = prune_channels(whole, ratio=0, round_to=8, imgsz=64)
+    copy = prune_channels(whole, ratio=0, round_to=8, imgsz=64, importance=magnitude())
     assert copy is not whole
     assert torch.equal(copy(IMAGE)[0], whole(IMAGE)[0])

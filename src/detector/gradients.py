@@ -1,0 +1,36 @@
+"""Gradients of the training loss, for what judges parameters by them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.torch_utils import init_seeds
+
+
+def add_gradients(network: DetectionModel, data_yaml: Path, settings: Mapping[str, Any], *, batches: int) -> None:
+    """Add the gradients of ultralytics' own loss on training images to the parameters of a network, on the CPU.
+
+    Args:
+        network: in eval mode; stays so, as statistics of batch normalization are not to move.
+        data_yaml: the dataset in ultralytics' form.
+        settings: trainer arguments under ultralytics' names; images are not augmented.
+        batches: how many, of the first epoch.
+    """
+    with tempfile.TemporaryDirectory(prefix="gradients-") as scratch:
+        overrides = {**settings, "task": "detect", "model": "yolov8n.yaml", "data": str(data_yaml), "device": "cpu"}
+        trainer = DetectionTrainer(overrides={**overrides, "mosaic": 0.0, "project": scratch, "name": "trainer"})
+        init_seeds(settings["seed"] + 1, deterministic=True)
+        network.args = trainer.args
+        trainer.model = network
+        criterion = network.init_criterion()
+        loader = trainer.get_dataloader(trainer.data["train"], batch_size=settings["batch"], rank=-1, mode="train")
+        for batch in islice(loader, batches):
+            batch = trainer.preprocess_batch(batch)
+            loss, _ = criterion(network(batch["img"]), batch)
+            loss.sum().backward()

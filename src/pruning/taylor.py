@@ -1,0 +1,14 @@
+"""Importance by first-order Taylor expansion: what the loss would change by if a channel were zero.
+
+Molchanov et al., "Importance Estimation for Neural Network Pruning" (CVPR 2019, eq. 8): weight times gradient of the
+loss on training images, summed over a group.
+"""
+
+from __future__ import annotations
+
+from torch_pruning.pruner.importance import GroupTaylorImportance, Importance
+
+
+def taylor() -> Importance:
+    """Return torch-pruning's group criterion; the network's parameters need their gradients when it is asked."""
+    return GroupTaylorImportance()

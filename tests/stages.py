@@ -1,0 +1,61 @@
+"""What the tests of training stages share: a project in miniature and a run that remembers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from ultralytics.nn.tasks import DetectionModel
+
+from src import tracking
+from src.detector.checkpoint import save_detector
+from src.detector.dataset import class_names
+from tests.conftest import TINY_TRAINING
+
+TINY: dict[str, Any] = {key: value for key, value in TINY_TRAINING.items() if key not in ("mosaic", "close_mosaic")}
+TINY = {**TINY, "epochs": 1, "threads": 2, "device": "cpu", "augmentation.close_mosaic": 0}
+
+
+class Diary(tracking.Run):
+    """A run that remembers what was recorded below it, and nothing else."""
+
+    def __init__(self) -> None:
+        self.below: list[str] = []
+        self.kept: list[str] = []
+
+    def child(self, name: str, params: Any, metrics: Any) -> None:
+        assert 0 <= metrics["val"]["map50_95"] <= 1
+        self.below.append(name)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        self.kept.append(path.name)
+
+    def metrics(self, metrics: Any, step: int | None = None) -> None:
+        pass
+
+    def dataset(self, *arguments: Any) -> None:
+        pass
+
+
+def detector(prepared: Path, path: Path, seed: int) -> None:
+    """Write a detector that knows nothing yet."""
+    torch.manual_seed(seed)
+    network = DetectionModel("yolov8n.yaml", nc=10, verbose=False)
+    network.names = dict(enumerate(class_names(prepared)))
+    save_detector(network, path, 64)
+
+
+def small_project(root: Path, prepared: Path) -> Path:
+    """Make `root` a folder with prepared data, a teacher and a student, and images without labels."""
+    (root / "data").mkdir()
+    (root / "data/prepared").symlink_to(prepared)
+    unlabelled = root / "data/unlabelled"
+    unlabelled.mkdir()
+    for path in sorted((prepared / "images/train").iterdir())[:10]:
+        shutil.copy(path, unlabelled / path.name)
+    (root / "models").mkdir()
+    detector(prepared, root / "models/teacher.pt", 5)
+    detector(prepared, root / "models/student.pt", 6)
+    return root

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from torch import nn
+
+from src import config, prune
+from src.detector.checkpoint import load_detector
+from src.errors import UserError
+from src.stage import Place
+from tests.stages import TINY, Diary, small_project
+
+
+@pytest.fixture
+def project(tmp_path: Path, prepared: Path) -> Path:
+    return small_project(tmp_path, prepared)
+
+
+def pruned(project: Path, *overrides: str, output: str = "out") -> tuple[Any, Diary, list[int]]:
+    """Return the metrics, what was recorded, and how many channels each convolution has left."""
+    config.register()
+    given = [*(f"{key}={value}" for key, value in TINY.items()), *overrides]
+    with initialize_config_dir(str(config.PROJECT / "conf"), version_base="1.3"):
+        params = config.typed("prune", compose("prune", given))
+    log = Diary()
+    metrics = prune.run(params, Place("prune", " ".join(given), project, project / output), log)
+    left = load_detector(project / output / "models/pruned.pt")
+    return metrics, log, [module.out_channels for module in left.modules() if isinstance(module, nn.Conv2d)]
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "bn_scale", "taylor"])
+def test_every_importance_gives_a_smaller_network(project: Path, importance: str) -> None:
+    metrics, log, _ = pruned(project, f"importance={importance}")
+    assert metrics["parameters"] < metrics["before"]["parameters"]
+    assert log.below == []
+
+
+def test_rounds_share_the_epochs_and_end_at_the_same_width(project: Path) -> None:
+    _, _, at_once = pruned(project, "epochs=3", output="once")
+    metrics, log, left = pruned(project, "epochs=3", "rounds=2", output="rounds")
+    assert left == at_once
+    assert log.below == ["round-1"]
+    assert metrics["epochs"] == 1, "two of the three were those of the first round"
+
+
+def test_more_rounds_than_epochs_are_refused(project: Path) -> None:
+    with pytest.raises(UserError, match=r"prune.epochs must be at least prune.rounds \(3\), got 1"):
+        pruned(project, "rounds=3")
