@@ -65,14 +65,15 @@ VARIANTS = (
     Variant("feature", ("distillation=feature",), "feature"),
     Variant("channel-wise", ("distillation=channel_wise",), "channel_wise"),
     Variant("heads: response + localization", ("distillation=heads",), "heads"),
+    Variant("heads, response x 4", ("distillation=heads", "distillation.response=4"), "heads_response4"),
     Variant("heads + feature", ("distillation=heads_feature",), "heads_feature"),
     Variant("heads + channel-wise", ("distillation=heads_channel_wise",), "heads_channel_wise"),
     Variant("heads, ensemble with yolo11s", ("teaching=ensemble",), "ensemble"),
     Variant("heads, born again", ("teaching=born_again",), "born_again"),
     Variant("heads, mean teacher", ("teaching=mean_teacher",), "mean_teacher"),
     Variant("heads, mutual", ("teaching=mutual",), "mutual"),
-    Variant("heads, assistant yolov8s", ("teaching=assistants",), "assistants"),
     Variant("heads, unlabelled images", ("teaching=unlabelled",), "unlabelled"),
+    Variant("heads, assistant yolov8s", ("teaching=assistants",), "assistants"),
 )
 
 
@@ -192,12 +193,11 @@ def _scenes_without_labels(folder: Path) -> Path:
 
 def _results_file(epochs: int) -> Path:
     """Return where finished runs of this data, teacher, code and budget are kept."""
-    key = hashlib.sha256(f"{files.digest(PREPARED)} {files.digest(TEACHER)} {epochs}".encode())
-    for folder in ("src/detector", "src/distillation", "conf"):
-        for path in sorted((PROJECT / folder).rglob("*.*")):
-            if path.suffix in (".py", ".yaml"):
-                key.update(path.read_bytes())
-    key.update((PROJECT / "params.yaml").read_bytes())
+    key = hashlib.sha256(f"{files.digest(PREPARED)} {files.digest(TEACHER)} {epochs} {_params()}".encode())
+    paths = [PROJECT / "src/detector/training.py", *sorted((PROJECT / "src/distillation").glob("*.py"))]
+    paths += [path for group in ("distillation", "teaching") for path in sorted((PROJECT / "conf" / group).iterdir())]
+    for path in paths:
+        key.update(path.read_bytes())
     return PROJECT / f".cache/benchmarks/distillation-{key.hexdigest()[:16]}.json"
 
 
