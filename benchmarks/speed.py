@@ -44,7 +44,16 @@ ROUNDS = 100
 TITLES = {"silu": "SiLU", "relu": "ReLU"}
 MIB = 2**20
 FP32 = "FP32, onnxruntime"
-HOW = Int8("onnxruntime", "qdq", "uint8", "int8", per_channel=True, symmetric_activations=False, float_head=True)
+HOW = Int8(
+    "onnxruntime",
+    "qdq",
+    "uint8",
+    "int8",
+    per_channel=True,
+    symmetric_activations=False,
+    symmetric_weights=True,
+    float_head=True,
+)
 HAS_OPENVINO = all(importlib.util.find_spec(name) for name in ("openvino", "nncf"))
 
 

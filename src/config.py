@@ -302,6 +302,7 @@ class Calibrate(Common):
 class Quantize(Common):
     """The ranges, the types and the granularity of INT8."""
 
+    method: str = one_of("static", "dynamic", "fp16")
     calibrator: str = one_of(*CALIBRATORS)
     target: str = one_of("onnxruntime", "openvino")
     format: str = one_of("qdq", "qoperator")
@@ -309,6 +310,7 @@ class Quantize(Common):
     weight_type: str = one_of("int8", "uint8")
     per_channel: bool = MISSING
     symmetric_activations: bool = MISSING
+    symmetric_weights: bool = MISSING
     float_head: bool = MISSING
     bias_correction: bool = MISSING
     float_layers: int = number(least=0)

@@ -1,5 +1,7 @@
 """Turn the pruned student's ONNX into INT8 with the ranges that calibrate saved; nothing is observed again.
 
+`method` has two controls beside that: dynamic, whose ranges are found at run time, and fp16.
+
 Reads models/pruned.onnx, models/calibration.json and data/prepared (val, to score the result; train, to find the layers
 that suffer most). Writes models/int8.onnx, reports/quantize.json and reports/quantize/: what `max_drop` tried, and the
 sensitivity of every layer where that was asked for or needed.
@@ -28,6 +30,8 @@ from src.detector.runtime import settle
 from src.files import digest, whole_file, whole_folder
 from src.quantization.bench import Bench
 from src.quantization.calibration import read_calibration
+from src.quantization.dynamic import quantize_dynamically
+from src.quantization.half import halve
 from src.quantization.int8 import Int8
 from src.quantization.kernels import count_convolutions
 from src.quantization.plots import draw_sensitivity
@@ -56,11 +60,15 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
     )
     with view_of(prepared) as data_yaml:
         val = partial(validate, data_yaml=data_yaml, split="val", imgsz=params.imgsz, device=device)
-        tried = [] if params.max_drop is None else _search(bench, params.max_drop, float_network, val, log)
+        tried = (
+            []
+            if params.max_drop is None or params.method != "static"
+            else _search(bench, params.max_drop, float_network, val, log)
+        )
         setting = best(tried).setting if tried else Setting(params.calibrator, params.float_layers)
         network = place.write("models/int8.onnx")
         with whole_file(network) as incomplete:
-            onnx.save(bench.quantized(setting), incomplete)
+            onnx.save(_quantized(params, bench, setting), incomplete)
         accuracy = val(network)
     convolutions = count_convolutions(network)
     report = place.write("reports/quantize")
@@ -83,6 +91,16 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
     }
 
 
+def _quantized(params: Quantize, bench: Bench, setting: Setting) -> onnx.ModelProto:
+    match params.method:
+        case "dynamic":
+            return quantize_dynamically(bench.model, float_head=params.float_head)
+        case "fp16":
+            return halve(bench.model)
+        case _:
+            return bench.quantized(setting)
+
+
 def _how(params: Quantize) -> Int8:
     return Int8(
         target=params.target,
@@ -91,6 +109,7 @@ def _how(params: Quantize) -> Int8:
         weight_type=params.weight_type,
         per_channel=params.per_channel,
         symmetric_activations=params.symmetric_activations,
+        symmetric_weights=params.symmetric_weights,
         float_head=params.float_head,
     )
 

@@ -19,6 +19,7 @@ PARAMS = Quantize(
     device="cpu",
     threads=1,
     workers=0,
+    method="static",
     calibrator="minmax",
     target="onnxruntime",
     format="qdq",
@@ -26,6 +27,7 @@ PARAMS = Quantize(
     weight_type="int8",
     per_channel=True,
     symmetric_activations=False,
+    symmetric_weights=True,
     float_head=True,
     bias_correction=False,
     float_layers=0,
@@ -102,3 +104,11 @@ def test_a_budget_that_holds_at_once_takes_one_try(project: Path, tmp_path: Path
     [(name, params, _)] = log.of("child")
     assert (name, params) == ("calibrator=minmax,float_layers=0", {"calibrator": "minmax", "float_layers": 0})
     assert len(pd.read_csv(tmp_path / "reports/quantize/tries.csv")) == 1
+
+
+@pytest.mark.parametrize(("method", "size"), [("dynamic", 0.35), ("fp16", 0.55)])
+def test_controls_need_no_ranges(project: Path, tmp_path: Path, method: str, size: float) -> None:
+    metrics = quantize.run(replace(PARAMS, method=method), Place("quantize", "", project, tmp_path), Log())
+    assert metrics["size_mib"] < size * metrics["fp32_size_mib"]
+    assert metrics["integer_convolutions"] == (metrics["convolutions"] - 1 if method == "dynamic" else 0)
+    assert metrics["tries"] == 0

@@ -43,6 +43,7 @@ class Int8:
         weight_type: uint8 or int8.
         per_channel: one scale per output channel of the weights, in place of one per tensor.
         symmetric_activations: zero in the middle of the grid, in place of where the range puts it.
+        symmetric_weights: the same for weights.
         float_head: keep what follows the last learned convolutions in float.
     """
 
@@ -52,6 +53,7 @@ class Int8:
     weight_type: str
     per_channel: bool
     symmetric_activations: bool
+    symmetric_weights: bool
     float_head: bool
 
 
@@ -85,7 +87,10 @@ def quantize_network(
             f"quantize.format must be qdq where quantize.target is openvino, got {how.format}: edit params.yaml"
         )
     op_types = {*QDQRegistry, *QLinearOpsRegistry}
-    options: dict[str, Any] = {"ActivationSymmetric": how.symmetric_activations}
+    options: dict[str, Any] = {
+        "ActivationSymmetric": how.symmetric_activations,
+        "WeightSymmetric": how.symmetric_weights,
+    }
     if how.target == "openvino":
         op_types -= {"Sigmoid", "Mul"}
         options["OpTypesToExcludeOutputQuantization"] = ["Conv"]

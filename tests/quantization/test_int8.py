@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 
 from src.errors import UserError
 from src.quantization.affine import dequantize, quantize, scale_and_zero_point
@@ -17,7 +18,16 @@ from src.quantization.minmax import minmax_range
 from src.quantization.observation import observe
 from tests.quantization.networks import IMGSZ, random_images, single_convolution
 
-HOW = Int8("onnxruntime", "qdq", "uint8", "int8", per_channel=True, symmetric_activations=False, float_head=True)
+HOW = Int8(
+    "onnxruntime",
+    "qdq",
+    "uint8",
+    "int8",
+    per_channel=True,
+    symmetric_activations=False,
+    symmetric_weights=True,
+    float_head=True,
+)
 
 
 def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
@@ -45,7 +55,13 @@ def test_a_convolution_is_what_numpy_computes_on_the_grids(form: str, per_channe
     x = np.random.default_rng(1).normal(0.3, 1, (1, 3, 4, 4)).astype(np.float32)
     y = np.einsum("oi,nihw->nohw", weights, x) + biases[:, None, None]
     ranges = {"x": (float(x.min()), float(x.max())), "y": (float(y.min()), float(y.max()))}
-    how = replace(HOW, format=form, per_channel=per_channel, symmetric_activations=symmetric, float_head=False)
+    how = replace(
+        HOW,
+        format=form,
+        per_channel=per_channel,
+        symmetric_activations=symmetric,
+        float_head=False,
+    )
     if symmetric:
         ends = {name: max(-low, high) for name, (low, high) in ranges.items()}
         grids = {name: (2 * end / 255, 128) for name, end in ends.items()}
@@ -61,6 +77,23 @@ def test_a_convolution_is_what_numpy_computes_on_the_grids(form: str, per_channe
     steps = np.abs(found - expected) / grids["y"][0]
     assert steps.max() < 1.01
     assert (steps > 0.01).mean() < 0.05
+
+
+def test_weights_that_are_all_positive_get_the_whole_grid_if_they_need_not_be_symmetric() -> None:
+    model, weights, biases = single_convolution()
+    positive = np.abs(weights) + 0.5
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    kernel = stored[model.graph.node[0].input[1]]
+    kernel.CopyFrom(numpy_helper.from_array(positive.reshape(kernel.dims).astype(np.float32), kernel.name))
+    x = np.random.default_rng(1).normal(0.3, 1, (1, 3, 4, 4)).astype(np.float32)
+    expected = np.einsum("oi,nihw->nohw", positive, x) + biases[:, None, None]
+    ranges = {"x": (float(x.min()), float(x.max())), "y": (float(expected.min()), float(expected.max()))}
+    how = replace(HOW, per_channel=False, weight_type="uint8", float_head=False)
+    errors = [
+        np.abs(run(quantize_network(model, ranges, replace(how, symmetric_weights=symmetric)), x) - expected).mean()
+        for symmetric in (True, False)
+    ]
+    assert errors[1] < errors[0]
 
 
 @pytest.mark.parametrize("kind", ["yolov8n", "yolo11n", "yolo26n", "yolov8n of one class"])
