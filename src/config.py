@@ -280,6 +280,8 @@ class Prune(Soft, Training):
     round_to: int = number(least=1)
     importance: str = one_of("magnitude", "bn_scale", "taylor")
     importance_batches: int = number(least=1)
+    sensitivity: bool = MISSING
+    spared_layers: int = number(least=0)
     rounds: int = number(least=1)
 
 

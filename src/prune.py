@@ -1,8 +1,9 @@
 """prune: removes channels of the student, then fine-tunes what is left with the same distillation loss.
 
 Reads data/prepared, models/teacher.pt and models/student.pt. Writes models/pruned.pt, reports/prune.json and
-reports/prune/. The latency of both networks is measured too; as it differs from run to run it goes to MLflow and the
-screen only, and eval-int8 measures again what the report shows.
+reports/prune/: curves, and what each layer lost when it was pruned alone, where that was asked for. The latency of both
+networks is measured too; as it differs from run to run it goes to MLflow and the screen only, and eval-int8 measures
+again what the report shows.
 """
 
 from __future__ import annotations
@@ -10,21 +11,24 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import hydra
 import numpy as np
+import pandas as pd
 from omegaconf import DictConfig
 from torch_pruning.pruner.importance import Importance
+from tqdm import tqdm
 from ultralytics.nn.tasks import DetectionModel
 
-from src import stage, training
+from src import files, stage, training
 from src.config import Prune
 from src.detector import runtime
-from src.detector.checkpoint import load_detector
+from src.detector.accuracy import validate
+from src.detector.checkpoint import load_detector, save_detector
 from src.detector.complexity import complexity
 from src.detector.dataset import view_of
 from src.detector.export import export_onnx
@@ -32,8 +36,10 @@ from src.detector.gradients import add_gradients
 from src.errors import UserError
 from src.evaluation.latency import measure, onnx_forward
 from src.pruning.bn_scale import bn_scale
-from src.pruning.channels import prune_channels, ratios_by_round
+from src.pruning.channels import prunable_layers, prune_channels, ratios_by_round
 from src.pruning.magnitude import magnitude
+from src.pruning.plots import draw_drops
+from src.pruning.sensitivity import LayerDrop, layer_drops, most_sensitive
 from src.pruning.taylor import taylor
 from src.stage import Metrics, Place
 from src.teacher import TEACHER, taught_by
@@ -52,6 +58,7 @@ def run(params: Prune, place: Place, log: Run) -> Metrics:
     device = runtime.settle(params.device, params.threads)
     prepared, student = place.read("data/prepared"), load_detector(place.read("models/student.pt"))
     make_criterion = taught_by(place.read(TEACHER), params, place, prepared) if params.alpha else None
+    spared = _spared_layers(student, params, place, log, prepared, device)
     with place.checkpoint() as kept:
         left = student
         *earlier, last = _rounds(params)
@@ -62,9 +69,9 @@ def run(params: Prune, place: Place, log: Run) -> Metrics:
             "make_criterion": make_criterion,
         }
         for index, (ratio, budget) in enumerate(earlier, start=1):
-            left = _pruned(left, student, ratio, params, prepared)
+            left = _pruned(left, student, ratio, spared, params, prepared)
             left = load_detector(training.train_on_the_way(left, f"round-{index}", budget, log, **shared))
-        left = _pruned(left, student, last[0], params, prepared)
+        left = _pruned(left, student, last[0], spared, params, prepared)
         after = training.train_and_keep(left, "models/pruned.pt", last[1], place, log, **shared)
     _compare_latency(place, params.imgsz, log)
     return {**after, "before": asdict(complexity(student, params.imgsz))}
@@ -85,8 +92,39 @@ def _rounds(params: Prune) -> list[tuple[float, Prune]]:
     return list(zip(ratios_by_round(params.ratio, params.rounds), budgets, strict=True))
 
 
+def _spared_layers(
+    student: DetectionModel, params: Prune, place: Place, log: Run, prepared: Path, device: str
+) -> set[int]:
+    """Return the layers that suffer most; prune each alone for that, where asked for or needed, and write the cost."""
+    drops: list[LayerDrop] = []
+    if params.sensitivity or params.spared_layers:
+        with (
+            view_of(prepared) as data,
+            tempfile.TemporaryDirectory(prefix="sensitivity-") as scratch,
+            tqdm(total=len(prunable_layers(student)), desc="one layer at a time", unit="layer") as progress,
+        ):
+
+            def score(network: DetectionModel) -> float:
+                path = Path(scratch) / "network.pt"
+                save_detector(network, path, params.imgsz)
+                return validate(path, data, split="val", imgsz=params.imgsz, device=device).map50_95
+
+            def prune_all_but(spared: set[int]) -> DetectionModel:
+                return _pruned(student, student, params.ratio, spared, params, prepared)
+
+            drops = layer_drops(student, prune_all_but, score, progress.update)
+    report = place.write("reports/prune/sensitivity")
+    with files.whole_folder(report) as folder:
+        columns = [field.name for field in fields(LayerDrop)]
+        pd.DataFrame([asdict(drop) for drop in drops], columns=columns).to_csv(folder / "layers.csv", index=False)
+        if drops:
+            draw_drops(drops, folder / "layers.png")
+    log.artifact(report, folder="plots")
+    return most_sensitive(drops, params.spared_layers)
+
+
 def _pruned(
-    network: DetectionModel, student: DetectionModel, ratio: float, params: Prune, prepared: Path
+    network: DetectionModel, student: DetectionModel, ratio: float, spared: set[int], params: Prune, prepared: Path
 ) -> DetectionModel:
     """Return the network with the channels taken off that a round takes."""
 
@@ -102,6 +140,7 @@ def _pruned(
         imgsz=params.imgsz,
         importance=IMPORTANCES[params.importance](),
         original=student,
+        spared=spared,
         fill_gradients=fill_gradients,
     )
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from torch import nn
@@ -49,3 +50,15 @@ def test_rounds_share_the_epochs_and_end_at_the_same_width(project: Path) -> Non
 def test_more_rounds_than_epochs_are_refused(project: Path) -> None:
     with pytest.raises(UserError, match=r"prune.epochs must be at least prune.rounds \(3\), got 1"):
         pruned(project, "rounds=3")
+
+
+def test_the_most_sensitive_layers_are_spared(project: Path) -> None:
+    _, _, plain = pruned(project, output="plain")
+    _, log, left = pruned(project, "spared_layers=2")
+    assert sum(left) > sum(plain)
+    table = pd.read_csv(project / "out/reports/prune/sensitivity/layers.csv")
+    assert list(table.columns) == ["layer", "kind", "map50_95", "drop"]
+    assert len(table) == 17
+    assert (project / "out/reports/prune/sensitivity/layers.png").is_file()
+    assert "sensitivity" in log.kept
+    assert len(pd.read_csv(project / "plain/reports/prune/sensitivity/layers.csv")) == 0

@@ -6,7 +6,7 @@ concatenations and residual sums, form groups, are judged together and go togeth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from copy import deepcopy
 
 import torch
@@ -29,6 +29,7 @@ def prune_channels(
     imgsz: int,
     importance: Importance,
     original: DetectionModel | None = None,
+    spared: Collection[int] = (),
     fill_gradients: Callable[[DetectionModel], None] = lambda network: None,
 ) -> DetectionModel:
     """Return a copy of `network` with fewer channels in every layer that can lose some.
@@ -42,6 +43,7 @@ def prune_channels(
         imgsz: side of the square image that the network is traced with, px.
         importance: which channels go first.
         original: what `network` was before earlier rounds of pruning; None: itself.
+        spared: layers, by ultralytics' index, that keep their channels.
         fill_gradients: leaves the gradients of the loss in the parameters, for an importance that reads them.
 
     Raises:
@@ -62,7 +64,7 @@ def prune_channels(
             torch.zeros(1, 3, imgsz, imgsz),
             importance=importance,
             pruning_ratio=0.0,
-            pruning_ratio_dict=_ratios(pruned, before, ratio, round_to),
+            pruning_ratio_dict=_ratios(pruned, before, ratio, round_to, spared),
             ignored_layers=_kept_layers(pruned),
             round_to=round_to,
             # The head's raw predictions, which follow the decoded boxes: decoding need not be traced.
@@ -86,13 +88,27 @@ def ratios_by_round(ratio: float, rounds: int) -> list[float]:
     return [1 - (1 - ratio) ** (done / rounds) for done in range(1, rounds + 1)]
 
 
-def _ratios(network: nn.Module, original: nn.Module, ratio: float, round_to: int) -> dict[nn.Module, float]:
+def prunable_layers(network: DetectionModel) -> list[int]:
+    """Return the index of each of ultralytics' layers that has channels to lose."""
+    kept = {id(part) for layer in _kept_layers(network) for part in layer.modules()}
+    return [
+        index
+        for index, layer in enumerate(network.model)
+        if any(isinstance(part, nn.Conv2d) and id(part) not in kept for part in layer.modules())
+    ]
+
+
+def _ratios(
+    network: nn.Module, original: nn.Module, ratio: float, round_to: int, spared: Collection[int]
+) -> dict[nn.Module, float]:
     """Return, per convolution, the ratio that leaves a multiple of `round_to`.
 
     Left to itself torch-pruning rounds down, and takes half of 32 channels where 30% were asked for.
     """
     ratios: dict[nn.Module, float] = {}
-    for module, before in zip(_convolutions(network), _convolutions(original), strict=True):
+    for (name, module), (_, before) in zip(_convolutions(network), _convolutions(original), strict=True):
+        if int(name.split(".")[1]) in spared:  # such as model.4.second.conv
+            continue
         wanted = max(round_to, round(before.out_channels * (1 - ratio) / round_to) * round_to)
         left = min(module.out_channels, wanted)
         # Half a channel of slack: torch-pruning cuts the product to an integer, and 23.999 would become 23.
@@ -100,8 +116,8 @@ def _ratios(network: nn.Module, original: nn.Module, ratio: float, round_to: int
     return ratios
 
 
-def _convolutions(network: nn.Module) -> list[nn.Conv2d]:
-    return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+def _convolutions(network: nn.Module) -> list[tuple[str, nn.Conv2d]]:
+    return [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
 
 
 def _kept_layers(network: DetectionModel) -> list[nn.Module]:

@@ -15,7 +15,7 @@ from ultralytics.nn.tasks import DetectionModel
 from src.detector.checkpoint import save_detector
 from src.pruning.bn_scale import bn_scale
 from src.pruning.c2f import join_blocks, split_blocks
-from src.pruning.channels import prune_channels, ratios_by_round
+from src.pruning.channels import prunable_layers, prune_channels, ratios_by_round
 from src.pruning.magnitude import magnitude
 from src.pruning.taylor import taylor
 
@@ -117,6 +117,22 @@ def test_rounds_end_with_the_channels_of_a_single_one() -> None:
         left = prune_channels(left, ratio=ratio, round_to=8, imgsz=64, importance=magnitude(), original=whole)
     widths = [[m.out_channels for m in n.modules() if isinstance(m, nn.Conv2d)] for n in (at_once, left)]
     assert widths[0] == widths[1]
+
+
+def test_spared_layers_keep_their_channels() -> None:
+    whole = network("yolov8n.yaml")
+    layers = prunable_layers(whole)
+    assert layers == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 18, 19, 21, 22]
+    for alone in (2, 9, 22):
+        spared = set(layers) - {alone}
+        left = prune_channels(whole, ratio=0.5, round_to=8, imgsz=64, importance=magnitude(), spared=spared)
+        changed = {
+            index
+            for index, (before, after) in enumerate(zip(whole.model, left.model, strict=True))
+            if [m.out_channels for m in before.modules() if isinstance(m, nn.Conv2d)]
+            != [m.out_channels for m in after.modules() if isinstance(m, nn.Conv2d)]
+        }
+        assert changed == {alone}
 
 
 def test_every_round_takes_the_same_share_of_what_is_left() -> None:

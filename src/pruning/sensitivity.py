@@ -1,0 +1,59 @@
+"""Which layers suffer most from losing channels: each pruned alone, without fine-tuning.
+
+Li et al., "Pruning Filters for Efficient ConvNets" (arXiv 1608.08710, section 3.2) judge by it which layers to skip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ultralytics.nn.tasks import DetectionModel
+
+from src.pruning.channels import prunable_layers
+
+
+@dataclass(frozen=True)
+class LayerDrop:
+    """What pruning one layer alone costs.
+
+    Attributes:
+        layer: its index in ultralytics' architecture.
+        kind: of block, such as C2f.
+        map50_95: on val, of the network with this layer pruned.
+        drop: what it lost by that, of mAP50-95.
+    """
+
+    layer: int
+    kind: str
+    map50_95: float
+    drop: float
+
+
+def layer_drops(
+    network: DetectionModel,
+    prune_all_but: Callable[[set[int]], DetectionModel],
+    score: Callable[[DetectionModel], float],
+    on_layer: Callable[[], object] = lambda: None,
+) -> list[LayerDrop]:
+    """Return what each layer costs, in the order of the network.
+
+    Args:
+        network: before it is pruned.
+        prune_all_but: returns the network pruned in all layers but those given.
+        score: returns val mAP50-95 of a network.
+        on_layer: called after each layer.
+    """
+    layers = prunable_layers(network)
+    whole = score(network)
+    drops = []
+    for layer in layers:
+        found = score(prune_all_but(set(layers) - {layer}))
+        drops.append(LayerDrop(layer, type(network.model[layer]).__name__, found, round(whole - found, 6)))
+        on_layer()
+    return drops
+
+
+def most_sensitive(drops: list[LayerDrop], count: int) -> set[int]:
+    """Return the `count` layers that lose most."""
+    return {drop.layer for drop in sorted(drops, key=lambda drop: (-drop.drop, drop.layer))[:count]}
