@@ -276,6 +276,7 @@ class Distill(Soft, Training):
 class Prune(Soft, Training):
     """Removing channels, and a fine-tuning with the distillation loss."""
 
+    method: str = one_of("structured", "unstructured_global", "unstructured_per_layer")
     ratio: float = number(least=0, below=1)
     round_to: int = number(least=1)
     importance: str = one_of("magnitude", "bn_scale", "taylor")

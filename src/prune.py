@@ -41,6 +41,7 @@ from src.pruning.magnitude import magnitude
 from src.pruning.plots import draw_drops
 from src.pruning.sensitivity import LayerDrop, layer_drops, most_sensitive
 from src.pruning.taylor import taylor
+from src.pruning.unstructured import share_of_zeros, zero_weights
 from src.stage import Metrics, Place
 from src.teacher import TEACHER, taught_by
 from src.tracking import Run
@@ -74,7 +75,8 @@ def run(params: Prune, place: Place, log: Run) -> Metrics:
         left = _pruned(left, student, last[0], spared, params, prepared)
         after = training.train_and_keep(left, "models/pruned.pt", last[1], place, log, **shared)
     _compare_latency(place, params.imgsz, log)
-    return {**after, "before": asdict(complexity(student, params.imgsz))}
+    zeros = share_of_zeros(load_detector(place.output / "models/pruned.pt"))
+    return {**after, "share_of_zeros": round(zeros, 6), "before": asdict(complexity(student, params.imgsz))}
 
 
 def _rounds(params: Prune) -> list[tuple[float, Prune]]:
@@ -97,6 +99,8 @@ def _spared_layers(
 ) -> set[int]:
     """Return the layers that suffer most; prune each alone for that, where asked for or needed, and write the cost."""
     drops: list[LayerDrop] = []
+    if params.spared_layers and params.method != "structured":
+        raise UserError("prune.spared_layers keep their channels, so prune.method must be structured: edit params.yaml")
     if params.sensitivity or params.spared_layers:
         with (
             view_of(prepared) as data,
@@ -126,7 +130,9 @@ def _spared_layers(
 def _pruned(
     network: DetectionModel, student: DetectionModel, ratio: float, spared: set[int], params: Prune, prepared: Path
 ) -> DetectionModel:
-    """Return the network with the channels taken off that a round takes."""
+    """Return the network without the channels, or weights, that a round takes."""
+    if params.method != "structured":
+        return zero_weights(network, ratio=ratio, over_all_layers=params.method == "unstructured_global")
 
     def fill_gradients(split: DetectionModel) -> None:
         if params.importance == "taylor":

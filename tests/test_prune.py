@@ -62,3 +62,17 @@ def test_the_most_sensitive_layers_are_spared(project: Path) -> None:
     assert (project / "out/reports/prune/sensitivity/layers.png").is_file()
     assert "sensitivity" in log.kept
     assert len(pd.read_csv(project / "plain/reports/prune/sensitivity/layers.csv")) == 0
+
+
+@pytest.mark.parametrize("method", ["unstructured_global", "unstructured_per_layer"])
+def test_weights_that_were_taken_stay_away_while_the_rest_is_tuned(project: Path, method: str) -> None:
+    metrics, _, left = pruned(project, f"method={method}", "ratio=0.4", "epochs=2", "rounds=2")
+    student = load_detector(project / "models/student.pt")
+    assert left == [module.out_channels for module in student.modules() if isinstance(module, nn.Conv2d)]
+    # Half precision makes zeros of a few more; DFL's 16 fixed weights, of which one is zero, are not pruned.
+    assert metrics["share_of_zeros"] == pytest.approx(0.4, abs=0.01)
+
+
+def test_weights_have_no_layers_to_spare(project: Path) -> None:
+    with pytest.raises(UserError, match="spared_layers keep their channels"):
+        pruned(project, "method=unstructured_global", "spared_layers=2")
