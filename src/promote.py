@@ -4,8 +4,8 @@
     dvc repro
     python -m src.promote RUN --check      did the pipeline reach what the sweep promised?
 
-Only what differs is written; comments stay. Where values do not live in params.yaml (a group's are in conf/), the
-command says which file to open and changes nothing.
+Only what differs is written; comments stay. Where a group's values are those of a file in conf/, that file becomes the
+choice; where they are no file's, the command says which one to open and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import difflib
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -70,17 +71,45 @@ def check(project: Path, run_id: str) -> tuple[float, float]:
 
 
 def _differences(project: Path, found: tracking.Recorded) -> dict[str, Any]:
-    """Return the run's parameters that are not what the pipeline would use now, or that it lacks, by flat key."""
+    """Return the run's parameters that are not what the pipeline would use now, or that it lacks, by flat key.
+
+    Another choice of a group is one difference, `choices.<group>`.
+    """
     if found.stage not in config.STAGES:
         raise UserError(f"run {found.run_id}: it is no run of a stage: expected one of {', '.join(config.STAGES)}")
     if not found.params:
         raise UserError(f"run {found.run_id}: it has no parameters: a sweep needs a job that finished to have a winner")
     config.register(project / PARAMS)
+    choices = _other_choices(found)
+    flat = _composed(found.stage, [f"{group}={name}" for group, name in choices.items()])
+    values = {key: _value(text) for key, text in found.params.items() if flat.get(key) != text}
+    return {**{f"choices.{group}": name for group, name in choices.items()}, **values}
+
+
+def _other_choices(found: tracking.Recorded) -> dict[str, str]:
+    """Return the groups for which another file of conf/ than the chosen one has just the run's values, and its name."""
+    now = _composed(found.stage)
+    choices = {}
+    for group in config.GROUPS:
+        wanted = _of_group(group, found.params)
+        if wanted in ({}, _of_group(group, now)):
+            continue
+        for path in sorted((config.PROJECT / "conf" / group).glob("*.yaml")):
+            if _of_group(group, _composed(found.stage, [f"{group}={path.stem}"])) == wanted:
+                choices[group] = path.stem
+    return choices
+
+
+def _of_group(group: str, flat: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in flat.items() if key.startswith(f"{group}.")}
+
+
+def _composed(stage: str, overrides: Sequence[str] = ()) -> dict[str, str]:
+    """Return the parameters that a stage would use, flat."""
     with initialize_config_dir(str(config.PROJECT / "conf"), version_base="1.3"):
-        now = OmegaConf.to_container(compose(found.stage), resolve=True)
-    assert isinstance(now, dict)
-    flat = tracking.flat_params({str(key): value for key, value in now.items()})
-    return {key: _value(text) for key, text in found.params.items() if flat.get(key) != text}
+        values = OmegaConf.to_container(compose(stage, list(overrides)), resolve=True)
+    assert isinstance(values, dict)
+    return tracking.flat_params({str(key): value for key, value in values.items()})
 
 
 def _expect_places(params: dict[str, Any], found: tracking.Recorded, changed: dict[str, Any]) -> None:
@@ -88,10 +117,11 @@ def _expect_places(params: dict[str, Any], found: tracking.Recorded, changed: di
     groups = [group for group in config.GROUPS if any(key.startswith(f"{group}.") for key in elsewhere)]
     listed = ", ".join(f"{key}={value}" for key, value in elsewhere.items())
     if groups:
-        steps = " and ".join(
-            f"choices.{group} in {PARAMS} or edit conf/{group}/{params['choices'][group]}.yaml" for group in groups
+        steps = " and ".join(f"conf/{group}/{params['choices'][group]}.yaml" for group in groups)
+        raise UserError(
+            f"run {found.run_id}: {listed}: not of {PARAMS} but of conf/, where no file has these values: "
+            f"edit {steps} or add a file and choose it, then promote again"
         )
-        raise UserError(f"run {found.run_id}: {listed}: not of {PARAMS} but of conf/: set {steps}, then promote again")
     if elsewhere:
         raise UserError(
             f"run {found.run_id}: {listed}: expected keys of {found.stage} in {PARAMS}, found none: "
@@ -101,9 +131,9 @@ def _expect_places(params: dict[str, Any], found: tracking.Recorded, changed: di
 
 def _place(params: dict[str, Any], stage: str, key: str) -> tuple[str, str] | None:
     """Return the section of params.yaml and the key in it that a flat key stands for; None if it is not there."""
-    group, dot, name = key.partition(".")
+    section, dot, name = key.partition(".")
     if dot:
-        return ("data", name) if group == "data" and name in params["data"] else None
+        return (section, name) if section in ("data", "choices") and name in params[section] else None
     return next(((section, key) for section in (stage, "common") if key in params[section]), None)
 
 
@@ -134,6 +164,12 @@ def _value(text: str) -> Any:
         return text
 
 
+def _next_step(run_id: str) -> str:
+    """Return what to run next; only what has a value on val can be checked."""
+    promised = tracking.recorded(config.PROJECT, run_id).value is not None
+    return "next: dvc repro" + (f" && python -m src.promote {run_id} --check" if promised else "")
+
+
 def main() -> None:
     """Parse the command line and promote or check."""
     parser = argparse.ArgumentParser(description="Make a sweep's winner the pipeline's.")
@@ -144,7 +180,7 @@ def main() -> None:
         if not arguments.check:
             difference = promote(config.PROJECT, arguments.run)
             print(difference or f"{PARAMS} has these values already\n", end="")
-            print(f"next: dvc repro && python -m src.promote {arguments.run} --check")
+            print(_next_step(arguments.run))
             return
         promised, reached = check(config.PROJECT, arguments.run)
     except UserError as error:

@@ -99,18 +99,21 @@ def test_a_pipeline_that_was_not_run_cannot_be_checked(project: Path) -> None:
         check(project, recorded(project, "distill"))
 
 
-def test_what_lives_in_conf_is_left_to_the_user(project: Path) -> None:
-    run = recorded(project, "distill", "student.architecture=yolo11n.yaml", "T=4.5")
+def test_values_that_no_file_of_conf_has_are_left_to_the_user(project: Path) -> None:
+    run = recorded(project, "distill", "distillation.response=2.5", "T=4.5")
     before = (project / "params.yaml").read_text()
-    file = r"choices\.student in params\.yaml or edit conf/student/yolov8n\.yaml"
-    with pytest.raises(UserError, match=rf"student\.architecture=yolo11n\.yaml: .*{file}"):
+    told = r"distillation\.response=2\.5: .*no file has these values: edit conf/distillation/heads\.yaml or add a file"
+    with pytest.raises(UserError, match=told):
         promote(project, run)
     assert (project / "params.yaml").read_text() == before
 
 
-def test_another_choice_of_a_group_is_left_to_choices(project: Path) -> None:
-    with pytest.raises(UserError, match=r"augmentation\.fliplr=0\.5.*: set choices\.augmentation in params\.yaml"):
-        promote(project, recorded(project, "distill", "augmentation=objects"))
+def test_another_file_of_conf_becomes_the_choice(project: Path) -> None:
+    run = recorded(project, "distill", "augmentation=objects", "distillation=feature", "teaching=mutual", "T=4.5")
+    difference = promote(project, run)
+    changed = [line.split("#")[0].strip() for line in difference.splitlines() if line.startswith("+ ")]
+    assert changed == ["+  augmentation: objects", "+  distillation: feature", "+  teaching: mutual", "+  T: 4.5"]
+    assert promote(project, run) == ""
 
 
 def test_the_folder_of_data_lives_in_params(project: Path) -> None:
