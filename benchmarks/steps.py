@@ -131,7 +131,7 @@ def _step(trainer: DetectionTrainer, batch: dict[str, Any]) -> None:
 
 
 def measure_sweep(project: Path) -> dict[str, float]:
-    """Return the seconds of six single runs without cache, and of sweeps over the same, which begin with an empty cache."""
+    """Return the seconds of six single runs without cache, and of sweeps over the same that begin with an empty one."""
     budget = [f"epochs={EPOCHS}", f"imgsz={IMGSZ}", "augmentation=objects", f"batch={BATCH}"]
     swept = ["-m", *budget, f"T={','.join(map(str, TEMPERATURES))}", f"alpha={','.join(map(str, ALPHAS))}"]
     singles = [
