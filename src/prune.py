@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,11 +19,10 @@ import hydra
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
-from torch_pruning.pruner.importance import Importance
 from tqdm import tqdm
 from ultralytics.nn.tasks import DetectionModel
 
-from src import files, stage, training
+from src import files, stage
 from src.config import Prune
 from src.detector import runtime
 from src.detector.accuracy import validate
@@ -35,23 +33,19 @@ from src.detector.export import export_onnx
 from src.detector.gradients import add_gradients
 from src.errors import UserError
 from src.evaluation.latency import measure, onnx_forward
-from src.pruning.bn_scale import bn_scale
-from src.pruning.channels import prunable_layers, prune_channels, ratios_by_round
-from src.pruning.magnitude import magnitude
+from src.pruning.channels import prunable_layers, ratios_by_round
 from src.pruning.plots import draw_drops
+from src.pruning.pruner import Pruner
 from src.pruning.sensitivity import LayerDrop, layer_drops, most_sensitive
-from src.pruning.taylor import taylor
-from src.pruning.unstructured import share_of_zeros, zero_weights
+from src.pruning.unstructured import share_of_zeros
 from src.stage import Metrics, Place
 from src.teacher import TEACHER, taught_by
 from src.tracking import Run
+from src.training import train_and_keep, train_on_the_way
 
 LATENCY_ROUNDS = 50
 
 _logger = logging.getLogger(__name__)
-
-
-IMPORTANCES: dict[str, Callable[[], Importance]] = {"magnitude": magnitude, "bn_scale": bn_scale, "taylor": taylor}
 
 
 def run(params: Prune, place: Place, log: Run) -> Metrics:
@@ -59,24 +53,32 @@ def run(params: Prune, place: Place, log: Run) -> Metrics:
     device = runtime.settle(params.device, params.threads)
     prepared, student = place.read("data/prepared"), load_detector(place.read("models/student.pt"))
     make_criterion = taught_by(place.read(TEACHER), params, place, prepared) if params.alpha else None
-    spared = _spared_layers(student, params, place, log, prepared, device)
+    pruner = _pruner(params, prepared)
+    spared = _spared_layers(student, pruner, params, place, log, prepared=prepared, device=device)
     with place.checkpoint() as kept:
-        left = student
-        *earlier, last = _rounds(params)
-        shared: dict[str, Any] = {
+        tuning: dict[str, Any] = {
             "prepared": prepared,
             "device": device,
             "kept": kept,
             "make_criterion": make_criterion,
         }
+        left, (*earlier, last) = student, _rounds(params)
         for index, (ratio, budget) in enumerate(earlier, start=1):
-            left = _pruned(left, student, ratio, spared, params, prepared)
-            left = load_detector(training.train_on_the_way(left, f"round-{index}", budget, log, **shared))
-        left = _pruned(left, student, last[0], spared, params, prepared)
-        after = training.train_and_keep(left, "models/pruned.pt", last[1], place, log, **shared)
+            left = pruner.pruned(left, student, ratio, spared)
+            left = load_detector(train_on_the_way(left, f"round-{index}", budget, log, **tuning))
+        left = pruner.pruned(left, student, last[0], spared)
+        after = train_and_keep(left, "models/pruned.pt", last[1], place, log, **tuning)
     _compare_latency(place, params.imgsz, log)
     zeros = share_of_zeros(load_detector(place.output / "models/pruned.pt"))
     return {**after, "share_of_zeros": round(zeros, 6), "before": asdict(complexity(student, params.imgsz))}
+
+
+def _pruner(params: Prune, prepared: Path) -> Pruner:
+    def fill_gradients(network: DetectionModel) -> None:
+        with view_of(prepared) as data:
+            add_gradients(network, data, params.settings(), batches=params.importance_batches)
+
+    return Pruner(params.method, params.importance, params.round_to, params.imgsz, fill_gradients)
 
 
 def _rounds(params: Prune) -> list[tuple[float, Prune]]:
@@ -95,13 +97,16 @@ def _rounds(params: Prune) -> list[tuple[float, Prune]]:
 
 
 def _spared_layers(
-    student: DetectionModel, params: Prune, place: Place, log: Run, prepared: Path, device: str
+    student: DetectionModel, pruner: Pruner, params: Prune, place: Place, log: Run, *, prepared: Path, device: str
 ) -> set[int]:
     """Return the layers that suffer most; prune each alone for that, where asked for or needed, and write the cost."""
     drops: list[LayerDrop] = []
-    if params.spared_layers and params.method != "structured":
-        raise UserError("prune.spared_layers keep their channels, so prune.method must be structured: edit params.yaml")
     if params.sensitivity or params.spared_layers:
+        if params.method != "structured":
+            raise UserError(
+                "prune.sensitivity and prune.spared_layers are about channels: expected prune.method=structured, "
+                f"got {params.method}: edit params.yaml"
+            )
         with (
             view_of(prepared) as data,
             tempfile.TemporaryDirectory(prefix="sensitivity-") as scratch,
@@ -113,10 +118,9 @@ def _spared_layers(
                 save_detector(network, path, params.imgsz)
                 return validate(path, data, split="val", imgsz=params.imgsz, device=device).map50_95
 
-            def prune_all_but(spared: set[int]) -> DetectionModel:
-                return _pruned(student, student, params.ratio, spared, params, prepared)
-
-            drops = layer_drops(student, prune_all_but, score, progress.update)
+            drops = layer_drops(
+                student, lambda spared: pruner.pruned(student, student, params.ratio, spared), score, progress.update
+            )
     report = place.write("reports/prune/sensitivity")
     with files.whole_folder(report) as folder:
         columns = [field.name for field in fields(LayerDrop)]
@@ -125,30 +129,6 @@ def _spared_layers(
             draw_drops(drops, folder / "layers.png")
     log.artifact(report, folder="plots")
     return most_sensitive(drops, params.spared_layers)
-
-
-def _pruned(
-    network: DetectionModel, student: DetectionModel, ratio: float, spared: set[int], params: Prune, prepared: Path
-) -> DetectionModel:
-    """Return the network without the channels, or weights, that a round takes."""
-    if params.method != "structured":
-        return zero_weights(network, ratio=ratio, over_all_layers=params.method == "unstructured_global")
-
-    def fill_gradients(split: DetectionModel) -> None:
-        if params.importance == "taylor":
-            with view_of(prepared) as data:
-                add_gradients(split, data, params.settings(), batches=params.importance_batches)
-
-    return prune_channels(
-        network,
-        ratio=ratio,
-        round_to=params.round_to,
-        imgsz=params.imgsz,
-        importance=IMPORTANCES[params.importance](),
-        original=student,
-        spared=spared,
-        fill_gradients=fill_gradients,
-    )
 
 
 def _compare_latency(place: Place, imgsz: int, log: Run) -> None:

@@ -73,6 +73,7 @@ def test_weights_that_were_taken_stay_away_while_the_rest_is_tuned(project: Path
     assert metrics["share_of_zeros"] == pytest.approx(0.4, abs=0.01)
 
 
-def test_weights_have_no_layers_to_spare(project: Path) -> None:
-    with pytest.raises(UserError, match="spared_layers keep their channels"):
-        pruned(project, "method=unstructured_global", "spared_layers=2")
+@pytest.mark.parametrize("asked", ["spared_layers=2", "sensitivity=true"])
+def test_weights_have_no_layers_to_spare(project: Path, asked: str) -> None:
+    with pytest.raises(UserError, match=r"are about channels: expected prune\.method=structured, got unstr"):
+        pruned(project, "method=unstructured_global", asked)
