@@ -69,12 +69,14 @@ class InTraining:
             without end, with the settings of the training, the same ones whenever that epoch begins with the same
             random state.
         seed: of the training.
+        epochs: that it takes, if it does not stop early.
     """
 
     network: DetectionModel
     moving_average: Callable[[], DetectionModel]
     batches_of: Callable[[Path, int], Iterator[Tensor]]
     seed: int
+    epochs: int
 
 
 MakeCriterion = Callable[[InTraining], OwnCriterion]
@@ -211,9 +213,10 @@ class ResumableTrainer(DetectionTrainer):
             return super().build_optimizer(model, *args, **kwargs)
         with torch.random.fork_rng(devices=[]):  # what is learned along must not change which batches are seen
             torch.manual_seed(self.args.seed)
-            self.criterion = self.make_criterion(
-                InTraining(unwrap_model(model), lambda: self.ema.ema, self._batches_of, self.args.seed)
+            training = InTraining(
+                unwrap_model(model), lambda: self.ema.ema, self._batches_of, self.args.seed, self.args.epochs
             )
+            self.criterion = self.make_criterion(training)
         return super().build_optimizer(_WithLearned(unwrap_model(model), self.criterion.learned), *args, **kwargs)
 
     def optimizer_step(self) -> None:

@@ -1,23 +1,29 @@
 """Self-distillation from a moving average: the teacher is the student's own past.
 
 Tarvainen and Valpola, "Mean teachers are better role models" (arXiv 1703.01780): the teacher's weights are an
-exponential moving average of the student's. The average is the one that ultralytics keeps anyway and validates. The
-paper ramps the soft loss up while the average knows nothing; here places count by how sure the teacher is, which does
-the same.
+exponential moving average of the student's. The average is the one that ultralytics keeps anyway and
+validates. While it knows nothing it holds the student back: without a ramp 6 epochs on the digits ended 36 points of
+mAP50-95 below labels alone. So the soft share is ramped up over the first part of the training, as in the paper's
+section 3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import exp
+from typing import Any
 
 import torch
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from src.detector.training import InTraining, MakeCriterion
+from src.detector.training import Batch, InTraining, MakeCriterion
 from src.distillation.loss import DistillationLoss
 from src.distillation.predictions import Predictions, bins, feature_channels
 from src.distillation.soft import Objective
+
+RAMP_UP = 80 / 300
+"""The part of the training after which the soft targets have their full weight: 80 of 300 epochs in the paper."""
 
 
 class MovingAverage:
@@ -38,6 +44,25 @@ class MovingAverage:
         return Predictions.of(raw)
 
 
+class MeanTeacherLoss(DistillationLoss):
+    """The distillation loss with the moving average as teacher, and a soft share that is ramped up by the epoch."""
+
+    def __init__(self, training: InTraining, objective: Objective) -> None:
+        super().__init__(training, MovingAverage(training), objective)
+        self._full_alpha = objective.alpha
+        self._epochs = training.epochs
+
+    def __call__(self, predictions: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss times the batch size and its detached parts by name."""
+        self.alpha = self._full_alpha * ramp_up(self.updates / self._epochs)
+        return super().__call__(predictions, batch)
+
+
+def ramp_up(progress: float) -> float:
+    """Return the share of the soft targets' full weight after that much of the training, both in [0, 1]."""
+    return exp(-5 * (1 - min(1.0, progress / RAMP_UP)) ** 2)
+
+
 def distillation_from_moving_average(objective: Objective) -> MakeCriterion:
     """Return what builds the distillation loss with the student's moving average as teacher."""
-    return lambda training: DistillationLoss(training, MovingAverage(training), objective)
+    return lambda training: MeanTeacherLoss(training, objective)

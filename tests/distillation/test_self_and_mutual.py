@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from math import exp
+
 import pytest
 import torch
 
@@ -23,6 +25,18 @@ def test_a_moving_average_teaches_what_it_says_by_now() -> None:
         average.eval()(batch["img"])[1]["scores"], loss.teacher(batch["img"]).branches["one2many"].scores
     )
     assert loss(student(batch["img"]), batch)[1]["response"] != before
+
+
+def test_a_moving_average_is_heeded_more_as_it_learns() -> None:
+    student, average, batch = network(0).train(), network(1), batch_of_two()
+    loss = distillation_from_moving_average(OBJECTIVE)(in_training(student, average))
+    predictions = student(batch["img"])
+    hard = student.init_criterion()(predictions, batch)[0].sum().item()
+    for epochs_done, alpha in ((0, 0.5 * exp(-5)), (1, 0.5 * exp(-5 / 256)), (2, 0.5)):  # of 4; the ramp ends at 1.07
+        loss.updates = epochs_done
+        total, parts = loss(predictions, batch)
+        soft = 2 * (parts["response"] + parts["localization"]).item()  # two images
+        assert total.sum().item() == pytest.approx(alpha * soft + (1 - alpha) * hard, rel=1e-4)
 
 
 def test_peers_learn_from_each_other_and_not_through_each_other() -> None:
