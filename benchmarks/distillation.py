@@ -243,8 +243,8 @@ def page(results: dict[str, dict[str, Any]], epochs: int) -> str:
         "",
         f"![mAP50-95 on test, a dot per seed]({PICTURE.name})",
         "",
-        "Minutes are those of sweeps with the teacher's answers cached, by the clock: they count networks that are trained "
-        "first, and whatever else the machine did.",
+        "Minutes are those of sweeps with the teacher's answers cached, by the clock: they count networks that are "
+        "trained first, and whatever else the machine did.",
     ]
     missing = [variant.title for variant in VARIANTS if variant not in runs]
     if missing:

@@ -70,8 +70,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, root / name)
-    (root / "data/raw").mkdir(parents=True)
-    (root / "data/raw/README.md").write_text("raw data\n")
+    for name in ("raw", "unlabelled"):  # folders that stages depend on and that need not hold anything
+        (root / "data" / name).mkdir(parents=True)
+        (root / f"data/{name}/README.md").write_text("nothing here\n")
     edit(root / "params.yaml", TINY)
     edit(root / "conf/data/digits.yaml", TINY_SCENES)
     edit(root / "conf/teacher/yolov8s.yaml", {"architecture": "yolov8n.yaml"})
