@@ -52,6 +52,8 @@ GROUP_FILES = [
         ("train_teacher", "teacher"),
         ("distill", "student"),
         ("prune", "augmentation"),
+        ("prune", "distillation"),
+        ("distill", "teaching"),
     ]
     for path in sorted((config.PROJECT / "conf" / group).glob("*.yaml"))
 ]
