@@ -156,8 +156,7 @@ def test_one_clicks_back_to_the_run_that_wrote_what_was_read(project: Path) -> N
     assert "`models/other.pt` (md5 " in note
 
 
-def test_a_folder_without_a_manifest_is_named_in_the_warning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (project / "plots").mkdir()
+def test_an_output_that_is_not_there_is_named_in_the_warning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with tracking.run("distill", {}, "", project) as log:
         log.link({}, {"reports/plots": project / "plots"})
     assert "digests (reports/plots)" in capsys.readouterr().err

@@ -195,7 +195,8 @@ def test_projectors_are_trained_by_every_optimizer(prepared: Path, tmp_path: Pat
     ((criterion, before),) = seen
     assert len(before) == 3 * 2 * 2 + 3 * 2, "for each level two convolutions and one, with biases"
     for name, weights in criterion.learned.state_dict().items():
-        assert not torch.equal(weights, before[name]), name
+        if not (name.startswith("channel_wise") and name.endswith("bias")):  # a softmax over places ignores these
+            assert not torch.equal(weights, before[name]), name
 
 
 def test_end_to_end_heads_learn_from_each_other(prepared: Path, tmp_path: Path) -> None:
