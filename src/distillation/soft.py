@@ -22,8 +22,8 @@ from src.errors import UserError
 SURE = 0.01
 """Where no class reaches this score the teacher's box is of nothing, and is not compared.
 
-These are some nine places in ten, and boxes are most of what a teacher says: without them its answers take a tenth of
-the space in the cache.
+Measured on 64 training images of the digits these are 89% of the places, and without their boxes what a teacher says takes
+0.23 of the space in the cache.
 """
 
 
