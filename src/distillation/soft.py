@@ -22,8 +22,8 @@ from src.errors import UserError
 SURE = 0.01
 """Where no class reaches this score the teacher's box is of nothing, and is not compared.
 
-Measured on 64 training images of the digits these are 89% of the places, and without their boxes what a teacher says takes
-0.23 of the space in the cache.
+Measured on 64 training images of the digits these are 89% of the places, and without their boxes what a teacher says
+takes 0.23 of the space in the cache.
 """
 
 
