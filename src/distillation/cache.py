@@ -20,7 +20,7 @@ from torch import Tensor
 from src import files
 from src.distillation.predictions import Branch, Predictions
 from src.distillation.soft import SURE
-from src.distillation.teacher import Teaching
+from src.distillation.teacher import Teaching, precision
 
 RECOUNT = 256
 """After so many answers of its own a process counts anew what all of them have written."""
@@ -73,7 +73,7 @@ class CachedTeacher:
 
     def _key(self, images: Tensor) -> str:
         # What else the last digits of an answer depend on.
-        how = f"{torch.__version__} {torch.get_num_threads()} {images.device.type} {torch.is_autocast_enabled()}"
+        how = f"{torch.__version__} {torch.get_num_threads()} {images.device.type} {precision(images.device)}"
         key = hashlib.sha256(f"{self._digest} {self._features} {tuple(images.shape)} {how}".encode())
         key.update(images.contiguous().cpu().numpy().data)
         return key.hexdigest()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
@@ -48,6 +49,19 @@ class Predictions:
         by_branch = raw if ONE_TO_MANY in raw else {ONE_TO_MANY: raw}
         branches = {name: Branch(said["scores"], said["boxes"]) for name, said in by_branch.items()}
         return cls(branches, tuple(by_branch[ONE_TO_MANY]["feats"]))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Return what was said of the parts of a batch as one."""
+        branches = {
+            name: Branch(
+                torch.cat([part.branches[name].scores for part in parts]),
+                torch.cat([part.branches[name].boxes for part in parts]),
+            )
+            for name in parts[0].branches
+        }
+        levels = zip(*(part.features for part in parts), strict=True)
+        return cls(branches, tuple(torch.cat(level) for level in levels))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Predictions:
         """Return predictions of which every tensor is changed."""

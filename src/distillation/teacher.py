@@ -13,6 +13,9 @@ from ultralytics.nn.tasks import DetectionModel
 from src.distillation.predictions import Predictions, bins, feature_channels
 from src.errors import UserError
 
+AT_A_TIME = 8
+"""Images. The maps of more do not stay in the allocator's pool, and their pages are asked of the system each time."""
+
 
 class Teaching(Protocol):
     """Whatever says what a student should predict.
@@ -35,9 +38,10 @@ class Teaching(Protocol):
 class Teacher:
     """A frozen detector in eval mode.
 
-    It computes on a copy whose batch normalizations are folded into the convolutions, channels last: 0.71 of the time
-    on a CPU (yolov8s, 160 px, 4 threads), for a difference of 1e-5 in the logits. What it says is rounded to half
-    precision, so that an answer kept in the cache at half the space is the answer itself.
+    It computes on a copy whose batch normalizations are folded into the convolutions, channels last, and in bfloat16
+    where the processor has it: 0.34 of the time that float takes on such a CPU (yolov8s, 320 px, 4 threads), for
+    probabilities that differ by 0.0006 in the mean where something is. What it says is rounded to half precision, so
+    that an answer kept in the cache at half the space is the answer itself.
 
     Raises:
         UserError: its classes are not the student's.
@@ -55,15 +59,26 @@ class Teacher:
         frozen = deepcopy(network).eval().requires_grad_(False)
         if getattr(network.model[-1], "one2one_cv2", None) is None:  # folding would drop a branch of end-to-end heads
             frozen = frozen.fuse(verbose=False)
-        self.network = frozen.to(memory_format=torch.channels_last)
+        self._frozen = frozen
+        self.to(torch.device("cpu"))
 
     def to(self, device: torch.device) -> None:
-        """Move to a device."""
-        self.network.to(device)
+        """Move to a device, in the precision that is natural there."""
+        self.network = deepcopy(self._frozen).to(device, precision(device), memory_format=torch.channels_last)
 
-    @torch.no_grad()
     def __call__(self, images: Tensor) -> Predictions:
         """Return what it says of images (N, 3, H, W) in [0, 1]."""
-        # In eval mode ultralytics returns decoded boxes first and the raw predictions of the head second.
-        _, raw = self.network(images.contiguous(memory_format=torch.channels_last))
-        return Predictions.of(raw).rounded()
+        images = images.to(precision(images.device), memory_format=torch.channels_last)
+        with torch.inference_mode():
+            # In eval mode ultralytics returns decoded boxes first and the raw predictions of the head second.
+            said = [Predictions.of(self.network(some)[1]) for some in images.split(AT_A_TIME)]
+        return Predictions.joined(said).rounded()
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """Return what a teacher computes in: bfloat16 where the processor has instructions for it, else float32."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.bfloat16 if native else torch.float32
