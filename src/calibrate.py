@@ -7,29 +7,22 @@ them is what quantize takes), and in reports/calibrate a table of them and pictu
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import hydra
 import onnx
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from src import stage
 from src.config import CALIBRATORS, Calibrate
 from src.detector.export import export_onnx
 from src.detector.runtime import settle
 from src.files import digest, whole_file, whole_folder
-from src.quantization.calibration import Calibrated, Calibration, Range, write_calibration, write_ranges
-from src.quantization.entropy import entropy_range
+from src.quantization.calibration import Calibration, write_calibration, write_ranges
+from src.quantization.calibrators import calibrated
 from src.quantization.equalization import equalize
 from src.quantization.histogram import share_outside
-from src.quantization.images import choose_images, load_image
-from src.quantization.minmax import minmax_range
-from src.quantization.moving_average import moving_average_range
-from src.quantization.mse import mse_range
-from src.quantization.observation import Observation, observe
-from src.quantization.percentile import percentile_range
+from src.quantization.images import choose_images
 from src.quantization.plots import draw_histograms, evenly_spaced, most_stretched
 from src.tracking import Run
 
@@ -45,21 +38,9 @@ def run(params: Calibrate, place: stage.Place, log: Run) -> dict[str, Any]:
     prepared = place.read("data/prepared")
     train = prepared / "images" / "train"
     images = choose_images(train, params.images, params.seed)
-    with tqdm(total=2 * len(images), desc="observing activations", unit="image") as progress:
-        observations = observe(
-            onnx.load(network),
-            images,
-            partial(load_image, imgsz=params.imgsz),
-            bins=params.bins,
-            threads=params.threads,
-            on_image=progress.update,
-        )
-    tensors = {
-        name: Calibrated(seen.histogram, _ranges(params, seen))
-        for name, seen in tqdm(observations.items(), desc="choosing ranges", unit="tensor")
-    }
     names = tuple(str(path.relative_to(train)) for path in images)
     settings = {"momentum": params.momentum, "percentile": params.percentile}
+    tensors = calibrated(onnx.load(network), images, params.imgsz, settings, bins=params.bins, threads=params.threads)
     calibration = Calibration(digest(network), params.imgsz, settings, names, tensors)
     write_calibration(place.write("models/calibration.json"), calibration)
     report = place.write("reports/calibrate")
@@ -74,16 +55,6 @@ def run(params: Calibrate, place: stage.Place, log: Run) -> dict[str, Any]:
         "tensors": len(tensors),
         "tensors_without_width": sum(t.histogram.least == t.histogram.greatest == 0 for t in tensors.values()),
         "clipped_share": {calibrator: _clipped_share(calibration, calibrator) for calibrator in CALIBRATORS},
-    }
-
-
-def _ranges(params: Calibrate, seen: Observation) -> dict[str, Range]:
-    return {
-        "minmax": minmax_range(seen.histogram),
-        "moving_average": moving_average_range(seen.extremes, params.momentum),
-        "percentile": percentile_range(seen.histogram, params.percentile),
-        "entropy": entropy_range(seen.histogram),
-        "mse": mse_range(seen.histogram),
     }
 
 

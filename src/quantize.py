@@ -1,10 +1,11 @@
 """Turn the pruned student's ONNX into INT8 with the ranges that calibrate saved; nothing is observed again.
 
-`method` has two controls beside that: dynamic, whose ranges are found at run time, and fp16.
+`method` qat trains the network for it first, and observes what came out. There are two controls: dynamic, whose ranges
+are found at run time, and fp16.
 
 Reads models/pruned.onnx, models/calibration.json and data/prepared (val, to score the result; train, to find the layers
-that suffer most). Writes models/int8.onnx, reports/quantize.json and reports/quantize/: what `max_drop` tried, and the
-sensitivity of every layer where that was asked for or needed.
+that suffer most and to train); to train also models/pruned.pt. Writes models/int8.onnx, reports/quantize.json and
+reports/quantize/: what `max_drop` tried, and the sensitivity of every layer where that was asked for or needed.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, astuple, fields
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from src.detector.accuracy import Accuracy, validate
 from src.detector.dataset import view_of
 from src.detector.runtime import settle
 from src.files import digest, whole_file, whole_folder
+from src.qat import trained_for
 from src.quantization.bench import Bench
 from src.quantization.calibration import read_calibration
 from src.quantization.dynamic import quantize_dynamically
@@ -58,17 +60,20 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
         params.sensitivity_images,
         params.threads,
     )
-    with view_of(prepared) as data_yaml:
+    with place.checkpoint() as kept, view_of(prepared) as data_yaml:
+
+        @cache
+        def bench_of(setting: Setting) -> Bench:
+            if not setting.trained:
+                return bench
+            return trained_for(setting, bench, params, place, log, prepared=prepared, device=device, kept=kept)
+
         val = partial(validate, data_yaml=data_yaml, split="val", imgsz=params.imgsz, device=device)
-        tried = (
-            []
-            if params.max_drop is None or params.method != "static"
-            else _search(bench, params.max_drop, float_network, val, log)
-        )
-        setting = best(tried).setting if tried else Setting(params.calibrator, params.float_layers)
+        tried = _search(params, bench_of, float_network, val, log) if _is_search(params) else []
+        setting = best(tried).setting if tried else _setting(params)
         network = place.write("models/int8.onnx")
         with whole_file(network) as incomplete:
-            onnx.save(_quantized(params, bench, setting), incomplete)
+            onnx.save(_quantized(params, bench_of(setting), setting), incomplete)
         accuracy = val(network)
     convolutions = count_convolutions(network)
     report = place.write("reports/quantize")
@@ -77,7 +82,7 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
         if params.sensitivity or setting.float_layers:
             _write_sensitivity(bench, folder)
     log.artifact(report, folder="plots")
-    log.tags({"chosen.calibrator": setting.calibrator})
+    log.tags({f"chosen.{name}": str(value) for name, value in asdict(setting).items()})
     log.dataset("prepared", digest(prepared), "data/prepared", {"split": "val"})
     log.onnx_model(network, next(bench.images()), params.register)
     return {
@@ -114,25 +119,46 @@ def _how(params: Quantize) -> Int8:
     )
 
 
-def _search(bench: Bench, max_drop: float, float_network: Path, val: Callable[[Path], Accuracy], log: Run) -> list[Try]:
+def _setting(params: Quantize) -> Setting:
+    return Setting(
+        params.calibrator,
+        params.per_channel,
+        params.symmetric_activations,
+        params.float_layers,
+        trained=params.method == "qat",
+    )
+
+
+def _is_search(params: Quantize) -> bool:
+    return params.max_drop is not None and params.method in ("static", "qat")
+
+
+def _search(
+    params: Quantize,
+    bench_of: Callable[[Setting], Bench],
+    float_network: Path,
+    val: Callable[[Path], Accuracy],
+    log: Run,
+) -> list[Try]:
     """Try settings until one loses at most `max_drop` on val; each is a run below this one."""
+    assert params.max_drop is not None
     float_map50_95 = val(float_network).map50_95
 
     def score(setting: Setting) -> float:
         with tempfile.TemporaryDirectory(prefix="quantize-") as scratch:
             network = Path(scratch) / "int8.onnx"
-            onnx.save(bench.quantized(setting), network)
+            onnx.save(bench_of(setting).quantized(setting), network)
             map50_95 = val(network).map50_95
-        name = f"calibrator={setting.calibrator},float_layers={setting.float_layers}"
+        name = ",".join(f"{key}={value}" for key, value in asdict(setting).items())
         log.child(name, asdict(setting), {"val": {"map50_95": map50_95}})
         _logger.info("%s: val mAP50-95 %.4f, %.4f below FP32", name, map50_95, float_map50_95 - map50_95)
         return map50_95
 
-    tried = search(CALIBRATORS, float_map50_95, max_drop, score)
-    if tried[-1].drop > max_drop:
+    tried = search(_setting(params), CALIBRATORS, float_map50_95, params.max_drop, score)
+    if tried[-1].drop > params.max_drop:
         _logger.warning(
             "quantize.max_drop=%s does not hold: the best of %d settings loses %.4f: allow more",
-            max_drop,
+            params.max_drop,
             len(tried),
             best(tried).drop,
         )
@@ -140,8 +166,9 @@ def _search(bench: Bench, max_drop: float, float_network: Path, val: Callable[[P
 
 
 def _write_tries(tried: list[Try], path: Path) -> None:
-    rows = [{**asdict(one.setting), "val_map50_95": one.map50_95, "drop": one.drop} for one in tried]
-    pd.DataFrame(rows, columns=["calibrator", "float_layers", "val_map50_95", "drop"]).to_csv(path, index=False)
+    columns = [field.name for field in fields(Setting)] + ["val_map50_95", "drop", "bought"]
+    rows = [(*astuple(one.setting), one.map50_95, one.drop, one.bought) for one in tried]
+    pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
 
 
 def _write_sensitivity(bench: Bench, folder: Path) -> None:

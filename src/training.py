@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -69,22 +70,28 @@ def train_on_the_way(
     prepared: Path,
     device: str,
     kept: Path,
+    finished: Callable[[DetectionModel], DetectionModel] = lambda trained: trained,
     **options: Any,
 ) -> Path:
     """Train a network that only leads to the stage's own, unless an interrupted run did; return where it is kept.
 
-    It is a run below the stage's, with its weights among the stage's artifacts. For the arguments see `train_and_keep`.
+    It is a run below the stage's, with its weights and curves among the stage's artifacts. `finished` makes of the
+    trained network what is kept. For the other arguments see `train_and_keep`.
     """
-    path = kept / f"{name}.pt"
+    path, table, picture = (kept / f"{name}.{suffix}" for suffix in ("pt", "csv", "png"))
     if not path.exists():
         with view_of(prepared) as data:
             checkpoint = kept / f"{name}.state.pt"
             trained = train(network, data, params.settings(), device=device, checkpoint=checkpoint, **options)
-            save_detector(trained.network, path, params.imgsz)
+            save_curves(trained.history, table)
+            draw_curves(trained.history, trained.best_epoch, picture)
+            network = finished(trained.network)
+            save_detector(network, path, params.imgsz)
             val = validate(path, data, split="val", imgsz=params.imgsz, device=device)
-        size = asdict(complexity(trained.network, params.imgsz))
+        size = asdict(complexity(network, params.imgsz))
         log.child(name, {"epochs": params.epochs, **size}, {"val": asdict(val)})
-    log.artifact(path, folder="on_the_way")
+    for file in (path, table, picture):
+        log.artifact(file, folder="on_the_way")
     return path
 
 

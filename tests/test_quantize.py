@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from src import calibrate, quantize
-from src.config import Quantize
+from src.config import CALIBRATORS, Augmentation, Distillation, Quantize
+from src.detector.accuracy import Accuracy
 from src.errors import UserError
 from src.stage import Place
 from tests.quantization.networks import IMGSZ, Log, random_images, tiny_project
@@ -35,6 +36,33 @@ PARAMS = Quantize(
     sensitivity_images=2,
     max_drop=None,
     register="shrunk",
+    seed=0,
+    T=1.0,
+    alpha=0.5,
+    cache="never",
+    cache_gib=1.0,
+    distillation=Distillation(response=1.0, localization=1.0, feature=0.0, channel_wise=0.0),
+    epochs=1,
+    batch=4,
+    optimizer="AdamW",
+    lr0=0.001,
+    lrf=0.01,
+    weight_decay=0.0005,
+    warmup_epochs=0.0,
+    patience=100,
+    augmentation=Augmentation(
+        hsv_h=0.0,
+        hsv_s=0.0,
+        hsv_v=0.0,
+        degrees=0.0,
+        translate=0.1,
+        scale=0.1,
+        fliplr=0.0,
+        flipud=0.0,
+        mosaic=0.0,
+        close_mosaic=0,
+        mixup=0.0,
+    ),
 )
 
 
@@ -102,8 +130,42 @@ def test_a_budget_that_holds_at_once_takes_one_try(project: Path, tmp_path: Path
     metrics = quantize.run(replace(PARAMS, max_drop=1.0), Place("quantize", "", project, tmp_path), log)
     assert metrics["tries"] == 1
     [(name, params, _)] = log.of("child")
-    assert (name, params) == ("calibrator=minmax,float_layers=0", {"calibrator": "minmax", "float_layers": 0})
+    assert name == "calibrator=minmax,per_channel=True,symmetric_activations=False,float_layers=0,trained=False"
+    assert params["calibrator"] == "minmax"
     assert len(pd.read_csv(tmp_path / "reports/quantize/tries.csv")) == 1
+
+
+def test_training_that_knows_of_rounding_ends_in_integers(project: Path, tmp_path: Path) -> None:
+    quantize.run(PARAMS, Place("quantize", "", project, tmp_path / "without"), Log())
+    log = Log()
+    metrics = quantize.run(replace(PARAMS, method="qat"), Place("quantize", "", project, tmp_path / "with"), log)
+    assert metrics["convolutions"] == metrics["integer_convolutions"] + 1
+    networks = [onnx.load(tmp_path / folder / "models/int8.onnx") for folder in ("without", "with")]
+    plain, trained = ([node.op_type for node in network.graph.node] for network in networks)
+    assert plain == trained
+    assert networks[0].SerializeToString() != networks[1].SerializeToString()
+    [(name, params, _)] = log.of("child")
+    assert name == "qat-minmax-per_channel=True-symmetric=False-float_layers=0"
+    assert params["epochs"] == 1
+    assert {path.suffix for path, folder in log.of("artifact") if folder == "on_the_way"} == {".pt", ".csv", ".png"}
+
+
+def test_a_budget_that_never_holds_ends_with_training(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def score(path: Path, **_: object) -> Accuracy:
+        map50_95 = 0.5 if path.name == "pruned.onnx" else 0.4
+        return Accuracy(map50_95=map50_95, map50=0.5, precision=0.5, recall=0.5, per_class={})
+
+    monkeypatch.setattr(quantize, "validate", score)
+    params = replace(PARAMS, max_drop=0.01, float_layers=16)
+    log = Log()
+    metrics = quantize.run(params, Place("quantize", "", project, tmp_path), log)
+    table = pd.read_csv(tmp_path / "reports/quantize/tries.csv")
+    assert metrics["tries"] == len(table) == len(CALIBRATORS) + 3
+    assert table["trained"].tolist() == [False] * (len(table) - 1) + [True]
+    assert (table["drop"] == 0.1).all()
+    assert "max_drop=0.01 does not hold: the best of 8 settings loses 0.1" in caplog.text
 
 
 @pytest.mark.parametrize(("method", "size"), [("dynamic", 0.35), ("fp16", 0.55)])

@@ -43,7 +43,8 @@ class Int8:
         weight_type: uint8 or int8.
         per_channel: one scale per output channel of the weights, in place of one per tensor.
         symmetric_activations: zero in the middle of the grid, in place of where the range puts it.
-        symmetric_weights: the same for weights.
+        symmetric_weights: the same for weights. Integer kernels want one zero point for all channels, so weights with
+            a scale per channel have to be symmetric.
         float_head: keep what follows the last learned convolutions in float.
     """
 
@@ -81,6 +82,11 @@ def quantize_network(
     if how.activation_type == "int8" and how.weight_type == "uint8":
         raise UserError(
             "quantize.weight_type must be int8 where quantize.activation_type is int8, got uint8: edit params.yaml"
+        )
+    if how.per_channel and not how.symmetric_weights:
+        raise UserError(
+            "quantize.symmetric_weights must be true where quantize.per_channel is true (integer kernels want one zero "
+            "point for all channels), got false: edit params.yaml"
         )
     if how.target == "openvino" and how.format != "qdq":
         raise UserError(

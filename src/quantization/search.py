@@ -1,51 +1,78 @@
 """From the fastest setting towards the safest, until the accuracy budget holds.
 
-Other ranges cost no time when the network runs, so all calibrators come first. Layers in float cost some: the most
-sensitive go first, and twice as many with every step.
+Other ranges, scales and zero points cost no time when the network runs, so these come first. Layers in float cost some:
+the most sensitive go first, and twice as many with every step. Training costs most, and comes last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FLOAT_LAYERS = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is varied: the calibrator, and how many of the most sensitive layers stay in float."""
+    """What is varied.
+
+    Attributes:
+        calibrator: which ranges.
+        per_channel: one scale per output channel of the weights.
+        symmetric_activations: zero in the middle of the grid.
+        float_layers: how many of the most sensitive layers stay in float.
+        trained: with quantization-aware training.
+    """
 
     calibrator: str
+    per_channel: bool
+    symmetric_activations: bool
     float_layers: int
+    trained: bool
 
 
 @dataclass(frozen=True)
 class Try:
-    """A setting, its val mAP50-95, and what it lost against float."""
+    """A setting and what it was worth, in mAP50-95 on val.
+
+    Attributes:
+        setting: what was tried.
+        map50_95: its accuracy.
+        drop: what it lost against float.
+        bought: what it is above the best of the tries before it; negative where it is below. 0 for the first.
+    """
 
     setting: Setting
     map50_95: float
     drop: float
+    bought: float
 
 
 def search(
-    calibrators: Sequence[str], float_map50_95: float, max_drop: float, score: Callable[[Setting], float]
+    start: Setting,
+    calibrators: Sequence[str],
+    float_map50_95: float,
+    max_drop: float,
+    score: Callable[[Setting], float],
 ) -> list[Try]:
     """Try settings until one loses at most `max_drop`, and return all that were tried; the last is the one that held.
 
     Where none holds, all were tried, and `best` of them is what can be had.
 
     Args:
-        calibrators: in the order in which they are tried.
+        start: the first.
+        calibrators: what is tried after that of `start`, in this order.
         float_map50_95: of the float network, on val.
         max_drop: the budget, of mAP50-95.
         score: quantizes with a setting and returns its mAP50-95 on val.
     """
     tried: list[Try] = []
-    for setting in _settings(calibrators, tried):
+    for setting in _settings(start, calibrators, tried):
+        if any(one.setting == setting for one in tried):
+            continue
         accuracy = score(setting)
-        tried.append(Try(setting, accuracy, round(float_map50_95 - accuracy, 6)))
+        bought = accuracy - max(one.map50_95 for one in tried) if tried else 0.0
+        tried.append(Try(setting, accuracy, round(float_map50_95 - accuracy, 6), round(bought, 6)))
         if tried[-1].drop <= max_drop:
             break
     return tried
@@ -56,10 +83,16 @@ def best(tried: Sequence[Try]) -> Try:
     return min(tried, key=lambda one: one.drop)
 
 
-def _settings(calibrators: Sequence[str], tried: Sequence[Try]) -> Iterator[Setting]:
-    """Yield the settings in turn; layers in float go with the calibrator that lost least so far."""
+def _settings(start: Setting, calibrators: Sequence[str], tried: Sequence[Try]) -> Iterator[Setting]:
+    """Yield the settings in turn; each kind of step goes on from what lost least so far."""
+    yield start
     for calibrator in calibrators:
-        yield Setting(calibrator, 0)
-    calibrator = best(tried).setting.calibrator
+        yield replace(start, calibrator=calibrator)
+    yield replace(best(tried).setting, per_channel=not start.per_channel)
+    yield replace(best(tried).setting, symmetric_activations=not start.symmetric_activations)
+    integers = best(tried).setting
     for count in FLOAT_LAYERS:
-        yield Setting(calibrator, count)
+        if count > start.float_layers:
+            yield replace(integers, float_layers=count)
+    yield replace(integers, trained=True)
+    yield replace(best(tried).setting, trained=True)

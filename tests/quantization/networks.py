@@ -67,7 +67,7 @@ def tiny_project(folder: Path) -> Path:
         for image in random_images(prepared / "images" / split, number, seed=number):
             image = image.rename(image.with_name(f"{split}_{image.name}"))
             (labels / f"{image.stem}.txt").write_text("0 0.5 0.5 0.4 0.4\n1 0.3 0.3 0.2 0.2\n")
-    (prepared / "data.yaml").write_text("names: {0: cell, 1: plate}\n")
+    (prepared / "data.yaml").write_text("names: {0: class 0, 1: class 1}\n")
     (prepared / "manifest.csv").write_text("path,md5\n")
     (folder / "models").mkdir()
     teacher = untrained_detector("yolov8n", 2, folder / "models" / "teacher.pt")

@@ -1,0 +1,49 @@
+"""Quantization-aware training as part of quantize: the float network teaches itself to be rounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from src.config import Quantize
+from src.detector.checkpoint import load_detector
+from src.detector.export import export_onnx
+from src.quantization.awareness import unaware
+from src.quantization.bench import Bench
+from src.quantization.search import Setting
+from src.stage import Place
+from src.teacher import taught_by
+from src.tracking import Run
+from src.training import train_on_the_way
+
+NETWORK = "models/pruned.pt"
+
+
+def trained_for(setting: Setting, bench: Bench, params: Quantize, place: Place, log: Run, **tuning: Any) -> Bench:
+    """Train the pruned network to be quantized in this setting, and return the bench of what comes out.
+
+    Args:
+        setting: what is rounded, and how.
+        bench: of the float network as it is.
+        params: the stage's; its settings are the trainer's.
+        place: where the float network lies.
+        log: gets a run below the stage's.
+        tuning: what `train_on_the_way` needs: prepared, device, kept.
+
+    Raises:
+        UserError: models/pruned.onnx does not hold the weights of models/pruned.pt.
+    """
+    path = place.read(NETWORK)
+    network = load_detector(path)
+    varied = [setting.calibrator, f"per_channel={setting.per_channel}", f"symmetric={setting.symmetric_activations}"]
+    weights = train_on_the_way(
+        bench.aware(network, setting),
+        "-".join(["qat", *varied, f"float_layers={setting.float_layers}"]),
+        params,
+        log,
+        make_criterion=taught_by(path, params, place, tuning["prepared"]) if params.alpha else None,
+        finished=lambda trained: unaware(trained, network),
+        **tuning,
+    )
+    exported = weights.with_suffix(".onnx")
+    export_onnx(weights, exported, params.imgsz)
+    return bench.with_weights(exported)
