@@ -6,7 +6,7 @@ IMAGES ?= data/prepared/images/train
 # dvc.yaml says `python`: the one that has the packages.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test check ui demo bench-bccd bench-distillation bench-steps bench-speed
+.PHONY: repro test check ui demo bench-compression bench-distillation bench-steps bench-speed
 
 repro: .venv/ready ## the whole pipeline on the dataset that params.yaml names
 	$(BIN)/dvc repro
@@ -29,8 +29,9 @@ demo/node_modules: demo/package-lock.json # needs node; the browser's onnxruntim
 	cd demo && npm ci --ignore-scripts
 	touch $@
 
-bench-bccd: .venv/ready ## teacher yolov8s and student yolov8n on real photographs: 20 to 40 minutes on 4 cores
-	$(BIN)/python -m benchmarks.bccd $(BCCD)
+bench-compression: .venv/ready ## from teacher to INT8 on real photographs, three seeds: an hour or two on 4 cores; goes on where it stopped
+	$(BIN)/pip install -q -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m benchmarks.compression $(BCCD)
 
 bench-distillation: .venv/ready ## losses and teachers, three seeds each: an hour or two on 4 cores; goes on where it stopped
 	$(BIN)/dvc repro train-teacher

@@ -8,7 +8,6 @@ OpenVINO and NNCF; without them their rows are left out and the page says so. Wr
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import tempfile
 from collections.abc import Callable
@@ -20,11 +19,10 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-import yaml
 from tqdm import tqdm
-from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
+from benchmarks.rivals import HAS_OPENVINO, nncf_int8, openvino_forward, ultralytics_int8
 from src import files
 from src.detector.checkpoint import save_detector
 from src.detector.export import export_onnx
@@ -54,7 +52,6 @@ HOW = Int8(
     symmetric_weights=True,
     float_head=True,
 )
-HAS_OPENVINO = all(importlib.util.find_spec(name) for name in ("openvino", "nncf"))
 
 
 @dataclass(frozen=True)
@@ -68,15 +65,6 @@ class Variant:
         """Return a call that runs the network on `image`."""
         run = onnx_forward if self.runtime == "onnxruntime" else openvino_forward
         return run(self.network, image, threads)
-
-
-def openvino_forward(network: Path, image: np.ndarray, threads: int) -> Callable[[], object]:
-    """Return a call that runs a network in OpenVINO, on the CPU with `threads` threads."""
-    import openvino
-
-    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    request = openvino.Core().compile_model(network, "CPU", settings).create_infer_request()
-    return lambda: request.infer({0: image})
 
 
 def build(activation: str, imgsz: int, images: list[Path], folder: Path) -> dict[str, Variant]:
@@ -100,37 +88,15 @@ def build(activation: str, imgsz: int, images: list[Path], folder: Path) -> dict
         network = folder / f"{name}.onnx"
         onnx.save(quantize_network(model, ranges, how), network)
         variants[name] = Variant(network, "onnxruntime")
-    variants["ultralytics `export(quantize=8)`"] = Variant(ultralytics_int8(weights, images, imgsz), "onnxruntime")
+    variants["ultralytics `export(quantize=8)`"] = Variant(
+        ultralytics_int8(weights, images, imgsz, "onnx"), "onnxruntime"
+    )
     if HAS_OPENVINO:
         variants["FP32, OpenVINO"] = Variant(in_float, "openvino")
         variants["INT8, QDQ, OpenVINO"] = Variant(variants["INT8, QDQ"].network, "openvino")
         variants["INT8, QDQ for OpenVINO, OpenVINO"] = Variant(variants["INT8, QDQ for OpenVINO"].network, "openvino")
         variants["INT8 by NNCF, OpenVINO"] = Variant(nncf_int8(in_float, [load(path) for path in images]), "openvino")
     return variants
-
-
-def ultralytics_int8(weights: Path, images: list[Path], imgsz: int) -> Path:
-    """Return the file of ultralytics' own INT8 export, calibrated on the same images."""
-    data = weights.parent / "calibration"
-    (data / "images").mkdir(parents=True)
-    for image in images:
-        (data / "images" / image.name).symlink_to(image.resolve())
-    description = {"path": str(data), "train": "images", "val": "images", "names": YOLO(weights).names}
-    (data / "data.yaml").write_text(yaml.safe_dump(description))
-    copy = weights.with_name("ultralytics.pt")
-    copy.write_bytes(weights.read_bytes())
-    return Path(YOLO(copy).export(format="onnx", quantize=8, data=str(data / "data.yaml"), imgsz=imgsz, verbose=False))
-
-
-def nncf_int8(in_float: Path, images: list[np.ndarray]) -> Path:
-    """Return the file of NNCF's INT8 model, calibrated on the same images."""
-    import nncf
-    import openvino
-
-    model = nncf.quantize(openvino.Core().read_model(in_float), nncf.Dataset(images), subset_size=len(images))
-    network = in_float.with_name("nncf.xml")
-    openvino.save_model(model, network)
-    return network
 
 
 def rows(variants: dict[str, Variant], latencies: dict[str, Latency]) -> list[dict[str, Any]]:

@@ -40,20 +40,20 @@ def validate(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device:
     of both kinds see the same pixels.
 
     Args:
-        detector: a .pt or .onnx file.
+        detector: a .pt or .onnx file, or what else ultralytics exports, for one image at a time.
         data_yaml: the dataset in ultralytics' form.
         split: train, val or test.
         imgsz: side of the square, px.
-        device: "cpu" or a CUDA index; ONNX files run on the CPU.
+        device: "cpu" or a CUDA index; exports run on the CPU.
     """
-    is_onnx = detector.suffix == ".onnx"
+    is_export = detector.suffix != ".pt"
     with tempfile.TemporaryDirectory(prefix="validation-") as scratch:
         metrics = YOLO(detector, task="detect").val(
             data=str(data_yaml),
             split=split,
             imgsz=imgsz,
-            batch=1 if is_onnx else BATCH,
-            device="cpu" if is_onnx else device,
+            batch=1 if is_export else BATCH,
+            device="cpu" if is_export else device,
             rect=False,
             plots=False,
             workers=0,

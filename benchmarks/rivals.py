@@ -1,0 +1,54 @@
+"""What others make of the same weights and images: ultralytics' own INT8 exports, and NNCF's."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import yaml
+from ultralytics import YOLO
+
+HAS_OPENVINO = all(importlib.util.find_spec(name) for name in ("openvino", "nncf"))
+
+
+def openvino_forward(network: Path, image: np.ndarray, threads: int) -> Callable[[], object]:
+    """Return a call that runs a network in OpenVINO, on the CPU with `threads` threads."""
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(network, "CPU", settings).create_infer_request()
+    return lambda: request.infer({0: image})
+
+
+def ultralytics_int8(weights: Path, images: list[Path], imgsz: int, form: str) -> Path:
+    """Return what ultralytics' own INT8 export makes, calibrated on the same images.
+
+    Args:
+        weights: a .pt file.
+        images: to calibrate on.
+        imgsz: px, side of the square input.
+        form: onnx, or openvino, for which it uses NNCF.
+    """
+    folder = weights.parent / f"ultralytics-{form}"
+    (folder / "images").mkdir(parents=True)
+    for image in images:
+        (folder / "images" / image.name).symlink_to(image.resolve())
+    description = {"path": str(folder), "train": "images", "val": "images", "names": YOLO(weights).names}
+    (folder / "data.yaml").write_text(yaml.safe_dump(description))
+    copy = folder / "ultralytics.pt"
+    copy.write_bytes(weights.read_bytes())
+    options = {"quantize": 8, "data": str(folder / "data.yaml"), "imgsz": imgsz, "verbose": False}
+    return Path(YOLO(copy).export(format=form, **options))
+
+
+def nncf_int8(in_float: Path, images: list[np.ndarray]) -> Path:
+    """Return the file of NNCF's INT8 model, calibrated on the same images."""
+    import nncf
+    import openvino
+
+    model = nncf.quantize(openvino.Core().read_model(in_float), nncf.Dataset(images), subset_size=len(images))
+    network = in_float.with_name("nncf.xml")
+    openvino.save_model(model, network)
+    return network
