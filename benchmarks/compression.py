@@ -55,7 +55,7 @@ SETTINGS = {
     **{f"{stage}.epochs": epochs for stage, epochs in EPOCHS.items()},
 }
 CALIBRATION_IMAGES, ROUNDS, MIB = 128, 100, 2**20
-TEACHER, LAST = "teacher yolov8s, FP32", "distilled, pruned, INT8"
+TEACHER, PRUNED, LAST = "teacher yolov8s, FP32", "distilled, pruned, FP32", "distilled, pruned, INT8"
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def train_seed(project: Path, folder: Path, bccd: Path, seed: int) -> None:
-    """Train what one seed needs: the chain, by DVC; the plain student at two resolutions; quantization-aware."""
+    """Train what one seed needs: the chain, by DVC; more epochs with and without rounding; the plain students."""
     chain = {**SETTINGS, "data.root": bccd, "distill.seed": seed, "prune.seed": seed, "quantize.seed": seed}
     if not (folder / "chain").exists():
         command = [sys.executable, "-m", "dvc", "exp", "run"]
@@ -124,8 +124,9 @@ def train_seed(project: Path, folder: Path, bccd: Path, seed: int) -> None:
         with files.whole_folder(folder / "chain") as copied:
             for name in ("student.pt", "pruned.pt", "pruned.onnx", "int8.onnx"):
                 shutil.copy(project / "models" / name, copied / name)
-    if not (folder / "qat/models/int8.onnx").exists():  # reads the chain's outputs, so it goes before the next seed
-        _by_hand(project, "src.quantize", "method=qat", f"hydra.run.dir={folder}/qat")
+    for method in ("qat", "tuned"):  # they read the chain's outputs, so they go before the next seed
+        if not (folder / f"{method}/models/int8.onnx").exists():
+            _by_hand(project, "src.quantize", f"method={method}", f"hydra.run.dir={folder}/{method}")
     plain = ["src.distill", "teaching=hard", f"seed={seed}"]
     if not (folder / "plain/models/student.pt").exists():
         _by_hand(project, *plain, f"hydra.run.dir={folder}/plain")
@@ -150,10 +151,10 @@ def variants_of(folder: Path, images: list[Path]) -> list[Variant]:
         *_with_int8("yolov8n, labels alone", plain, IMGSZ, images),
         *_with_int8(f"yolov8n, labels alone, {LOWER_IMGSZ} px", lower, LOWER_IMGSZ, images),
         *_with_int8("yolov8n, distilled", student, IMGSZ, images),
-        Variant("distilled, pruned, FP32", pruned, IMGSZ),
-        Variant("distilled, pruned, FP16", half, IMGSZ, "distilled, pruned, FP32"),
-        Variant(LAST, chain / "int8.onnx", IMGSZ, "distilled, pruned, FP32"),
-        Variant("distilled, pruned, INT8 by QAT", folder / "qat/models/int8.onnx", IMGSZ, "distilled, pruned, FP32"),
+        Variant(PRUNED, pruned, IMGSZ),
+        Variant("distilled, pruned, FP16", half, IMGSZ, PRUNED),
+        Variant(LAST, chain / "int8.onnx", IMGSZ, PRUNED),
+        Variant("distilled, pruned, INT8 by QAT", folder / "qat/models/int8.onnx", IMGSZ, PRUNED),
     ]
     forms = {"onnx": "INT8 by ultralytics' export"}
     if HAS_OPENVINO:
@@ -161,7 +162,7 @@ def variants_of(folder: Path, images: list[Path]) -> list[Variant]:
     for form, title in forms.items():
         shutil.rmtree(chain / f"ultralytics-{form}", ignore_errors=True)
         exported = ultralytics_int8(chain / "pruned.pt", images, IMGSZ, form)
-        found.append(Variant(f"distilled, pruned, {title}", exported, IMGSZ, "distilled, pruned, FP32"))
+        found.append(Variant(f"distilled, pruned, {title}", exported, IMGSZ, PRUNED))
     return found
 
 

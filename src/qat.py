@@ -21,6 +21,8 @@ NETWORK = "models/pruned.pt"
 def trained_for(setting: Setting, bench: Bench, params: Quantize, place: Place, log: Run, **tuning: Any) -> Bench:
     """Train the pruned network to be quantized in this setting, and return the bench of what comes out.
 
+    With `method` tuned it is trained without rounding: the control that shows what the epochs alone are worth.
+
     Args:
         setting: what is rounded, and how.
         bench: of the float network as it is.
@@ -35,13 +37,14 @@ def trained_for(setting: Setting, bench: Bench, params: Quantize, place: Place, 
     path = place.read(NETWORK)
     network = load_detector(path)
     varied = [setting.calibrator, f"per_channel={setting.per_channel}", f"symmetric={setting.symmetric_activations}"]
+    rounds = params.method != "tuned"
     weights = train_on_the_way(
-        bench.aware(network, setting),
-        "-".join(["qat", *varied, f"float_layers={setting.float_layers}"]),
+        bench.aware(network, setting) if rounds else network,
+        "-".join(["qat" if rounds else "tuned", *varied, f"float_layers={setting.float_layers}"]),
         params,
         log,
         make_criterion=taught_by(path, params, place, tuning["prepared"]) if params.alpha else None,
-        finished=lambda trained: unaware(trained, network),
+        finished=lambda trained: unaware(trained, network) if rounds else trained,
         **tuning,
     )
     exported = weights.with_suffix(".onnx")

@@ -1,7 +1,7 @@
 """Turn the pruned student's ONNX into INT8 with the ranges that calibrate saved; nothing is observed again.
 
-`method` qat trains the network for it first, and observes what came out. There are two controls: dynamic, whose ranges
-are found at run time, and fp16.
+`method` qat trains the network for it first, and observes what came out. There are controls: tuned, the same training
+without rounding; dynamic, whose ranges are found at run time; and fp16.
 
 Reads models/pruned.onnx, models/calibration.json and data/prepared (val, to score the result; train, to find the layers
 that suffer most and to train); to train also models/pruned.pt. Writes models/int8.onnx, reports/quantize.json and
@@ -125,12 +125,12 @@ def _setting(params: Quantize) -> Setting:
         params.per_channel,
         params.symmetric_activations,
         params.float_layers,
-        trained=params.method == "qat",
+        trained=params.method in ("qat", "tuned"),
     )
 
 
 def _is_search(params: Quantize) -> bool:
-    return params.max_drop is not None and params.method in ("static", "qat")
+    return params.max_drop is not None and params.method in ("static", "qat", "tuned")
 
 
 def _search(

@@ -135,17 +135,18 @@ def test_a_budget_that_holds_at_once_takes_one_try(project: Path, tmp_path: Path
     assert len(pd.read_csv(tmp_path / "reports/quantize/tries.csv")) == 1
 
 
-def test_training_that_knows_of_rounding_ends_in_integers(project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["qat", "tuned"])
+def test_training_ends_in_integers(project: Path, tmp_path: Path, method: str) -> None:
     quantize.run(PARAMS, Place("quantize", "", project, tmp_path / "without"), Log())
     log = Log()
-    metrics = quantize.run(replace(PARAMS, method="qat"), Place("quantize", "", project, tmp_path / "with"), log)
+    metrics = quantize.run(replace(PARAMS, method=method), Place("quantize", "", project, tmp_path / "with"), log)
     assert metrics["convolutions"] == metrics["integer_convolutions"] + 1
     networks = [onnx.load(tmp_path / folder / "models/int8.onnx") for folder in ("without", "with")]
     plain, trained = ([node.op_type for node in network.graph.node] for network in networks)
     assert plain == trained
     assert networks[0].SerializeToString() != networks[1].SerializeToString()
     [(name, params, _)] = log.of("child")
-    assert name == "qat-minmax-per_channel=True-symmetric=False-float_layers=0"
+    assert name == f"{method}-minmax-per_channel=True-symmetric=False-float_layers=0"
     assert params["epochs"] == 1
     assert {path.suffix for path, folder in log.of("artifact") if folder == "on_the_way"} == {".pt", ".csv", ".png"}
 

@@ -21,7 +21,7 @@ class Setting:
         per_channel: one scale per output channel of the weights.
         symmetric_activations: zero in the middle of the grid.
         float_layers: how many of the most sensitive layers stay in float.
-        trained: with quantization-aware training.
+        trained: after more training, aware of quantization.
     """
 
     calibrator: str
