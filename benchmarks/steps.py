@@ -29,7 +29,7 @@ from src.config import PROJECT
 from src.detector import runtime
 from src.detector.checkpoint import load_detector
 from src.detector.dataset import class_names, view_of
-from src.detector.training import ResumableTrainer
+from src.detector.training import Given, ResumableTrainer, trainer_with
 from src.distillation.cache import CachedTeacher
 from src.distillation.loss import distillation_from
 from src.distillation.soft import Objective, SoftWeights
@@ -94,7 +94,7 @@ def measure_steps(project: Path) -> dict[str, list[float]]:
 
         def ours(teaching: Teacher | CachedTeacher) -> ResumableTrainer:
             criterion = distillation_from(teaching, OBJECTIVE)
-            return ResumableTrainer(dict(arguments), Path(scratch) / "state.pt", criterion, lambda epoch, metrics: None)
+            return trainer_with(Given(Path(scratch) / "state.pt", criterion))(overrides=dict(arguments))
 
         trainers: dict[str, DetectionTrainer] = {
             PLAIN: DetectionTrainer(overrides=dict(arguments)),

@@ -44,7 +44,7 @@ def validate(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device:
         data_yaml: the dataset in ultralytics' form.
         split: train, val or test.
         imgsz: side of the square, px.
-        device: "cpu" or a CUDA index; exports run on the CPU.
+        device: "cpu" or a CUDA index, of several the first counts; exports run on the CPU.
     """
     is_export = detector.suffix != ".pt"
     with tempfile.TemporaryDirectory(prefix="validation-") as scratch:
@@ -53,7 +53,7 @@ def validate(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device:
             split=split,
             imgsz=imgsz,
             batch=1 if is_export else BATCH,
-            device="cpu" if is_export else device,
+            device="cpu" if is_export else device.split(",")[0],
             rect=False,
             plots=False,
             workers=0,

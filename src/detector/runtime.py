@@ -9,12 +9,12 @@ from src.errors import UserError
 
 
 def settle(device: str, threads: int) -> str:
-    """Fix the number of CPU threads for torch and return the device under ultralytics' name: "cpu" or a CUDA index.
+    """Fix the number of CPU threads for torch and return the device under ultralytics' name: "cpu" or CUDA indices.
 
     Sums are split among threads, so results depend on their number in the last digits.
 
     Args:
-        device: "auto" (the first GPU if there is one, else the CPU), "cpu", or a CUDA index.
+        device: "auto" (the first GPU if there is one, else the CPU), "cpu", a CUDA index, or several with commas.
         threads: of torch on the CPU.
 
     Raises:
@@ -25,7 +25,7 @@ def settle(device: str, threads: int) -> str:
     torch_utils.NUM_THREADS = threads
     if device == "auto":
         return "0" if torch.cuda.is_available() else "cpu"
-    if device != "cpu" and not (device.isdigit() and int(device) < torch.cuda.device_count()):
-        count = torch.cuda.device_count()
-        raise UserError(f"device must be auto, cpu or the index of one of {count} CUDA devices, got {device}")
+    count = torch.cuda.device_count()
+    if device != "cpu" and not all(index.isdigit() and int(index) < count for index in device.split(",")):
+        raise UserError(f"device must be auto, cpu or indices of {count} CUDA devices such as 0 or 0,1, got {device}")
     return device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy, deepcopy
@@ -12,10 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from ultralytics.data.build import build_yolo_dataset
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+from ultralytics.utils import DEFAULT_CFG, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from src import files
@@ -83,6 +85,23 @@ MakeCriterion = Callable[[InTraining], OwnCriterion]
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a trainer needs beside ultralytics' arguments.
+
+    Attributes:
+        checkpoint: where the state of the last epoch is kept.
+        make_criterion: builds the training loss; None: ultralytics' own.
+        activation: one of `ACTIVATIONS` in place of the architecture's own; None: its own.
+        weights: to start from, where their shapes fit.
+    """
+
+    checkpoint: Path
+    make_criterion: MakeCriterion | None = None
+    activation: str | None = None
+    weights: DetectionModel | None = None
+
+
+@dataclass(frozen=True)
 class Trained:
     """The outcome of a training.
 
@@ -115,17 +134,20 @@ def train(
         network: an architecture's YAML, built for the classes of the dataset, or a network to train further as it is.
         data_yaml: the dataset in ultralytics' form.
         settings: trainer arguments under ultralytics' names.
-        device: "cpu" or a CUDA index.
+        device: "cpu" or a CUDA index; several with commas between: a process on each takes its part of every batch.
         checkpoint: where the state of the last epoch is kept; if the file is there, training goes on from it. The
             caller removes it afterwards.
         activation: one of `ACTIVATIONS` in place of the architecture's own; None: its own (SiLU in ultralytics').
         weights: start from these where their shapes fit the architecture.
         make_criterion: builds the training loss; None: ultralytics' own.
-        on_epoch: called after every epoch with its number, from 1, and its metrics.
+        on_epoch: called after every epoch with its number, from 1, and its metrics; for several devices at the end.
 
     Raises:
-        UserError: the loss or the weights are no longer finite.
+        UserError: the loss or the weights are no longer finite; the batch cannot be shared out among the devices.
     """
+    devices = device.count(",") + 1
+    if settings["batch"] % devices:
+        raise UserError(f"batch must be a multiple of the {devices} devices, got {settings['batch']}: edit params.yaml")
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
         overrides = {
             **settings,
@@ -142,13 +164,15 @@ def train(
             "project": scratch,
             "name": "trainer",
         }
-        trainer = ResumableTrainer(overrides, checkpoint, make_criterion, on_epoch)
+        trainer = trainer_with(Given(checkpoint, make_criterion, activation, weights))(overrides=overrides)
+        trainer.on_epoch = on_epoch
         if isinstance(network, DetectionModel):
             trainer.model = network
-        trainer.activation = activation
-        trainer.initial_weights = weights
-        trainer.train()
-    return trainer.trained()
+        try:
+            trainer.train()
+        except subprocess.CalledProcessError as error:
+            raise UserError(f"a process of the training on {device} failed; what it said is above") from error
+        return trainer.trained()
 
 
 class _WithLearned(nn.Module):
@@ -167,28 +191,20 @@ class ResumableTrainer(DetectionTrainer):
     """ultralytics' detection trainer that keeps its whole state, unrounded, in one file.
 
     On the CPU a training that was killed ends with the same bits as one that was not: ultralytics loads data in the
-    training process there, so all random generators are in reach. With loader processes (CUDA) it goes on from its last
-    epoch with other augmentations than it would have drawn. ultralytics' own checkpoint rounds weights and optimizer to
-    half precision and forgets the generators.
+    training process there, so all random generators are in reach. With loader processes (CUDA) or several devices it
+    goes on from its last epoch with other augmentations than it would have drawn. ultralytics' own checkpoint rounds
+    weights and optimizer to half precision and forgets the generators.
     """
 
-    activation: str | None = None
-    initial_weights: DetectionModel | None = None
+    given: Given  # of the class, see `trainer_with`
+    model: Any  # an architecture's YAML, then the network
 
-    def __init__(
-        self,
-        overrides: dict[str, Any],
-        checkpoint: Path,
-        make_criterion: MakeCriterion | None,
-        on_epoch: OnEpoch,
-    ) -> None:
-        super().__init__(overrides=overrides)
-        self.checkpoint = checkpoint
-        self.make_criterion = make_criterion
+    def __init__(self, cfg: Any = DEFAULT_CFG, overrides: Any = None, _callbacks: Any = None) -> None:
+        super().__init__(cfg, overrides, _callbacks)
+        self.on_epoch: OnEpoch = lambda epoch, metrics: None
         self.criterion: OwnCriterion | None = None
         self.best: dict[str, Any] = {}  # epoch and weights
         self.history: list[dict[str, float]] = []
-        self.add_callback("on_fit_epoch_end", lambda trainer: on_epoch(trainer.epoch + 1, trainer.history[-1]))
 
     def setup_model(self) -> Any:
         """Build the network, and start it from the initial weights if there are any."""
@@ -197,31 +213,39 @@ class ResumableTrainer(DetectionTrainer):
         if given:
             for parameter in self.model.parameters():
                 parameter.requires_grad = True  # saved checkpoints come frozen
-        if self.initial_weights is not None:
-            self.model.load(self.initial_weights)
+        if self.given.weights is not None:
+            self.model.load(self.given.weights)
         return checkpoint
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
         """Build the architecture for the classes of the dataset, with the activation that was asked for."""
-        if self.activation is not None:
-            cfg = {**yaml_model_load(cfg), "activation": ACTIVATIONS[self.activation]}
+        if self.given.activation is not None:
+            cfg = {**yaml_model_load(cfg), "activation": ACTIVATIONS[self.given.activation]}
         return super().get_model(cfg, weights, verbose)
 
     def build_optimizer(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """Build the criterion, and an optimizer for the network and all that the criterion learns."""
-        if self.make_criterion is None:
+        if self.given.make_criterion is None:
             return super().build_optimizer(model, *args, **kwargs)
         with torch.random.fork_rng(devices=[]):  # what is learned along must not change which batches are seen
             torch.manual_seed(self.args.seed)
             training = InTraining(
                 unwrap_model(model), lambda: self.ema.ema, self._batches_of, self.args.seed, self.args.epochs
             )
-            self.criterion = self.make_criterion(training)
+            self.criterion = self.given.make_criterion(training)
         return super().build_optimizer(_WithLearned(unwrap_model(model), self.criterion.learned), *args, **kwargs)
 
     def optimizer_step(self) -> None:
-        """Clip the gradients of what the criterion learns, too, as ultralytics clips the network's."""
+        """Clip the gradients of what the criterion learns, too, as ultralytics clips the network's.
+
+        It is no part of the network, so among several processes they are averaged here.
+        """
         if self.criterion is not None and (learned := list(self.criterion.learned.parameters())):
+            if distributed.is_initialized():
+                for parameter in learned:
+                    if parameter.grad is not None:
+                        distributed.all_reduce(parameter.grad)
+                        parameter.grad /= self.world_size
             nn.utils.clip_grad_norm_(learned, max_norm=LARGEST_GRADIENT)
         super().optimizer_step()
 
@@ -238,10 +262,11 @@ class ResumableTrainer(DetectionTrainer):
         dataset = build_yolo_dataset(
             arguments, str(folder), self.batch_size, self.data, mode="train", stride=self.stride
         )
-        generator = torch.Generator().manual_seed(self.args.seed * 10_000 + epoch)
+        batch_size = self.batch_size // max(self.world_size, 1)
+        generator = torch.Generator().manual_seed((max(RANK, 0) * 100 + self.args.seed) * 10_000 + epoch)
         while True:
-            for chosen in torch.randperm(len(dataset), generator=generator).split(self.batch_size):
-                if len(chosen) == self.batch_size or len(dataset) < self.batch_size:
+            for chosen in torch.randperm(len(dataset), generator=generator).split(batch_size):
+                if len(chosen) == batch_size or len(dataset) < batch_size:
                     batch = dataset.collate_fn([dataset[int(index)] for index in chosen])
                     yield self.preprocess_batch(batch)["img"]
 
@@ -259,9 +284,21 @@ class ResumableTrainer(DetectionTrainer):
 
     def trained(self) -> Trained:
         """Return the outcome, once training is over."""
-        network = self.ema.ema
+        network = self._of_processes() if self.ddp else self.ema.ema
         network.load_state_dict(self.best["weights"])
         return Trained(network, self.best["epoch"] + 1, tuple(self.history))
+
+    def _of_processes(self) -> DetectionModel:
+        """Take over what the processes of several devices have left, and return a network for its weights."""
+        state = self._state()
+        self.best, self.history = state["best"], state["history"]
+        for epoch, metrics in enumerate(self.history, start=1):
+            self.on_epoch(epoch, metrics)
+        if not isinstance(self.model, nn.Module):
+            self.model = self.get_model(self.model, verbose=False)
+        self.set_model_attributes()
+        network: DetectionModel = self.model.to(self.device)
+        return network
 
     def final_eval(self) -> None:
         """Leave the final evaluation to the caller."""
@@ -296,16 +333,21 @@ class ResumableTrainer(DetectionTrainer):
             "criterion_updates": getattr(unwrap_model(self.model).criterion, "updates", None),
             "criterion_learned": self.criterion.learned.state_dict() if self.criterion else None,
         }
-        with files.whole_file(self.checkpoint) as partial:
+        with files.whole_file(self.given.checkpoint) as partial:
             torch.save(state, partial)
+        self.on_epoch(self.epoch + 1, self.history[-1])
         return True
+
+    def _state(self) -> dict[str, Any]:
+        # Our own file, whose name carries the digest of parameters, inputs and code: it holds numpy and random states.
+        state: dict[str, Any] = torch.load(self.given.checkpoint, map_location=self.device, weights_only=False)
+        return state
 
     def resume_training(self, ckpt: Any) -> None:
         """Go on from the checkpoint file if there is one."""
-        if not self.checkpoint.is_file():
+        if not self.given.checkpoint.is_file():
             return
-        # Our own file, whose name carries the digest of parameters, inputs and code: it holds numpy and random states.
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=False)
+        state = self._state()
         unwrap_model(self.model).load_state_dict(state["network"])
         self.ema.ema.load_state_dict(state["moving_average"])
         self.ema.updates = state["moving_average_updates"]
@@ -324,6 +366,8 @@ class ResumableTrainer(DetectionTrainer):
             network.criterion = criterion
         if self.criterion is not None:
             self.criterion.learned.load_state_dict(state["criterion_learned"])
+        if self.world_size > 1:
+            return  # a process of several has its own part of the data and its own random numbers
         if self.train_loader.num_workers == 0:
             self._resume_data(state)
         _restore_generators(state["random"])
@@ -347,6 +391,15 @@ class ResumableTrainer(DetectionTrainer):
                 loader.reset = lambda: None  # the trainer closes the mosaic again, but must not restart the loader
         else:
             loader.generator.set_state(state["order"].cpu())
+
+
+def trainer_with(given: Given) -> type[ResumableTrainer]:
+    """Return the trainer's class with what is given as a part of it.
+
+    For several devices ultralytics starts a process on each, and rebuilds the trainer there from its class, pickled by
+    value, and ultralytics' arguments alone.
+    """
+    return type("Trainer", (ResumableTrainer,), {"given": given})
 
 
 def _generator_states() -> dict[str, Any]:

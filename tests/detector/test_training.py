@@ -12,7 +12,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
-from src.detector import runtime
+from src.detector import runtime, training
 from src.detector.checkpoint import load_detector, save_detector
 from src.detector.dataset import class_names, view_of
 from src.detector.training import InTraining, MakeCriterion, OwnCriterion, Trained, train
@@ -21,7 +21,9 @@ from src.distillation.mutual import mutual_learning
 from src.distillation.soft import Objective, SoftWeights
 from src.distillation.teacher import Teacher
 from src.distillation.unlabelled import distillation_with_unlabelled
+from src.errors import UserError
 from tests.conftest import TINY_TRAINING
+from tests.detector.two_processes import OnTwoProcesses
 
 
 class KilledError(Exception):
@@ -235,3 +237,64 @@ def test_a_network_is_trained_with_the_activation_asked_for(
     assert expected in kinds
     assert torch.nn.SiLU not in kinds
     assert isinstance(Conv.default_act, torch.nn.SiLU), "networks built later keep theirs"
+
+
+def test_two_processes_share_a_batch_and_what_is_learned_along(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "ResumableTrainer", OnTwoProcesses)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    epochs: list[int] = []
+    with view_of(prepared) as data:
+        torch.manual_seed(1)
+        network = DetectionModel("yolov8n.yaml", nc=10, verbose=False)
+        network.names = dict(enumerate(class_names(prepared)))
+        result = train(
+            "yolov8n.yaml",
+            data,
+            {**TINY_TRAINING, "epochs": 2},
+            device="cpu",
+            checkpoint=tmp_path / "state.pt",
+            make_criterion=distillation_from(
+                Teacher(network, class_names(prepared)), Objective(1.0, 0.5, SoftWeights(1, 0, 6, 0))
+            ),
+            on_epoch=lambda epoch, metrics: epochs.append(epoch),
+        )
+    assert epochs == [1, 2]
+    assert len(result.history) == 2
+    assert all(name in result.history[0] for name in ("train/response", "train/feature", "map50_95"))
+    assert list(result.network.names.values()) == list(class_names(prepared))
+    state = torch.load(tmp_path / "state.pt", weights_only=False)
+    assert state["best"]["epoch"] + 1 == result.best_epoch
+    assert all(
+        torch.equal(value, result.network.state_dict()[name]) for name, value in state["best"]["weights"].items()
+    )
+    (images, one), (others, other) = (torch.load(tmp_path / f"process-{rank}.pt") for rank in (0, 1))
+    assert images == others == 10, "each has half of the training images"
+    moving = ("running_mean", "running_var")  # statistics of a process's own images
+    assert all(torch.equal(value, other[name]) for name, value in one.items() if not name.endswith(moving))
+    assert any("feature" in name for name in one), "projectors among them"
+
+
+def test_a_process_that_fails_ends_training_in_one_line(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(training: InTraining) -> OwnCriterion:
+        raise ValueError
+
+    monkeypatch.setattr(training, "ResumableTrainer", OnTwoProcesses)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    with view_of(prepared) as data, pytest.raises(UserError, match="a process of the training on cpu failed"):
+        train(
+            "yolov8n.yaml",
+            data,
+            TINY_TRAINING,
+            device="cpu",
+            checkpoint=tmp_path / "state.pt",
+            make_criterion=fails,
+        )
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(prepared: Path, tmp_path: Path) -> None:
+    with view_of(prepared) as data, pytest.raises(UserError, match="batch must be a multiple of the 3 devices, got 8"):
+        train("yolov8n.yaml", data, TINY_TRAINING, device="0,1,2", checkpoint=tmp_path / "state.pt")
