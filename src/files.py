@@ -56,15 +56,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def digest(path: Path) -> str:
-    """Return the md5 (hex) of a file, of a folder's manifest, or of the names and bytes of a folder's files.
+    """Return the md5 (hex) of a file, of a folder's manifest, or of the paths and bytes of all files in a folder.
 
     Raises:
         FileNotFoundError: nothing is there.
     """
     if path.is_dir() and not (path / MANIFEST).exists():
         whole = hashlib.md5()
-        for file in sorted(found for found in path.iterdir() if found.is_file()):
-            whole.update(f"{file.name} {digest(file)}\n".encode())
+        for file in sorted(found for found in path.rglob("*") if found.is_file()):
+            whole.update(f"{file.relative_to(path).as_posix()} {digest(file)}\n".encode())
         return whole.hexdigest()
     if path.is_dir():
         path = path / MANIFEST

@@ -51,4 +51,6 @@ def test_a_folder_without_one_is_known_by_names_and_bytes(tmp_path: Path) -> Non
     (tmp_path / "a").write_text("2")
     second = files.digest(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")
-    assert len({first, second, files.digest(tmp_path)}) == 3
+    third = files.digest(tmp_path)
+    (tmp_path / "below/c").write_text("3")
+    assert len({first, second, third, files.digest(tmp_path)}) == 4
