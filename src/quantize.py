@@ -28,6 +28,7 @@ from src.config import CALIBRATORS, Quantize
 from src.detector.accuracy import Accuracy, validate
 from src.detector.dataset import view_of
 from src.detector.runtime import settle
+from src.errors import UserError
 from src.files import digest, whole_file, whole_folder
 from src.qat import trained_for
 from src.quantization.bench import Bench
@@ -130,7 +131,17 @@ def _setting(params: Quantize) -> Setting:
 
 
 def _is_search(params: Quantize) -> bool:
-    return params.max_drop is not None and params.method in ("static", "qat", "tuned")
+    """Tell whether a budget is to be held.
+
+    Raises:
+        UserError: there is one, and nothing to vary.
+    """
+    if params.max_drop is not None and params.method in ("dynamic", "fp16"):
+        raise UserError(
+            f"quantize.max_drop varies ranges and grids, of which quantize.method={params.method} has none: "
+            "expected static or qat: edit params.yaml"
+        )
+    return params.max_drop is not None
 
 
 def _search(

@@ -175,3 +175,9 @@ def test_controls_need_no_ranges(project: Path, tmp_path: Path, method: str, siz
     assert metrics["size_mib"] < size * metrics["fp32_size_mib"]
     assert metrics["integer_convolutions"] == (metrics["convolutions"] - 1 if method == "dynamic" else 0)
     assert metrics["tries"] == 0
+
+
+def test_a_budget_without_anything_to_vary_is_refused(project: Path, tmp_path: Path) -> None:
+    params = replace(PARAMS, method="fp16", max_drop=0.01)
+    with pytest.raises(UserError, match="method=fp16 has none: expected static or qat"):
+        quantize.run(params, Place("quantize", "", project, tmp_path), Log())
