@@ -154,7 +154,10 @@ def variants_of(folder: Path, images: list[Path]) -> list[Variant]:
         Variant(PRUNED, pruned, IMGSZ),
         Variant("distilled, pruned, FP16", half, IMGSZ, PRUNED),
         Variant(LAST, chain / "int8.onnx", IMGSZ, PRUNED),
-        Variant("distilled, pruned, INT8 by QAT", folder / "qat/models/int8.onnx", IMGSZ, PRUNED),
+        *(
+            Variant(f"distilled, pruned, {title}", folder / f"{method}/models/int8.onnx", IMGSZ, PRUNED)
+            for method, title in {"qat": "INT8 by QAT", "tuned": "tuned as long in float, INT8"}.items()
+        ),
     ]
     forms = {"onnx": "INT8 by ultralytics' export"}
     if HAS_OPENVINO:
@@ -171,7 +174,7 @@ def _with_int8(title: str, network: Path, imgsz: int, images: list[Path]) -> lis
     model = onnx.load(network)
     seen = calibrated(model, images, imgsz, {"momentum": 0.95, "percentile": 99.999}, bins=128, threads=1)
     ranges = {name: tensor.ranges["minmax"] for name, tensor in seen.items()}
-    integers = network.with_name("int8.onnx")
+    integers = network.with_name(f"{network.stem}-int8.onnx")
     onnx.save(quantize_network(model, ranges, HOW), integers)
     return [
         Variant(f"{title}, FP32", network, imgsz),
