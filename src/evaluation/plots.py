@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -38,14 +39,16 @@ def draw_pareto(points: Mapping[str, tuple[float, float, float]], title: str, pa
     """Draw accuracy over latency, with size as the area of the dot.
 
     Args:
-        points: by name, (latency in ms, mAP50-95 in [0, 1], size in MiB).
+        points: by name, (latency in ms, mAP50-95 in [0, 1], size in MiB); 20 at most.
         title: what all were run on.
         path: a PNG file.
     """
     figure = Figure(figsize=(8, 4), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    for name, (latency_ms, accuracy, size_mib) in points.items():
-        axes.scatter(latency_ms, accuracy, s=AREA_PER_MIB * size_mib, alpha=0.6, label=f"{name}, {size_mib:.1f} MiB")
+    colours = matplotlib.colormaps["tab10" if len(points) <= 10 else "tab20"]
+    for index, (name, (latency_ms, accuracy, size_mib)) in enumerate(points.items()):
+        area, label = AREA_PER_MIB * size_mib, f"{name}, {size_mib:.1f} MiB"
+        axes.scatter(latency_ms, accuracy, s=area, color=colours(index), alpha=0.7, label=label)
     axes.margins(x=0.15, y=0.2)
     axes.set_xlim(left=0)
     axes.legend(fontsize=8, markerscale=0.5, loc="upper left", bbox_to_anchor=(1, 1))
