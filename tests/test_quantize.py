@@ -181,3 +181,9 @@ def test_a_budget_without_anything_to_vary_is_refused(project: Path, tmp_path: P
     params = replace(PARAMS, method="fp16", max_drop=0.01)
     with pytest.raises(UserError, match="method=fp16 has none: expected static or qat"):
         quantize.run(params, Place("quantize", "", project, tmp_path), Log())
+
+
+def test_a_zero_point_for_the_weights_of_each_channel_is_refused(project: Path, tmp_path: Path) -> None:
+    params = replace(PARAMS, symmetric_weights=False)
+    with pytest.raises(UserError, match="symmetric_weights must be true where"):
+        quantize.run(params, Place("quantize", "", project, tmp_path), Log())

@@ -87,11 +87,12 @@ class Bench:
 
     def how_of(self, setting: Setting) -> Int8:
         """Return types, granularity and format of a setting."""
+        added = setting.per_channel and not self.how.per_channel  # by a search: channels want symmetric weights
         return replace(
             self.how,
             per_channel=setting.per_channel,
             symmetric_activations=setting.symmetric_activations,
-            symmetric_weights=self.how.symmetric_weights or setting.per_channel,  # a search may have added the channels
+            symmetric_weights=self.how.symmetric_weights or added,
         )
 
     def aware(self, network: DetectionModel, setting: Setting) -> DetectionModel:
