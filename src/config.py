@@ -98,13 +98,17 @@ class YoloFolder(Data):
     data_yaml: str | None = MISSING
 
 
+FROM_TEACHER = "teacher"
+"""A student's `weights` where it begins with a part of its teacher's."""
+
+
 @dataclass
 class Architecture:
     """A detection network (conf/teacher, conf/student)."""
 
     architecture: str = MISSING  # an ultralytics model YAML, such as yolov8s.yaml, or a path to one
     activation: str | None = optional("silu", "relu", "hardswish")  # null: the architecture's own
-    weights: str | None = None  # local weights to start from
+    weights: str | None = None  # a file to start from; of a student also FROM_TEACHER; null: from scratch
     trust_weights: bool = MISSING  # weights are pickled Python: loading runs whatever they hold
 
 

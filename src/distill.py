@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from src import stage, teaching, training
 from src.config import Distill
 from src.detector import runtime
-from src.detector.checkpoint import find_architecture, load_weights
+from src.detector.checkpoint import find_architecture
 from src.stage import Metrics, Place
 from src.tracking import Run
 
@@ -21,13 +21,15 @@ def run(params: Distill, place: Place, log: Run) -> Metrics:
     """Train the student and return its accuracy on val, its size and its arithmetic."""
     device = runtime.settle(params.device, params.threads)
     architecture = find_architecture(params.student.architecture)
-    weights = load_weights(params.student.weights, trust=params.student.trust_weights)
     prepared = place.read("data/prepared")
     for name in teaching.inputs(params):
         place.read(name)
+    weights = teaching.first_weights(params, place, prepared)
     with (
         place.checkpoint() as kept,
-        teaching.criterion(params, place, log, prepared=prepared, device=device, kept=kept) as make_criterion,
+        teaching.criterion(
+            params, place, log, prepared=prepared, device=device, kept=kept, weights=weights
+        ) as make_criterion,
     ):
         return training.train_and_keep(
             architecture,

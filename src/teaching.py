@@ -1,4 +1,4 @@
-"""Who teaches the student (conf/teaching): from a stage's parameters to its training loss."""
+"""Who teaches the student (conf/teaching): from a stage's parameters to its first weights and its training loss."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from ultralytics.nn.tasks import DetectionModel
 
 from src import config, teacher
 from src.config import Distill
-from src.detector.checkpoint import find_architecture
+from src.detector.checkpoint import find_architecture, load_detector, load_weights
+from src.detector.dataset import class_names
 from src.detector.training import MakeCriterion
 from src.distillation.ensemble import Ensemble
 from src.distillation.label_smoothing import label_smoothing
 from src.distillation.loss import distillation_from
 from src.distillation.mean_teacher import distillation_from_moving_average
 from src.distillation.mutual import mutual_learning
-from src.distillation.teacher import Teaching
+from src.distillation.teacher import Teaching, expect_classes
 from src.distillation.unlabelled import distillation_with_unlabelled
 from src.distillation.unlabelled_images import unlabelled_images, view_of_unlabelled
+from src.distillation.weight_selection import select_weights
 from src.errors import UserError
 from src.stage import Place
 from src.teacher import TEACHER
@@ -34,16 +39,37 @@ _READS: dict[type[config.Teaching], tuple[str, ...]] = {
 
 
 def inputs(params: Distill) -> tuple[str, ...]:
-    """Return the names of what is read besides the prepared data. Nothing is, where nothing soft is learned."""
-    if params.alpha == 0:
-        return ()
-    folders = (params.teaching.folder,) if isinstance(params.teaching, config.Unlabelled) else ()
-    return (*_READS.get(type(params.teaching), ()), *folders)
+    """Return the names of what is read besides the prepared data."""
+    names = [TEACHER] if params.student.weights == config.FROM_TEACHER else []
+    if params.alpha:  # otherwise nothing soft is learned
+        names += _READS.get(type(params.teaching), ())
+        names += [params.teaching.folder] if isinstance(params.teaching, config.Unlabelled) else []
+    return tuple(dict.fromkeys(names))
+
+
+def first_weights(params: Distill, place: Place, prepared: Path) -> DetectionModel | None:
+    """Return what the student begins with: a part of its teacher's weights, the user's own, or None, from scratch.
+
+    Raises:
+        UserError: the weights cannot be read, or do not suit the student.
+    """
+    if params.student.weights != config.FROM_TEACHER:
+        return load_weights(params.student.weights, trust=params.student.trust_weights)
+    network = load_detector(place.read(TEACHER))
+    expect_classes(network, class_names(prepared))
+    return select_weights(network, find_architecture(params.student.architecture))
 
 
 @contextmanager
 def criterion(
-    params: Distill, place: Place, log: Run, *, prepared: Path, device: str, kept: Path
+    params: Distill,
+    place: Place,
+    log: Run,
+    *,
+    prepared: Path,
+    device: str,
+    kept: Path,
+    weights: DetectionModel | None,
 ) -> Iterator[MakeCriterion | None]:
     """Yield what builds the student's training loss, after training whoever is to teach it; None: ultralytics' own.
 
@@ -54,11 +80,12 @@ def criterion(
         prepared: the folder that prepare-labels wrote.
         device: "cpu" or a CUDA index.
         kept: the folder in which networks trained on the way are kept until the stage ends.
+        weights: what the student begins with, and so do its earlier generations.
 
     Raises:
         UserError: these networks cannot teach this student.
     """
-    course = _Course(params, place, log, prepared, device, kept)
+    course = _Course(params, place, log, prepared, device, kept, weights)
     mode = params.teaching
     if isinstance(mode, config.LabelSmoothing):
         yield label_smoothing(mode.smoothing)
@@ -98,6 +125,7 @@ class _Course:
     prepared: Path
     device: str
     kept: Path
+    weights: DetectionModel | None
 
     def teacher(self) -> Teaching:
         """Return the pipeline's teacher."""
@@ -129,7 +157,13 @@ class _Course:
         path: Path | None = None
         for index in range(mode.generations):
             taught = self.taught_by(path) if path else None
-            path = self.train(f"generation-{index}", self.params.student.architecture, taught)
+            path = self.train(
+                f"generation-{index}",
+                self.params.student.architecture,
+                taught,
+                activation=self.params.student.activation,
+                weights=self.weights,
+            )
         assert path is not None, "there is at least one generation"
         return path
 
@@ -137,7 +171,7 @@ class _Course:
         """Return the loss of a student of the detector at `path`."""
         return teacher.taught_by(path, self.params, self.place, self.prepared)
 
-    def train(self, name: str, architecture: str, make_criterion: MakeCriterion | None = None) -> Path:
+    def train(self, name: str, architecture: str, make_criterion: MakeCriterion | None = None, **options: Any) -> Path:
         """Train a network with the student's own settings, and return where it is kept."""
         return train_on_the_way(
             find_architecture(architecture),
@@ -147,6 +181,6 @@ class _Course:
             prepared=self.prepared,
             device=self.device,
             kept=self.kept,
-            activation=self.params.student.activation if name.startswith("generation") else None,
             make_criterion=make_criterion,
+            **options,
         )

@@ -23,14 +23,14 @@ class Diary(tracking.Run):
 
     def __init__(self) -> None:
         self.below: list[str] = []
-        self.kept: list[str] = []
+        self.kept: dict[str, bytes] = {}  # the content of files, by name
 
     def child(self, name: str, params: Any, metrics: Any) -> None:
         assert 0 <= metrics["val"]["map50_95"] <= 1
         self.below.append(name)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        self.kept.append(path.name)
+        self.kept[path.name] = path.read_bytes() if path.is_file() else b""
 
     def metrics(self, metrics: Any, step: int | None = None) -> None:
         pass

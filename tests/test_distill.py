@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from src import config, distill
@@ -20,7 +21,7 @@ def project(tmp_path: Path, prepared: Path) -> Path:
 
 def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any, Diary, Place]:
     config.register()
-    given = [*(f"{key}={value}" for key, value in TINY.items()), *overrides]
+    given = [*(f"{key}={value}" for key, value in TINY.items()), "student.weights=null", *overrides]
     with initialize_config_dir(str(config.PROJECT / "conf"), version_base="1.3"):
         params = config.typed("distill", compose("distill", given))
     place, log = Place("distill", " ".join(given), project, project / output), Diary()
@@ -49,6 +50,9 @@ def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any,
         pytest.param(["teaching=unlabelled"], [], {"models/teacher.pt", "data/unlabelled"}, id="unlabelled"),
         pytest.param(["teaching=label_smoothing"], [], set(), id="label smoothing"),
         pytest.param(["teaching=hard"], [], set(), id="hard"),
+        pytest.param(
+            ["teaching=hard", "student.weights=teacher"], [], {"models/teacher.pt"}, id="nothing but the first weights"
+        ),
     ],
 )
 def test_every_way_of_teaching_gives_a_student(
@@ -62,6 +66,18 @@ def test_every_way_of_teaching_gives_a_student(
     student = load_detector(project / "out/models/student.pt")
     assert list(student.names.values()) == list("0123456789")
     assert not [path for path in (project / ".checkpoints").iterdir() if path.suffix != ".lock"]
+
+
+def test_a_student_and_its_generations_begin_with_the_teachers_weights(project: Path) -> None:
+    """As wide as their teacher and hardly trained, they still have all of its weights."""
+    given = ["student.weights=teacher", "teaching=born_again", "lr0=1e-9", "warmup_epochs=0"]
+    _, log, _ = distilled(project, *given)
+    generation = project / "generation.pt"
+    generation.write_bytes(log.kept["generation-0.pt"])
+    taught = dict(load_detector(project / "models/teacher.pt").named_parameters())
+    for path in (generation, project / "out/models/student.pt"):
+        own = dict(load_detector(path).named_parameters())
+        assert all(torch.allclose(own[name], weights, atol=1e-6) for name, weights in taught.items())
 
 
 def test_weights_with_and_without_cache_agree_to_the_bit(project: Path) -> None:
@@ -92,6 +108,11 @@ def test_a_cache_is_kept_in_sweeps_alone_unless_asked_for(project: Path) -> None
             ["teaching=mutual", "teaching.peer=resnet.yaml"], "architecture resnet.yaml: neither a file", id="peer"
         ),
         pytest.param(["student.architecture=yolo26n.yaml"], "the student's head has none", id="no box distributions"),
+        pytest.param(
+            ["student.architecture=yolo11n.yaml", "student.weights=teacher"],
+            "yolo11n.yaml cannot begin with its teacher's weights",
+            id="weights of another family",
+        ),
         pytest.param(["teaching=born_again", "teaching.generations=0"], "must be at least 1", id="no generation"),
     ],
 )

@@ -48,12 +48,7 @@ class Teacher:
     """
 
     def __init__(self, network: DetectionModel, class_names: Sequence[str]) -> None:
-        taught = [network.names[index] for index in sorted(network.names)]
-        if taught != list(class_names):
-            raise UserError(
-                f"the teacher knows the classes {', '.join(taught)}; the dataset has {', '.join(class_names)}: "
-                "train the teacher on this dataset (`dvc repro train-teacher`)"
-            )
+        expect_classes(network, class_names)
         self.channels = feature_channels(network)
         self.bins = bins(network)
         frozen = deepcopy(network).eval().requires_grad_(False)
@@ -73,6 +68,20 @@ class Teacher:
             # In eval mode ultralytics returns decoded boxes first and the raw predictions of the head second.
             said = [Predictions.of(self.network(some)[1]) for some in images.split(AT_A_TIME)]
         return Predictions.joined(said).rounded()
+
+
+def expect_classes(teacher: DetectionModel, class_names: Sequence[str]) -> None:
+    """Check that a teacher knows the student's classes, in the same order.
+
+    Raises:
+        UserError: it knows others.
+    """
+    taught = [teacher.names[index] for index in sorted(teacher.names)]
+    if taught != list(class_names):
+        raise UserError(
+            f"the teacher knows the classes {', '.join(taught)}; the dataset has {', '.join(class_names)}: "
+            "train the teacher on this dataset (`dvc repro train-teacher`)"
+        )
 
 
 def precision(device: torch.device) -> torch.dtype:
