@@ -146,7 +146,7 @@ def main() -> None:
     absent = "" if HAS_OPENVINO else "OpenVINO and NNCF were not installed, so their rows are missing."
     head = [
         "# INT8 speed: yolov8n, random weights",
-        "`make bench-speed IMAGES=...`: one forward pass of one image; every variant ran once in each of "
+        "`make bench-speed IMAGES=...`: one forward pass of one image; every variant was timed once, after a pass that was not, in each of "
         f"{ROUNDS} rounds of one process. {machine['cpu']} ({', '.join(machine['flags'])}; {machine['cores']} cores). "
         f"{versions}. {absent}".rstrip(),
     ]

@@ -30,17 +30,24 @@ class Machine:
         return call
 
 
-def test_every_round_runs_each_once_and_begins_with_another() -> None:
+def test_every_round_runs_each_twice_in_a_row_and_begins_with_another() -> None:
     machine = Machine()
     measure({name: machine.takes(name, 0.001) for name in "abc"}, 6, clock=machine.clock)
-    rounds = ["".join(machine.calls[start : start + 3]) for start in range(0, len(machine.calls), 3)]
+    rounds = ["".join(machine.calls[start : start + 6]) for start in range(0, len(machine.calls), 6)]
     assert len(rounds) == WARM_UP_ROUNDS + 6
-    assert rounds[WARM_UP_ROUNDS:] == ["abc", "bca", "cab", "abc", "bca", "cab"]
+    assert rounds[WARM_UP_ROUNDS:] == ["aabbcc", "bbccaa", "ccaabb", "aabbcc", "bbccaa", "ccaabb"]
+
+
+def test_a_pass_after_anothers_is_not_timed() -> None:
+    machine = Machine()
+    calls = {"cold then warm": machine.takes("cold then warm", 0.5, 0.1), "flat": machine.takes("flat", 0.2)}
+    found = measure(calls, 5, clock=machine.clock)
+    assert {name: latency.p95_ms for name, latency in found.items()} == {"cold then warm": 100, "flat": 200}
 
 
 def test_median_and_95th_percentile_in_ms_without_the_warm_up() -> None:
     machine = Machine()
-    slow_start = [9.0] * WARM_UP_ROUNDS + [0.001 * k for k in range(1, 22)]
+    slow_start = [9.0] * 2 * WARM_UP_ROUNDS + [0.001 * k for k in range(1, 22) for _ in range(2)]
     found = measure(
         {"ramp": machine.takes("ramp", *slow_start), "flat": machine.takes("flat", 0.25)}, 21, clock=machine.clock
     )
