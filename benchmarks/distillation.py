@@ -34,8 +34,9 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from src import config, files
 from src.detector import runtime
 from src.detector.accuracy import validate
-from src.detector.checkpoint import save_detector
+from src.detector.checkpoint import load_detector, save_detector
 from src.detector.dataset import view_of
+from src.distillation.weight_selection import select_weights
 from src.evaluation.machine import describe_machine
 from src.labels.digits import compose_scenes
 
@@ -44,22 +45,29 @@ PAGE = PROJECT / "reports/benchmarks/distillation.md"
 PICTURE = PAGE.with_suffix(".png")
 PREPARED, TEACHER = PROJECT / "data/prepared", PROJECT / "models/teacher.pt"
 CONTROL = "labels alone"
-ULTRALYTICS = "ultralytics' distill_model"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the table."""
+    """A row of the table.
+
+    Attributes:
+        title: its name.
+        overrides: of the stage's configuration.
+        key: for --only.
+        weights: the student's first: null, from scratch, or its teacher's.
+    """
 
     title: str
     overrides: tuple[str, ...]
-    key: str  # for --only
+    key: str
+    weights: str = "null"
 
 
 VARIANTS = (
     Variant(CONTROL, ("teaching=hard",), "hard"),
     Variant("label smoothing 0.1", ("teaching=label_smoothing",), "label_smoothing"),
-    Variant(ULTRALYTICS, (), "ultralytics"),
+    Variant("ultralytics' distill_model", (), "ultralytics"),
     Variant("response", ("distillation=response",), "response"),
     Variant("localization", ("distillation=localization",), "localization"),
     Variant("feature", ("distillation=feature",), "feature"),
@@ -74,6 +82,9 @@ VARIANTS = (
     Variant("heads, mutual", ("teaching=mutual",), "mutual"),
     Variant("heads, unlabelled images", ("teaching=unlabelled",), "unlabelled"),
     Variant("heads, assistant yolov8s", ("teaching=assistants",), "assistants"),
+    Variant("teacher's weights, labels alone", ("teaching=hard",), "selected_hard", config.FROM_TEACHER),
+    Variant("teacher's weights, distill_model", (), "selected_ultralytics", config.FROM_TEACHER),
+    Variant("teacher's weights, heads", ("distillation=heads",), "selected_heads", config.FROM_TEACHER),
 )
 
 
@@ -91,11 +102,8 @@ def main() -> None:
         missing = [seed for seed in range(arguments.seeds) if f"{variant.key}/{seed}" not in results]
         if variant.key in chosen and missing:
             begun = time.monotonic()
-            found = (
-                _ultralytics(missing, arguments.epochs)
-                if variant.title == ULTRALYTICS
-                else _ours(variant, missing, arguments.epochs)
-            )
+            train = _ours if variant.overrides else _ultralytics
+            found = train(variant, missing, arguments.epochs)
             minutes = (time.monotonic() - begun) / 60 / len(missing)
             for seed, accuracy in found.items():
                 results[f"{variant.key}/{seed}"] = {**accuracy, "minutes": minutes}
@@ -107,7 +115,8 @@ def main() -> None:
 def _ours(variant: Variant, seeds: list[int], epochs: int) -> dict[int, dict[str, float]]:
     """Sweep the stage over seeds, and return the accuracy of each student on val and test."""
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        overrides = [f"epochs={epochs}", f"seed={','.join(map(str, seeds))}", *variant.overrides]
+        overrides = [f"epochs={epochs}", f"seed={','.join(map(str, seeds))}", f"student.weights={variant.weights}"]
+        overrides += variant.overrides
         if variant.key == "unlabelled":
             overrides.append(f"teaching.folder={_scenes_without_labels(Path(scratch) / 'unlabelled')}")
         command = [sys.executable, "-m", "src.distill", "-m", *overrides, f"hydra.sweep.dir={scratch}/sweep"]
@@ -117,12 +126,15 @@ def _ours(variant: Variant, seeds: list[int], epochs: int) -> dict[int, dict[str
         }
 
 
-def _ultralytics(seeds: list[int], epochs: int) -> dict[int, dict[str, float]]:
+def _ultralytics(variant: Variant, seeds: list[int], epochs: int) -> dict[int, dict[str, float]]:
     """Train with ultralytics' own distillation, the settings of the stage and its default weight."""
     params = _params()
     found = {}
     for seed in seeds:
         with tempfile.TemporaryDirectory(prefix="bench-") as scratch, view_of(PREPARED) as data:
+            first = Path(scratch) / "first.pt"
+            if variant.weights == config.FROM_TEACHER:
+                save_detector(select_weights(load_detector(TEACHER), params.student.architecture), first, params.imgsz)
             trainer = DetectionTrainer(
                 overrides={
                     **params.settings(),
@@ -137,7 +149,7 @@ def _ultralytics(seeds: list[int], epochs: int) -> dict[int, dict[str, float]]:
                     "cos_lr": True,
                     "amp": False,
                     "plots": False,
-                    "pretrained": False,
+                    "pretrained": str(first) if first.exists() else False,
                     "project": scratch,
                     "name": "trainer",
                 }
@@ -220,9 +232,10 @@ def page(results: dict[str, dict[str, Any]], epochs: int) -> str:
     lines = [
         "# Distillation: losses and teachers under one protocol",
         "",
-        f"Student {params.student.architecture}, teacher of the pipeline ({100 * teacher:.1f} mAP50-95 on test), "
-        f"{params.imgsz} px, {epochs} epochs each, T = {params.T:g}, alpha = {params.alpha:g}; "
-        f"{machine['cpu']}, {params.threads} threads. mAP50-95 in percent: mean over seeds and standard deviation.",
+        f"Student {params.student.architecture}, from scratch where nothing else is said, teacher of the pipeline "
+        f"({100 * teacher:.1f} mAP50-95 on test), {params.imgsz} px, {epochs} epochs each, T = {params.T:g}, "
+        f"alpha = {params.alpha:g}; {machine['cpu']}, {params.threads} threads. mAP50-95 in percent: mean over seeds "
+        "and standard deviation.",
         "",
         "`make bench-distillation`",
         "",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import yaml
 from ultralytics import YOLO
 
@@ -22,6 +24,18 @@ def openvino_forward(network: Path, image: np.ndarray, threads: int) -> Callable
     return lambda: request.infer({0: image})
 
 
+def in_openvino(network: Path) -> Path:
+    """Return the folder of an ONNX file in OpenVINO's own form, as ultralytics loads it."""
+    import openvino
+
+    folder = network.with_name(f"{network.stem}_openvino_model")
+    folder.mkdir(exist_ok=True)
+    openvino.save_model(openvino.Core().read_model(network), folder / f"{network.stem}.xml", compress_to_fp16=False)
+    metadata = {entry.key: entry.value for entry in onnx.load(network).metadata_props}
+    (folder / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    return folder
+
+
 def ultralytics_int8(weights: Path, images: list[Path], imgsz: int, form: str) -> Path:
     """Return what ultralytics' own INT8 export makes, calibrated on the same images.
 
@@ -32,6 +46,7 @@ def ultralytics_int8(weights: Path, images: list[Path], imgsz: int, form: str) -
         form: onnx, or openvino, for which it uses NNCF.
     """
     folder = weights.parent / f"ultralytics-{form}"
+    shutil.rmtree(folder, ignore_errors=True)
     (folder / "images").mkdir(parents=True)
     for image in images:
         (folder / "images" / image.name).symlink_to(image.resolve())

@@ -146,9 +146,9 @@ def main() -> None:
     absent = "" if HAS_OPENVINO else "OpenVINO and NNCF were not installed, so their rows are missing."
     head = [
         "# INT8 speed: yolov8n, random weights",
-        "`make bench-speed IMAGES=...`: one forward pass of one image; every variant was timed once, after a pass that was not, in each of "
-        f"{ROUNDS} rounds of one process. {machine['cpu']} ({', '.join(machine['flags'])}; {machine['cores']} cores). "
-        f"{versions}. {absent}".rstrip(),
+        "`make bench-speed IMAGES=...`: one forward pass of one image; every variant was timed once, after a pass that "
+        f"was not, in each of {ROUNDS} rounds of one process. {machine['cpu']} ({', '.join(machine['flags'])}; "
+        f"{machine['cores']} cores). {versions}. {absent}".rstrip(),
     ]
     files.write_text(PAGE, "\n\n".join([*head, *sections]) + "\n")
 

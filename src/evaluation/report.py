@@ -157,7 +157,7 @@ def _machine(latency: Mapping[str, Any]) -> str:
     return (
         f"The forward pass alone, one image of {machine['imgsz']} px, on {machine['cpu']} ({flags}; "
         f"{machine['cores']} cores), {machine['threads']} thread(s), {machine['rounds']} rounds in each of which every "
-        f"model ran once. {versions}."
+        f"model was timed once, after a pass that was not. {versions}."
     )
 
 
