@@ -25,11 +25,19 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from hydra import compose, initialize_config_dir
 from tqdm import tqdm
 
-from benchmarks.rivals import HAS_OPENVINO, in_openvino, openvino_forward, ultralytics_int8
+from benchmarks.rivals import (
+    HAS_MODELOPT,
+    HAS_OPENVINO,
+    in_openvino,
+    openvino_forward,
+    ultralytics_int8,
+    ultralytics_qat,
+)
 from benchmarks.speed import HOW
-from src import files
+from src import config, files
 from src.config import PROJECT
 from src.detector import runtime
 from src.detector.accuracy import validate
@@ -120,7 +128,10 @@ def main() -> None:
     teachers = [Variant(TEACHER, teacher, IMGSZ)]
     if HAS_OPENVINO:
         teachers.append(Variant(TEACHER + IN_OPENVINO, in_openvino(teacher), IMGSZ))
-    variants = {seed: [*teachers, *variants_of(kept / f"seed-{seed}", images)] for seed in range(arguments.seeds)}
+    variants = {
+        seed: [*teachers, *variants_of(kept / f"seed-{seed}", images, prepared, seed)]
+        for seed in range(arguments.seeds)
+    }
     accuracies = _accuracies(variants, prepared)
     latencies = _latencies(variants[0], images[0])
     files.write_text(PAGE, page(variants[0], accuracies, latencies))
@@ -152,7 +163,7 @@ def _by_hand(project: Path, module: str, *overrides: str) -> None:
     subprocess.run([sys.executable, "-m", module, *overrides], cwd=project, check=True)
 
 
-def variants_of(folder: Path, images: list[Path]) -> list[Variant]:
+def variants_of(folder: Path, images: list[Path], prepared: Path, seed: int) -> list[Variant]:
     """Return the rows of one seed."""
     chain = folder / "chain"
     titles = {
@@ -182,6 +193,9 @@ def variants_of(folder: Path, images: list[Path]) -> list[Variant]:
             PRUNED,
         ),
     ]
+    if HAS_MODELOPT:
+        learned = ultralytics_qat(chain / "pruned.pt", prepared, _qat_settings(seed), folder / "ultralytics-qat")
+        found.append(Variant("chain, INT8 by ultralytics' QAT", learned, IMGSZ, PRUNED))
     if HAS_OPENVINO:
         integers = in_openvino(folder / "openvino/models/int8.onnx")
         nncf = ultralytics_int8(chain / "pruned.pt", images, IMGSZ, "openvino")
@@ -190,6 +204,15 @@ def variants_of(folder: Path, images: list[Path]) -> list[Variant]:
             Variant("chain, INT8 by NNCF" + IN_OPENVINO, nncf, IMGSZ, PRUNED),
         ]
     return found
+
+
+def _qat_settings(seed: int) -> dict[str, Any]:
+    """Return the settings of the chain's own quantization-aware training, for ultralytics' trainer."""
+    config.register()
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        composed = compose("quantize", [f"seed={seed}", f"imgsz={IMGSZ}", "augmentation=objects"])
+    params: config.Quantize = config.typed("quantize", composed)
+    return params.settings()
 
 
 def _with_int8(title: str, network: Path, imgsz: int, images: list[Path]) -> list[Variant]:
@@ -289,6 +312,8 @@ def page(variants: list[Variant], accuracies: dict[str, list[float]], latencies:
     lines += ["", f"![mAP50-95 over latency, size as the dot's area]({PICTURE.name})"]
     if not HAS_OPENVINO:
         lines += ["", "OpenVINO and NNCF were not installed, so their rows are missing."]
+    if not HAS_MODELOPT:
+        lines += ["", "nvidia-modelopt was not installed, so the row of ultralytics' QAT is missing."]
     return "\n".join(lines) + "\n"
 
 

@@ -1,18 +1,24 @@
-"""What others make of the same weights and images: ultralytics' own INT8 exports, and NNCF's."""
+"""What others make of the same weights and images: ultralytics' own INT8 exports and QAT, and NNCF's."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import yaml
 from ultralytics import YOLO
+from ultralytics.models.yolo.detect import DetectionTrainer
+
+from src.detector.checkpoint import load_detector
+from src.detector.dataset import view_of
 
 HAS_OPENVINO = all(importlib.util.find_spec(name) for name in ("openvino", "nncf"))
+HAS_MODELOPT = all(importlib.util.find_spec(name) for name in ("modelopt", "huggingface_hub"))
 
 
 def openvino_forward(network: Path, image: np.ndarray, threads: int) -> Callable[[], object]:
@@ -56,6 +62,40 @@ def ultralytics_int8(weights: Path, images: list[Path], imgsz: int, form: str) -
     copy.write_bytes(weights.read_bytes())
     options = {"quantize": 8, "data": str(folder / "data.yaml"), "imgsz": imgsz, "verbose": False}
     return Path(YOLO(copy).export(format=form, **options))
+
+
+def ultralytics_qat(weights: Path, prepared: Path, settings: Mapping[str, Any], folder: Path) -> Path:
+    """Train a detector by ultralytics' own quantization-aware training, and return the INT8 file of its best epoch.
+
+    The network is handed to the trainer as it is: built from its YAML it would get its pruned channels back.
+
+    Args:
+        weights: a .pt file.
+        prepared: the folder that prepare-labels wrote.
+        settings: trainer arguments under ultralytics' names.
+        folder: where the training is kept; if its INT8 file is there, it is returned.
+    """
+    integers = folder / "training/weights/best.onnx"
+    if integers.exists():
+        return integers
+    network = load_detector(weights)
+    for parameter in network.parameters():
+        parameter.requires_grad = True
+    with view_of(prepared) as data:
+        own = {
+            "data": str(data),
+            "device": "cpu",
+            "amp": False,
+            "plots": False,
+            "nbs": settings["batch"],
+            "cos_lr": True,
+        }
+        kept = {"project": str(folder), "name": "training", "exist_ok": True}
+        trainer = DetectionTrainer(overrides={**settings, **own, **kept, "quantize": 8})
+        trainer.model = network
+        trainer.train()
+    YOLO(integers.with_suffix(".pt")).export(format="onnx", imgsz=settings["imgsz"], quantize=8, verbose=False)
+    return integers
 
 
 def nncf_int8(in_float: Path, images: list[np.ndarray]) -> Path:
