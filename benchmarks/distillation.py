@@ -56,16 +56,19 @@ class Variant:
         overrides: of the stage's configuration.
         key: for --only.
         weights: the student's first: null, from scratch, or its teacher's.
+        longer: whether it is trained for as many epochs as teacher and student together.
     """
 
     title: str
     overrides: tuple[str, ...]
     key: str
     weights: str = "null"
+    longer: bool = False
 
 
 VARIANTS = (
     Variant(CONTROL, ("teaching=hard",), "hard"),
+    Variant("labels alone, the teacher's epochs besides", ("teaching=hard",), "hard_longer", longer=True),
     Variant("label smoothing 0.1", ("teaching=label_smoothing",), "label_smoothing"),
     Variant("ultralytics' distill_model", (), "ultralytics"),
     Variant("response", ("distillation=response",), "response"),
@@ -114,6 +117,7 @@ def main() -> None:
 
 def _ours(variant: Variant, seeds: list[int], epochs: int) -> dict[int, dict[str, float]]:
     """Sweep the stage over seeds, and return the accuracy of each student on val and test."""
+    epochs += _params_of("train_teacher")["epochs"] if variant.longer else 0
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         overrides = [f"epochs={epochs}", f"seed={','.join(map(str, seeds))}", f"student.weights={variant.weights}"]
         overrides += variant.overrides
@@ -184,10 +188,14 @@ def _params() -> config.Distill:
         return config.typed("distill", compose("distill"))
 
 
+def _params_of(stage: str) -> Any:
+    return yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))[stage]
+
+
 def _scenes_without_labels(folder: Path) -> Path:
     """Compose as many more scenes as train has, of the same digits: none of val or test is in them."""
     settings = yaml.safe_load((PROJECT / "conf/data/digits.yaml").read_text(encoding="utf-8"))
-    seed = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))["prepare_labels"]["seed"]
+    seed = _params_of("prepare_labels")["seed"]
     folder.mkdir()
     composed = compose_scenes(
         folder,
