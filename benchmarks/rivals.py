@@ -83,6 +83,8 @@ def ultralytics_qat(weights: Path, prepared: Path, settings: Mapping[str, Any], 
         parameter.requires_grad = True
     with view_of(prepared) as data:
         own = {
+            "task": "detect",
+            "model": "yolov8n.yaml",  # the trainer wants the name of some; it is not built
             "data": str(data),
             "device": "cpu",
             "amp": False,
