@@ -111,8 +111,13 @@ def main() -> None:
             for seed, accuracy in found.items():
                 results[f"{variant.key}/{seed}"] = {**accuracy, "minutes": minutes}
             files.write_json(known, results)
-        files.write_text(PAGE, page(results, arguments.epochs))
-        _draw(results)
+            _write(results, arguments.epochs)
+    _write(results, arguments.epochs)
+
+
+def _write(results: dict[str, dict[str, Any]], epochs: int) -> None:
+    files.write_text(PAGE, page(results, epochs))
+    _draw(results)
 
 
 def _ours(variant: Variant, seeds: list[int], epochs: int) -> dict[int, dict[str, float]]:
