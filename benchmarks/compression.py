@@ -53,7 +53,11 @@ from src.quantization.int8 import quantize_network
 
 PAGE = PROJECT / "reports/benchmarks/compression.md"
 PICTURE = PAGE.with_suffix(".png")
-CODE = ("src/detector", "src/distillation", "src/pruning", "src/quantization", "src/qat.py", "params.yaml", "conf")
+CODE = (
+    *("src/detector", "src/distillation", "src/pruning", "src/quantization"),
+    *(f"src/{name}.py" for name in ("distill", "prune", "qat", "quantize", "teacher", "teaching", "training")),
+    *("params.yaml", "conf"),
+)
 """What the kept networks depend on, as git knows it."""
 
 IMGSZ, LOWER_IMGSZ = 320, 224
@@ -71,13 +75,31 @@ SETTINGS = {
 CALIBRATION_IMAGES, ROUNDS, MIB = 128, 100, 2**20
 TEACHER, PRUNED, LAST = "teacher yolov8s, FP32", "chain, FP32", "chain, INT8"
 IN_OPENVINO = ", in OpenVINO"
-HANDS = {
-    "plain": ("teaching=hard", "student.weights=null"),
-    "lower": ("teaching=hard", "student.weights=null", f"imgsz={LOWER_IMGSZ}"),
-    "begun": ("teaching=hard",),
-    "distilled": (),
+
+
+@dataclass(frozen=True)
+class Control:
+    """A student with SiLU that is trained beside the chain.
+
+    Attributes:
+        title: of its rows.
+        overrides: of the stage's configuration.
+        imgsz: px, side of its square input.
+    """
+
+    title: str
+    overrides: tuple[str, ...]
+    imgsz: int = IMGSZ
+
+
+FROM_SCRATCH = ("teaching=hard", "student.weights=null")
+CONTROLS = {
+    "plain": Control("yolov8n, labels alone", FROM_SCRATCH),
+    "lower": Control(f"yolov8n, labels alone, {LOWER_IMGSZ} px", FROM_SCRATCH, LOWER_IMGSZ),
+    "begun": Control("yolov8n, teacher's weights, labels alone", ("teaching=hard",)),
+    "distilled": Control("yolov8n, teacher's weights, distilled", ()),
 }
-"""Students with SiLU that are trained beside the chain: their overrides of the stage."""
+"""By the name of the folder that keeps each."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +175,9 @@ def train_seed(project: Path, folder: Path, bccd: Path, seed: int) -> None:
     for name, setting in settings.items():  # they read the chain's outputs, so they go before the next seed
         if not (folder / f"{name}/models/int8.onnx").exists():
             _by_hand(project, "src.quantize", setting, f"hydra.run.dir={folder}/{name}")
-    for name, overrides in HANDS.items():
+    for name, control in CONTROLS.items():
         if not (folder / f"{name}/models/student.pt").exists():
-            given = ("student=yolov8n", f"seed={seed}", *overrides)
+            given = ("student=yolov8n", f"seed={seed}", f"imgsz={control.imgsz}", *control.overrides)
             _by_hand(project, "src.distill", *given, f"hydra.run.dir={folder}/{name}")
 
 
@@ -166,17 +188,10 @@ def _by_hand(project: Path, module: str, *overrides: str) -> None:
 def variants_of(folder: Path, images: list[Path], prepared: Path, seed: int) -> list[Variant]:
     """Return the rows of one seed."""
     chain = folder / "chain"
-    titles = {
-        "plain": "yolov8n, labels alone",
-        "lower": f"yolov8n, labels alone, {LOWER_IMGSZ} px",
-        "begun": "yolov8n, teacher's weights, labels alone",
-        "distilled": "yolov8n, teacher's weights, distilled",
-    }
     found = []
-    for name, title in titles.items():
-        imgsz = LOWER_IMGSZ if name == "lower" else IMGSZ
-        network = _exported(folder / name / "models/student.pt", folder / name, imgsz)
-        found += _with_int8(title, network, imgsz, images)
+    for name, control in CONTROLS.items():
+        network = _exported(folder / name / "models/student.pt", folder / name, control.imgsz)
+        found += _with_int8(control.title, network, control.imgsz, images)
     student, pruned, half = _exported(chain / "student.pt", chain, IMGSZ), chain / "pruned.onnx", chain / "half.onnx"
     onnx.save(halve(onnx.load(pruned)), half)
     found += [
@@ -210,7 +225,9 @@ def _qat_settings(seed: int) -> dict[str, Any]:
     """Return the settings of the chain's own quantization-aware training, for ultralytics' trainer."""
     config.register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        composed = compose("quantize", [f"seed={seed}", f"imgsz={IMGSZ}", "augmentation=objects"])
+        composed = compose(
+            "quantize", [f"seed={seed}", f"imgsz={IMGSZ}", f"augmentation={SETTINGS['choices.augmentation']}"]
+        )
     params: config.Quantize = config.typed("quantize", composed)
     return params.settings()
 
