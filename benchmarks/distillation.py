@@ -219,7 +219,8 @@ def _scenes_without_labels(folder: Path) -> Path:
 def _results_file(epochs: int) -> Path:
     """Return where finished runs of this data, teacher, code and budget are kept."""
     key = hashlib.sha256(f"{files.digest(PREPARED)} {files.digest(TEACHER)} {epochs} {_params()}".encode())
-    paths = [PROJECT / "src/detector/training.py", *sorted((PROJECT / "src/distillation").glob("*.py"))]
+    paths = [PROJECT / "src" / name for name in ("detector/training.py", "teacher.py", "teaching.py")]
+    paths += sorted((PROJECT / "src/distillation").glob("*.py"))
     paths += [path for group in ("distillation", "teaching") for path in sorted((PROJECT / "conf" / group).iterdir())]
     for path in paths:
         key.update(path.read_bytes())
