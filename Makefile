@@ -33,9 +33,9 @@ bench-compression: .venv/ready ## from teacher to INT8 on real photographs, thre
 	$(BIN)/pip install -q -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks.compression $(BCCD)
 
-bench-distillation: .venv/ready ## losses and teachers, three seeds each: an hour or two on 4 cores; goes on where it stopped
+bench-distillation: .venv/ready ## losses and teachers, three seeds each: hours on 4 cores; goes on where it stopped
 	$(BIN)/dvc repro train-teacher
-	$(BIN)/python -m benchmarks.distillation
+	$(BIN)/python -m benchmarks.distillation $(BCCD)
 
 bench-steps: .venv/ready ## what a distilling step costs, and a sweep: about 15 minutes on 4 cores, all idle
 	$(BIN)/python -m benchmarks.steps $(BCCD)

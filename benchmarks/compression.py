@@ -5,16 +5,15 @@
 
 The chain is the pipeline itself, run by DVC in a clone of the last commit: a student with ReLU that begins with its
 teacher's weights and learns from it, lightly pruned, in INT8. The controls: the student with SiLU, trained on labels
-alone, from scratch and from its teacher's weights, and distilled; a lower resolution; what ultralytics and NNCF make of
-the same weights. Each is compared with the teacher in the runtime that it runs in itself.
-What is trained is kept in .cache/benchmarks, so that an interrupted run goes on. Writes
-reports/benchmarks/compression.md and .png.
+alone, from scratch and from its teacher's weights, and distilled; as many epochs from scratch as teacher and student
+have together; a lower resolution; what ultralytics and NNCF make of the same weights. Each is compared with the teacher
+in the runtime that it runs in itself. What is trained is kept in .cache/benchmarks, so that an interrupted run goes on.
+Writes reports/benchmarks/compression.md and .png.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import statistics
 import subprocess
@@ -28,6 +27,7 @@ import onnx
 from hydra import compose, initialize_config_dir
 from tqdm import tqdm
 
+from benchmarks.photographs import bccd_folder, cloned, kept_folder, run_stage
 from benchmarks.rivals import (
     HAS_MODELOPT,
     HAS_OPENVINO,
@@ -93,8 +93,10 @@ class Control:
 
 
 FROM_SCRATCH = ("teaching=hard", "student.weights=null")
+LONGER = f"epochs={EPOCHS['train_teacher'] + EPOCHS['distill']}"
 CONTROLS = {
     "plain": Control("yolov8n, labels alone", FROM_SCRATCH),
+    "longer": Control("yolov8n, labels alone, the teacher's epochs besides", (*FROM_SCRATCH, LONGER)),
     "lower": Control(f"yolov8n, labels alone, {LOWER_IMGSZ} px", FROM_SCRATCH, LOWER_IMGSZ),
     "begun": Control("yolov8n, teacher's weights, labels alone", ("teaching=hard",)),
     "distilled": Control("yolov8n, teacher's weights, distilled", ()),
@@ -133,17 +135,13 @@ class Variant:
 def main() -> None:
     """Train what is missing, measure all and write the page."""
     parser = argparse.ArgumentParser(description="The chain from teacher to INT8, over seeds, beside its controls.")
-    parser.add_argument("bccd", type=Path, help="the folder that holds BCCD's Annotations and JPEGImages")
+    parser.add_argument("bccd", type=bccd_folder, help="the folder that holds BCCD's Annotations and JPEGImages")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    if not (arguments.bccd / "Annotations").is_dir():
-        sys.exit("error: name the folder that holds BCCD's Annotations and JPEGImages: make bench-compression BCCD=...")
-    kept = _kept(arguments.bccd)
-    project = kept / "project"
-    if not project.exists():
-        subprocess.run(["git", "clone", "-q", str(PROJECT), str(project)], check=True)
+    kept = kept_folder("compression", CODE, SETTINGS, LOWER_IMGSZ, arguments.bccd)
+    project = cloned(kept / "project")
     for seed in tqdm(range(arguments.seeds), desc="seeds"):
-        train_seed(project, kept / f"seed-{seed}", arguments.bccd.resolve(), seed)
+        train_seed(project, kept / f"seed-{seed}", arguments.bccd, seed)
     prepared = project / "data/prepared"
     images = choose_images(prepared / "images/train", CALIBRATION_IMAGES, seed=0)
     teacher = _exported(project / "models/teacher.pt", kept / "teacher", IMGSZ)
@@ -174,15 +172,11 @@ def train_seed(project: Path, folder: Path, bccd: Path, seed: int) -> None:
     settings = {"openvino": "target=openvino", "qat": "method=qat", "tuned": "method=tuned"}
     for name, setting in settings.items():  # they read the chain's outputs, so they go before the next seed
         if not (folder / f"{name}/models/int8.onnx").exists():
-            _by_hand(project, "src.quantize", setting, f"hydra.run.dir={folder}/{name}")
+            run_stage(project, "quantize", setting, f"hydra.run.dir={folder}/{name}")
     for name, control in CONTROLS.items():
         if not (folder / f"{name}/models/student.pt").exists():
             given = ("student=yolov8n", f"seed={seed}", f"imgsz={control.imgsz}", *control.overrides)
-            _by_hand(project, "src.distill", *given, f"hydra.run.dir={folder}/{name}")
-
-
-def _by_hand(project: Path, module: str, *overrides: str) -> None:
-    subprocess.run([sys.executable, "-m", module, *overrides], cwd=project, check=True)
+            run_stage(project, "distill", *given, f"hydra.run.dir={folder}/{name}")
 
 
 def variants_of(folder: Path, images: list[Path], prepared: Path, seed: int) -> list[Variant]:
@@ -270,17 +264,6 @@ def _accuracies(variants: dict[int, list[Variant]], prepared: Path) -> dict[str,
 def _latencies(variants: list[Variant], image: Path) -> dict[str, Latency]:
     forwards = {variant.title: variant.forward(load_image(image, variant.imgsz)) for variant in variants}
     return measure(forwards, ROUNDS)
-
-
-def _kept(bccd: Path) -> Path:
-    """Return the folder where networks of this code, data and budget are kept."""
-    trees = subprocess.run(
-        ["git", "rev-parse", *(f"HEAD:{path}" for path in CODE)], cwd=PROJECT, check=True, capture_output=True
-    )
-    key = hashlib.sha256(f"{trees.stdout.decode()} {SETTINGS} {LOWER_IMGSZ} {bccd.resolve()}".encode()).hexdigest()
-    folder = PROJECT / f".cache/benchmarks/compression-{key[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def page(variants: list[Variant], accuracies: dict[str, list[float]], latencies: dict[str, Latency]) -> str:

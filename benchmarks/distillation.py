@@ -1,25 +1,24 @@
 """Every loss and every way of teaching under one protocol: equal data, equal epochs, several seeds.
 
-    make bench-distillation                                       the prepared data and the teacher of the pipeline
-    python -m benchmarks.distillation --epochs 30 --seeds 5 --only heads,hard
+    make bench-distillation BCCD=path/to/BCCD
+    python -m benchmarks.distillation path/to/BCCD --on digits --seeds 5 --only heads,hard
 
-Each variant is a sweep of src.distill over seeds, so the teacher is asked once per batch. What is finished is kept in
-.cache/benchmarks and not run again for the same data, teacher and code. Writes reports/benchmarks/distillation.md and
-.png, after every variant.
+On two datasets: the embedded digits, with the prepared data and the teacher of the pipeline, and real photographs, in a
+clone of the last commit with a teacher of its own. Each variant is a sweep of src.distill over seeds, so the teacher is
+asked once per batch. What is finished is kept in .cache/benchmarks and not run again for the same data, teacher and
+code. Writes reports/benchmarks/distillation.md and a picture per dataset, after every variant.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from ultralytics.models.yolo.detect import DetectionTrainer
 
+from benchmarks.photographs import bccd_folder, kept_folder, run_stage, taught_project
 from src import config, files
 from src.detector import runtime
 from src.detector.accuracy import validate
@@ -42,9 +42,69 @@ from src.labels.digits import compose_scenes
 
 PROJECT = config.PROJECT
 PAGE = PROJECT / "reports/benchmarks/distillation.md"
-PICTURE = PAGE.with_suffix(".png")
-PREPARED, TEACHER = PROJECT / "data/prepared", PROJECT / "models/teacher.pt"
+CODE = (
+    *("src/detector/training.py", "src/teacher.py", "src/teaching.py"),
+    *("src/distillation", "conf/distillation", "conf/teaching"),
+)
+"""What results depend on besides data, teacher and parameters."""
+
+PREPARING = ("src/labels", "src/prepare_labels.py", "src/train_teacher.py", "params.yaml", "conf")
+"""What prepared photographs and their teacher depend on, too."""
+
 CONTROL = "labels alone"
+BCCD_TEACHER_EPOCHS = 40
+BCCD_SETTINGS = {"imgsz": 320, "augmentation": "objects"}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where the variants are compared.
+
+    Attributes:
+        name: for --on.
+        title: of its section.
+        project: the folder whose data/prepared and models/teacher.pt they have, and whose code trains them.
+        settings: overrides of the stage's configuration.
+        epochs: of a student.
+        teacher_epochs: that the teacher had.
+        without: keys of variants that it has no images for.
+    """
+
+    name: str
+    title: str
+    project: Path
+    settings: tuple[str, ...]
+    epochs: int
+    teacher_epochs: int
+    without: tuple[str, ...] = ()
+
+    @property
+    def prepared(self) -> Path:
+        """The dataset."""
+        return self.project / "data/prepared"
+
+    @property
+    def teacher(self) -> Path:
+        """The teacher's weights."""
+        return self.project / "models/teacher.pt"
+
+    @property
+    def picture(self) -> Path:
+        """Where the results are drawn."""
+        return PAGE.with_name(f"{PAGE.stem}-{self.name}.png")
+
+    @cached_property
+    def params(self) -> config.Distill:
+        """The parameters of the stage, before any variant's."""
+        config.register()
+        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+            return config.typed("distill", compose("distill", list(self.settings)))
+
+    @cached_property
+    def results_file(self) -> Path:
+        """Where finished runs of this data, teacher, code and budget are kept."""
+        what = [files.digest(self.prepared), files.digest(self.teacher), self.epochs, self.params]
+        return kept_folder("distillation", CODE, *what) / "results.json"
 
 
 @dataclass(frozen=True)
@@ -93,65 +153,89 @@ VARIANTS = (
 
 def main() -> None:
     """Run what is missing and write the page."""
+    keys = ", ".join(variant.key for variant in VARIANTS)
     parser = argparse.ArgumentParser(description="Losses and teachers under one protocol.")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("bccd", type=bccd_folder, help="the folder that holds BCCD's Annotations and JPEGImages")
+    parser.add_argument("--on", choices=["digits", "bccd"], help="train on one dataset alone")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(6, 15), help="of a student on digits, and on BCCD")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", help="variants, by key: " + ", ".join(variant.key for variant in VARIANTS))
+    parser.add_argument("--only", help=f"variants, by key: {keys}")
     arguments = parser.parse_args()
-    chosen = arguments.only.split(",") if arguments.only else [variant.key for variant in VARIANTS]
-    known = _results_file(arguments.epochs)
-    results: dict[str, dict[str, Any]] = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
-    for variant in VARIANTS:
-        missing = [seed for seed in range(arguments.seeds) if f"{variant.key}/{seed}" not in results]
-        if variant.key in chosen and missing:
-            begun = time.monotonic()
-            train = _ours if variant.overrides else _ultralytics
-            found = train(variant, missing, arguments.epochs)
-            minutes = (time.monotonic() - begun) / 60 / len(missing)
-            for seed, accuracy in found.items():
-                results[f"{variant.key}/{seed}"] = {**accuracy, "minutes": minutes}
-            files.write_json(known, results)
-            _write(results, arguments.epochs)
-    _write(results, arguments.epochs)
+    chosen = arguments.only.split(",") if arguments.only else keys.split(", ")
+    grounds = (_digits(arguments.epochs[0]), _photographs(arguments.bccd, arguments.epochs[1]))
+    for ground in grounds:
+        for variant in VARIANTS:
+            known = _known(ground)
+            missing = [seed for seed in range(arguments.seeds) if f"{variant.key}/{seed}" not in known]
+            wanted = arguments.on in (None, ground.name) and variant.key in chosen and variant.key not in ground.without
+            if wanted and missing:
+                files.write_json(ground.results_file, {**known, **_trained(ground, variant, missing)})
+                _write(grounds)
+    _write(grounds)
 
 
-def _write(results: dict[str, dict[str, Any]], epochs: int) -> None:
-    files.write_text(PAGE, page(results, epochs))
-    _draw(results)
+def _digits(epochs: int) -> Ground:
+    stages = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+    return Ground("digits", "The embedded digits", PROJECT, (), epochs, stages["train_teacher"]["epochs"])
 
 
-def _ours(variant: Variant, seeds: list[int], epochs: int) -> dict[int, dict[str, float]]:
+def _photographs(bccd: Path, epochs: int) -> Ground:
+    settings = tuple(f"{key}={value}" for key, value in BCCD_SETTINGS.items())
+    kept = kept_folder("distillation-bccd", (*CODE, *PREPARING), BCCD_SETTINGS, bccd)
+    project = taught_project(kept / "project", bccd, BCCD_TEACHER_EPOCHS, settings)
+    title = "Real photographs (BCCD, 205 of them to train on)"
+    return Ground("bccd", title, project, settings, epochs, BCCD_TEACHER_EPOCHS, without=("unlabelled",))
+
+
+def _known(ground: Ground) -> dict[str, dict[str, Any]]:
+    if not ground.results_file.exists():
+        return {}
+    found: dict[str, dict[str, Any]] = json.loads(ground.results_file.read_text(encoding="utf-8"))
+    return found
+
+
+def _trained(ground: Ground, variant: Variant, seeds: list[int]) -> dict[str, dict[str, Any]]:
+    """Train one student per seed, and return by variant and seed its accuracy and the minutes that it took."""
+    begun = time.monotonic()
+    train = _ours if variant.overrides else _ultralytics
+    found = train(ground, variant, seeds)
+    minutes = (time.monotonic() - begun) / 60 / len(seeds)
+    return {f"{variant.key}/{seed}": {**accuracy, "minutes": minutes} for seed, accuracy in found.items()}
+
+
+def _ours(ground: Ground, variant: Variant, seeds: list[int]) -> dict[int, dict[str, float]]:
     """Sweep the stage over seeds, and return the accuracy of each student on val and test."""
-    epochs += _params_of("train_teacher")["epochs"] if variant.longer else 0
+    epochs = ground.epochs + (ground.teacher_epochs if variant.longer else 0)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        overrides = [f"epochs={epochs}", f"seed={','.join(map(str, seeds))}", f"student.weights={variant.weights}"]
-        overrides += variant.overrides
+        overrides = [*ground.settings, f"epochs={epochs}", f"seed={','.join(map(str, seeds))}"]
+        overrides += [f"student.weights={variant.weights}", *variant.overrides]
         if variant.key == "unlabelled":
             overrides.append(f"teaching.folder={_scenes_without_labels(Path(scratch) / 'unlabelled')}")
-        command = [sys.executable, "-m", "src.distill", "-m", *overrides, f"hydra.sweep.dir={scratch}/sweep"]
-        subprocess.run(command, cwd=PROJECT, check=True)
+        run_stage(ground.project, "distill", "-m", *overrides, f"hydra.sweep.dir={scratch}/sweep")
         return {
-            seed: _accuracy(Path(scratch) / f"sweep/{number}/models/student.pt") for number, seed in enumerate(seeds)
+            seed: _accuracy(ground, Path(scratch) / f"sweep/{number}/models/student.pt")
+            for number, seed in enumerate(seeds)
         }
 
 
-def _ultralytics(variant: Variant, seeds: list[int], epochs: int) -> dict[int, dict[str, float]]:
+def _ultralytics(ground: Ground, variant: Variant, seeds: list[int]) -> dict[int, dict[str, float]]:
     """Train with ultralytics' own distillation, the settings of the stage and its default weight."""
-    params = _params()
+    params = ground.params
     found = {}
     for seed in seeds:
-        with tempfile.TemporaryDirectory(prefix="bench-") as scratch, view_of(PREPARED) as data:
+        with tempfile.TemporaryDirectory(prefix="bench-") as scratch, view_of(ground.prepared) as data:
             first = Path(scratch) / "first.pt"
             if variant.weights == config.FROM_TEACHER:
-                save_detector(select_weights(load_detector(TEACHER), params.student.architecture), first, params.imgsz)
+                selected = select_weights(load_detector(ground.teacher), params.student.architecture)
+                save_detector(selected, first, params.imgsz)
             trainer = DetectionTrainer(
                 overrides={
                     **params.settings(),
                     "seed": seed,
-                    "epochs": epochs,
+                    "epochs": ground.epochs,
                     "task": "detect",
                     "model": params.student.architecture,
-                    "distill_model": str(TEACHER),
+                    "distill_model": str(ground.teacher),
                     "data": str(data),
                     "device": runtime.settle(params.device, params.threads),
                     "nbs": params.batch,
@@ -173,34 +257,25 @@ def _ultralytics(variant: Variant, seeds: list[int], epochs: int) -> dict[int, d
             trainer.train()
             path = Path(scratch) / "student.pt"
             save_detector(best["network"], path, params.imgsz)
-            found[seed] = _accuracy(path)
+            found[seed] = _accuracy(ground, path)
     return found
 
 
-def _accuracy(path: Path) -> dict[str, float]:
-    params = _params()
+def _accuracy(ground: Ground, path: Path) -> dict[str, float]:
+    """Return mAP50-95 on val and test."""
+    params = ground.params
     device = runtime.settle(params.device, params.threads)
-    with view_of(PREPARED) as data:
+    with view_of(ground.prepared) as data:
         return {
             split: validate(path, data, split=split, imgsz=params.imgsz, device=device).map50_95
             for split in ("val", "test")
         }
 
 
-def _params() -> config.Distill:
-    config.register()
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        return config.typed("distill", compose("distill"))
-
-
-def _params_of(stage: str) -> Any:
-    return yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))[stage]
-
-
 def _scenes_without_labels(folder: Path) -> Path:
     """Compose as many more scenes as train has, of the same digits: none of val or test is in them."""
     settings = yaml.safe_load((PROJECT / "conf/data/digits.yaml").read_text(encoding="utf-8"))
-    seed = _params_of("prepare_labels")["seed"]
+    seed = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))["prepare_labels"]["seed"]
     folder.mkdir()
     composed = compose_scenes(
         folder,
@@ -216,75 +291,80 @@ def _scenes_without_labels(folder: Path) -> Path:
     return folder
 
 
-def _results_file(epochs: int) -> Path:
-    """Return where finished runs of this data, teacher, code and budget are kept."""
-    key = hashlib.sha256(f"{files.digest(PREPARED)} {files.digest(TEACHER)} {epochs} {_params()}".encode())
-    paths = [PROJECT / "src" / name for name in ("detector/training.py", "teacher.py", "teaching.py")]
-    paths += sorted((PROJECT / "src/distillation").glob("*.py"))
-    paths += [path for group in ("distillation", "teaching") for path in sorted((PROJECT / "conf" / group).iterdir())]
-    for path in paths:
-        key.update(path.read_bytes())
-    return PROJECT / f".cache/benchmarks/distillation-{key.hexdigest()[:16]}.json"
-
-
-def _by_variant(results: dict[str, dict[str, Any]]) -> dict[Variant, list[dict[str, Any]]]:
-    runs = {
-        variant: [result for key, result in sorted(results.items()) if key.startswith(f"{variant.key}/")]
-        for variant in VARIANTS
-    }
+def _by_variant(ground: Ground) -> dict[Variant, list[dict[str, Any]]]:
+    known = sorted(_known(ground).items())
+    runs = {variant: [result for key, result in known if key.startswith(f"{variant.key}/")] for variant in VARIANTS}
     return {variant: found for variant, found in runs.items() if found}
 
 
-def page(results: dict[str, dict[str, Any]], epochs: int) -> str:
+def _write(grounds: tuple[Ground, ...]) -> None:
+    runs = {ground: _by_variant(ground) for ground in grounds}
+    files.write_text(PAGE, page(runs))
+    for ground, found in runs.items():
+        if found:
+            _draw(ground, found)
+
+
+def page(runs: dict[Ground, dict[Variant, list[dict[str, Any]]]]) -> str:
     """Return the benchmark's page."""
-    params, runs = _params(), _by_variant(results)
-    with view_of(PREPARED) as data:
-        device = runtime.settle(params.device, params.threads)
-        teacher = validate(TEACHER, data, split="test", imgsz=params.imgsz, device=device).map50_95
     machine = describe_machine()
-    control = [result["test"] for variant, found in runs.items() if variant.title == CONTROL for result in found]
     lines = [
         "# Distillation: losses and teachers under one protocol",
         "",
-        f"Student {params.student.architecture}, from scratch where nothing else is said, teacher of the pipeline "
-        f"({100 * teacher:.1f} mAP50-95 on test), {params.imgsz} px, {epochs} epochs each, T = {params.T:g}, "
-        f"alpha = {params.alpha:g}; {machine['cpu']}, {params.threads} threads. mAP50-95 in percent: mean over seeds "
-        "and standard deviation.",
+        f"Every student is a {next(iter(runs)).params.student.architecture}, from scratch where nothing else is said; "
+        "equal data and equal epochs; mAP50-95 in percent: mean over seeds and standard deviation. Of the gap: the "
+        f"share of what lies between labels alone and the teacher. {machine['cpu']}.",
         "",
-        "`make bench-distillation`",
+        "`make bench-distillation BCCD=...`",
+    ]
+    for ground, found in runs.items():
+        lines += ["", *_section(ground, found)]
+    lines += [
+        "",
+        "Minutes are those of sweeps with the teacher's answers cached, by the clock: they count networks that are "
+        "trained first, and whatever else the machine did.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _section(ground: Ground, runs: dict[Variant, list[dict[str, Any]]]) -> list[str]:
+    params = ground.params
+    teacher = _accuracy(ground, ground.teacher)
+    control = [result["test"] for variant, found in runs.items() if variant.title == CONTROL for result in found]
+    lines = [
+        f"## {ground.title}",
+        "",
+        f"{params.imgsz} px, {ground.epochs} epochs; the teacher had {ground.teacher_epochs} and reaches "
+        f"{100 * teacher['val']:.1f} on val, {100 * teacher['test']:.1f} on test. T = {params.T:g}, alpha = "
+        f"{params.alpha:g}, {params.threads} threads.",
         "",
         "| variant | seeds | val | test | against labels alone | of the gap | minutes per run |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for variant, found in runs.items():
         val, test = ([100 * result[split] for result in found] for split in ("val", "test"))
-        gain = statistics.mean(test) - 100 * statistics.mean(control) if control else None
-        gap = 100 * (teacher - statistics.mean(control)) if control else None
+        gain = gap = ""
+        if control and variant.title != CONTROL:
+            gained = statistics.mean(test) - 100 * statistics.mean(control)
+            gain = f"{gained:+.1f}"
+            gap = f"{gained / (teacher['test'] - statistics.mean(control)):.0f}%"
         lines.append(
-            f"| {variant.title} | {len(found)} | {_spread(val)} | {_spread(test)} | "
-            f"{'' if gain is None or variant.title == CONTROL else f'{gain:+.1f}'} | "
-            f"{'' if gain is None or variant.title == CONTROL else f'{100 * gain / gap:.0f}%'} | "
+            f"| {variant.title} | {len(found)} | {_spread(val)} | {_spread(test)} | {gain} | {gap} | "
             f"{statistics.mean(result['minutes'] for result in found):.1f} |"
         )
-    lines += [
-        "",
-        f"![mAP50-95 on test, a dot per seed]({PICTURE.name})",
-        "",
-        "Minutes are those of sweeps with the teacher's answers cached, by the clock: they count networks that are "
-        "trained first, and whatever else the machine did.",
-    ]
-    missing = [variant.title for variant in VARIANTS if variant not in runs]
+    if runs:
+        lines += ["", f"![mAP50-95 on test, a dot per seed]({ground.picture.name})"]
+    missing = [variant.title for variant in VARIANTS if variant not in runs and variant.key not in ground.without]
     if missing:
-        lines += ["", f"Not run yet: {'; '.join(missing)}."]
-    return "\n".join(lines) + "\n"
+        lines += ["", f"Not run: {'; '.join(missing)}."]
+    return lines
 
 
 def _spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
 
 
-def _draw(results: dict[str, dict[str, Any]]) -> None:
-    runs = _by_variant(results)
+def _draw(ground: Ground, runs: dict[Variant, list[dict[str, Any]]]) -> None:
     figure, axes = plt.subplots(figsize=(8, 1 + 0.35 * len(runs)), layout="constrained")
     for row, found in enumerate(runs.values()):
         values = [100 * result["test"] for result in found]
@@ -294,7 +374,7 @@ def _draw(results: dict[str, dict[str, Any]]) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("mAP50-95 on test, percent: a dot per seed, a bar at the mean")
     axes.grid(axis="x", alpha=0.3)
-    with files.whole_file(PICTURE) as partial:
+    with files.whole_file(ground.picture) as partial:
         figure.savefig(partial, dpi=120, metadata={"Software": None})
     plt.close(figure)
 

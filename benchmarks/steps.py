@@ -11,11 +11,8 @@ few epochs of its own: one that is sure of nothing would have less to say. Write
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +22,7 @@ from typing import Any
 from tqdm import tqdm
 from ultralytics.models.yolo.detect import DetectionTrainer
 
+from benchmarks.photographs import bccd_folder, run_stage, taught_project
 from src import files
 from src.config import PROJECT
 from src.detector import runtime
@@ -52,22 +50,13 @@ Step = Callable[[dict[str, Any]], None]
 def main() -> None:
     """Prepare BCCD in a clone of the last commit, measure there, and write the page."""
     parser = argparse.ArgumentParser(description="What distilling costs: a training step, and a sweep.")
-    parser.add_argument("bccd", type=Path, help="the folder that holds BCCD's Annotations and JPEGImages")
+    parser.add_argument("bccd", type=bccd_folder, help="the folder that holds BCCD's Annotations and JPEGImages")
     parser.add_argument("--steps-only", action="store_true", help="without the sweeps, which take most of the time")
     arguments = parser.parse_args()
-    if not (arguments.bccd / "Annotations").is_dir():
-        sys.exit("error: name the folder that holds BCCD's Annotations and JPEGImages: make bench-steps BCCD=...")
     with tempfile.TemporaryDirectory(prefix="steps-") as scratch:
         clone = Path(scratch) / "project"
-        subprocess.run(["git", "clone", "-q", str(PROJECT), str(clone)], check=True)
-        settings = ["data=bccd", f"data.root={arguments.bccd.resolve()}"]
-        _call(clone, "src.prepare_labels", *settings, f"hydra.run.dir={scratch}/prepared")
-        (clone / "data").mkdir(exist_ok=True)
-        os.replace(Path(scratch) / "prepared/data/prepared", clone / "data/prepared")
-        learned = [f"epochs={TEACHER_EPOCHS}", f"imgsz={IMGSZ}", "augmentation=objects", f"threads={THREADS}"]
-        _call(clone, "src.train_teacher", *learned, f"hydra.run.dir={scratch}/teacher")
-        (clone / "models").mkdir(exist_ok=True)
-        os.replace(Path(scratch) / "teacher/models/teacher.pt", clone / "models/teacher.pt")
+        learned = [f"imgsz={IMGSZ}", "augmentation=objects", f"threads={THREADS}"]
+        taught_project(clone, arguments.bccd, TEACHER_EPOCHS, learned)
         steps = measure_steps(clone)
         files.write_text(PAGE, page(steps, {} if arguments.steps_only else measure_sweep(clone)))
 
@@ -154,13 +143,9 @@ def measure_sweep(project: Path) -> dict[str, float]:
         shutil.rmtree(project / ".cache", ignore_errors=True)
         begun = time.perf_counter()
         for arguments in calls:
-            _call(project, "src.distill", *arguments)
+            run_stage(project, "distill", *arguments)
         measured[name] = time.perf_counter() - begun
     return measured
-
-
-def _call(project: Path, module: str, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", module, *arguments], cwd=project, check=True)
 
 
 def page(steps: dict[str, list[float]], runs: dict[str, float]) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 
 from src.evaluation.agreement import Detections
 from src.evaluation.pictures import SIDE_PX, Half, side_by_side
-from src.evaluation.plots import draw_pareto, draw_per_class
+from src.evaluation.plots import draw_pareto, draw_per_class, pareto_front
 
 
 def test_halves_stand_side_by_side_and_boxes_lie_where_they_were_found(tmp_path: Path) -> None:
@@ -38,3 +38,8 @@ def test_plots_have_the_same_bytes_each_time(tmp_path: Path) -> None:
         draw_pareto({"one": (10.0, 0.5, 20.0), "two": (2.0, 0.4, 3.0)}, "a machine", tmp_path / f"{name}_dots.png")
     for kind in ("bars", "dots"):
         assert (tmp_path / f"a_{kind}.png").read_bytes() == (tmp_path / f"b_{kind}.png").read_bytes()
+
+
+def test_the_front_has_what_nothing_beats_in_both() -> None:
+    points = {"slow": (9.0, 0.7), "beaten": (8.0, 0.5), "fast": (2.0, 0.4), "tied": (2.0, 0.3), "good": (5.0, 0.6)}
+    assert pareto_front(points) == ["fast", "good", "slow"]

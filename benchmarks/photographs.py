@@ -1,0 +1,82 @@
+"""What benchmarks on real photographs share: BCCD, prepared with a teacher of its own, and where results are kept."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from src import files
+from src.config import PROJECT
+
+
+def bccd_folder(value: str) -> Path:
+    """Return the folder that the command line names, as the type of an argument of argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: it does not hold BCCD.
+    """
+    folder = Path(value).resolve()
+    if not (folder / "Annotations").is_dir():
+        raise argparse.ArgumentTypeError(
+            f"{value} has no Annotations: name the folder that holds BCCD's Annotations and JPEGImages (BCCD=...)"
+        )
+    return folder
+
+
+def kept_folder(name: str, code: tuple[str, ...], *rest: object) -> Path:
+    """Return the folder in .cache/benchmarks for what is trained with this code, so that a benchmark goes on there.
+
+    Args:
+        name: of the benchmark.
+        code: files and folders of the last commit that what is kept depends on.
+        rest: what else it depends on.
+    """
+    trees = subprocess.run(
+        ["git", "rev-parse", *(f"HEAD:{path}" for path in code)], cwd=PROJECT, check=True, capture_output=True
+    )
+    key = hashlib.sha256(" ".join([trees.stdout.decode(), *map(str, rest)]).encode()).hexdigest()
+    folder = PROJECT / f".cache/benchmarks/{name}-{key[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def cloned(folder: Path) -> Path:
+    """Return a clone of the last commit in `folder`, made if there is none."""
+    if not folder.exists():
+        with files.whole_folder(folder) as partial:
+            subprocess.run(["git", "clone", "-q", str(PROJECT), str(partial)], check=True)
+    return folder
+
+
+def taught_project(folder: Path, bccd: Path, epochs: int, settings: Sequence[str]) -> Path:
+    """Return a clone of the last commit that has BCCD prepared and a teacher, made where they are missing.
+
+    Args:
+        folder: of the clone.
+        bccd: see `bccd_folder`.
+        epochs: the teacher's.
+        settings: overrides of its other parameters.
+    """
+    project = cloned(folder)
+    steps = {
+        "data/prepared": ("prepare_labels", ["data=bccd", f"data.root={bccd}"]),
+        "models/teacher.pt": ("train_teacher", [f"epochs={epochs}", *settings]),
+    }
+    for output, (stage, overrides) in steps.items():
+        if not (project / output).exists():
+            (project / output).parent.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix="made-", dir=project) as made:
+                run_stage(project, stage, *overrides, f"hydra.run.dir={made}")
+                os.replace(Path(made) / output, project / output)
+    return project
+
+
+def run_stage(project: Path, stage: str, *overrides: str) -> None:
+    """Run a stage of a project by hand, with its own code."""
+    subprocess.run([sys.executable, "-m", f"src.{stage}", *overrides], cwd=project, check=True)
