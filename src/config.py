@@ -337,6 +337,11 @@ class EvalInt8(Common):
     pictures: int = number(least=0)
 
 
+@dataclass
+class ExportLitert(Common):
+    """Nothing of its own: it takes the images that calibrate chose."""
+
+
 STAGES: dict[str, type] = {
     "prepare_labels": PrepareLabels,
     "train_teacher": TrainTeacher,
@@ -346,6 +351,9 @@ STAGES: dict[str, type] = {
     "quantize": Quantize,
     "eval_int8": EvalInt8,
 }
+
+BY_HAND: dict[str, type] = {"export_litert": ExportLitert}
+"""Stages that the pipeline does not run; they have no section in params.yaml."""
 
 DATA_FORMATS: dict[str, type[Data]] = {"digits": Scenes, "voc": VocFolder, "coco": CocoFolder, "yolo": YoloFolder}
 
@@ -375,8 +383,9 @@ def register(params_file: Path = PROJECT / "params.yaml") -> None:
     """
     params = _read(params_file)
     store = ConfigStore.instance()
-    for stage, schema in STAGES.items():
+    for stage, schema in (STAGES | BY_HAND).items():
         store.store(group="schema", name=stage, node=schema, package="_global_")
+    for stage, schema in STAGES.items():
         groups = {group: name for group, name in params["choices"].items() if _has_group(schema, group)}
         chosen = [{f"override /{group}": name} for group, name in groups.items()]
         store.store(group="choices", name=stage, node={"defaults": chosen}, package="_global_")

@@ -1,10 +1,11 @@
-"""Export to ONNX by ultralytics, without the date that it would put into the file."""
+"""Export to ONNX and TFLite by ultralytics."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import onnx
 from ultralytics import YOLO
@@ -16,15 +17,28 @@ def export_onnx(weights: Path, target: Path, imgsz: int) -> None:
     """Write the detector as ONNX: float32, batch 1, a square of `imgsz` px, class names and stride in its metadata.
 
     Input `images` (1, 3, imgsz, imgsz) in [0, 1], RGB; output `output0` (1, 4 + classes, places): box centre, width and
-    height in px, then a score in [0, 1] per class.
+    height in px, then a score in [0, 1] per class. The date that ultralytics would put into the file is left out, so
+    that the same weights give the same bytes.
     """
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
-        # ultralytics writes beside the weights.
-        copy = Path(shutil.copy(weights, Path(scratch) / "detector.pt"))
-        exported = YOLO(copy).export(format="onnx", imgsz=imgsz, batch=1, simplify=True, device="cpu", verbose=False)
-        model = onnx.load(exported)
+        model = onnx.load(_exported(weights, Path(scratch), format="onnx", imgsz=imgsz, simplify=True))
     kept = [entry for entry in model.metadata_props if entry.key != "date"]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
     with files.whole_file(target) as partial:
         onnx.save(model, partial)
+
+
+def export_tflite(weights: Path, scratch: Path, imgsz: int) -> Path:
+    """Return the detector as TFLite, float32, a file in the folder `scratch`. Needs litert-torch.
+
+    Input and output are those of `export_onnx`, with boxes as shares of the square. What ultralytics wants to know of
+    the file, a date among it, is in a ZIP archive at its end.
+    """
+    return _exported(weights, scratch, format="litert", imgsz=imgsz)
+
+
+def _exported(weights: Path, scratch: Path, **settings: Any) -> Path:
+    # ultralytics writes beside the weights.
+    copy = Path(shutil.copy(weights, scratch / "detector.pt"))
+    return Path(YOLO(copy).export(batch=1, device="cpu", verbose=False, **settings))

@@ -1,0 +1,124 @@
+"""INT8 for LiteRT: a TFLite file with integer convolutions and, as in ONNX, a float head.
+
+Weights are symmetric, per channel; activations asymmetric, int8, from the least to the greatest value observed. That is
+ai-edge-quantizer's work; which operators it leaves alone is told by the rule for ONNX graphs. With its head in integers
+a detector loses far more.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from src import files
+from src.errors import UserError
+from src.quantization.graph import float_head
+from src.quantization.kernels import Convolutions
+
+_METADATA = "metadata.json"
+_CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D"}
+_ONNX_NAMES = {
+    **dict.fromkeys(_CONVOLUTIONS, "Conv"),
+    "SOFTMAX": "Softmax",
+    "RESHAPE": "Reshape",
+    "TRANSPOSE": "Transpose",
+    "SLICE": "Slice",
+    "SPLIT": "Split",
+}
+"""Of the operators that `float_head` tells apart."""
+
+
+def expect_litert() -> None:
+    """Raise a UserError if the packages are not installed: ultralytics would install what it misses by itself."""
+    packages = ("ai_edge_litert", "ai_edge_quantizer", "litert_torch")
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"TFLite needs {', '.join(missing)}: pip install -c constraints.txt -e '.[litert]' (Linux on x86-64, macOS)"
+        )
+
+
+def quantize_tflite(network: Path, target: Path, images: Iterable[NDArray[np.float32]], threads: int) -> None:
+    """Write a float TFLite file of ultralytics as INT8, with its metadata; input and output stay float.
+
+    Args:
+        network: float32.
+        target: the new file.
+        images: (1, 3, imgsz, imgsz) each, RGB, [0, 1]: what activations are observed on.
+        threads: of the interpreter that observes.
+    """
+    from ai_edge_quantizer import qtyping, quantizer, recipe
+
+    quantizing = quantizer.Quantizer(str(network), recipe.static_wi8_ai8())
+
+    def keep_in_float(scope: str, operator: str) -> None:
+        quantizing.update_quantization_recipe(scope, operator, algorithm_key=recipe.AlgorithmName.NO_QUANTIZE)
+
+    for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+        keep_in_float(".*", end)
+    for scope in _head_scopes(network):
+        keep_in_float(f"^{re.escape(scope)}$", qtyping.TFLOperationName.ALL_SUPPORTED)
+    observed = quantizing.calibrate({"serving_default": [{"args_0": image} for image in images]}, num_threads=threads)
+    with files.whole_file(target) as partial:
+        quantizing.quantize(observed).export_model(partial, overwrite=True)
+        _carry_metadata(network, partial)
+
+
+def count_tflite_convolutions(network: Path) -> Convolutions:
+    """Return how many convolutions of a TFLite file are integer kernels, and how many in float."""
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    graph, operators = _read(network)
+    types = [graph.tensors[operator.outputs[0]].type for name, operator in operators if name in _CONVOLUTIONS]
+    return Convolutions(integer=types.count(TensorType.INT8), float=types.count(TensorType.FLOAT32))
+
+
+def _head_scopes(network: Path) -> list[str]:
+    """Return what ai-edge-quantizer calls the operators of the float head, the names of their outputs."""
+    from ai_edge_quantizer.utils.tfl_flatbuffer_utils import get_op_scope
+
+    graph, operators = _read(network)
+    nodes = [
+        helper.make_node(
+            _ONNX_NAMES.get(name, name),
+            [str(index) for index in operator.inputs],
+            [str(index) for index in operator.outputs],
+            name=get_op_scope(operator, graph.tensors),
+        )
+        for name, operator in operators
+    ]
+    inputs, outputs = (
+        [helper.make_tensor_value_info(str(index), onnx.TensorProto.FLOAT, None) for index in ends]
+        for ends in (graph.inputs, graph.outputs)
+    )
+    return [node.name for node in float_head(helper.make_model(helper.make_graph(nodes, "tflite", inputs, outputs)))]
+
+
+def _read(network: Path) -> tuple[Any, list[tuple[str, Any]]]:
+    """Return a TFLite file's graph and its operators in order, each with the name of its kind."""
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+    from ai_edge_quantizer.utils.tfl_flatbuffer_utils import read_model
+
+    model = read_model(str(network))
+    [graph] = model.subgraphs
+    kinds = {code: name for name, code in vars(BuiltinOperator).items() if isinstance(code, int)}
+    return graph, [(kinds[model.operatorCodes[one.opcodeIndex].builtinCode], one) for one in graph.operators]
+
+
+def _carry_metadata(source: Path, target: Path) -> None:
+    """Add to a file the class names, stride and so on of another, but no date: the same weights give the same bytes."""
+    with zipfile.ZipFile(source) as archive:
+        metadata = json.loads(archive.read(_METADATA))
+    del metadata["date"]
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(_METADATA), json.dumps(metadata))
