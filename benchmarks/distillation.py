@@ -48,7 +48,10 @@ CODE = (
 )
 """What results depend on besides data, teacher and parameters."""
 
-PREPARING = ("src/labels", "src/prepare_labels.py", "src/train_teacher.py", "params.yaml", "conf")
+PREPARING = (
+    *("src/labels", "src/prepare_labels.py", "src/train_teacher.py", "params.yaml"),
+    *("conf/data", "conf/teacher", "conf/augmentation"),
+)
 """What prepared photographs and their teacher depend on, too."""
 
 CONTROL = "labels alone"
