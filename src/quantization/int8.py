@@ -21,7 +21,9 @@ from onnxruntime.quantization.quant_utils import QuantizationMode
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from src.errors import UserError
+from src.quantization.expectation import without_softmax
 from src.quantization.graph import float_head, name_nodes, own_constants, with_activation
+from src.quantization.shared_ranges import share_ranges
 
 _TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
@@ -68,6 +70,8 @@ def quantize_network(
 ) -> onnx.ModelProto:
     """Return `model` (left as it is) in INT8, with the same inputs, outputs and metadata.
 
+    Tensors between which values are only moved share a range, and the head takes its expectations without a softmax.
+
     Args:
         model: a float network.
         ranges: (low, high) of every float activation, by name.
@@ -107,7 +111,11 @@ def quantize_network(
     excluded = [node.name for node in float_head(prepared)] if how.float_head else []
     for layer in in_float:
         excluded += with_activation(prepared, layer)
-    data = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()}
+    shared_ranges = share_ranges(prepared, ranges)
+    data = {
+        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
+        for name, (low, high) in shared_ranges.items()
+    }
     shared = {
         "per_channel": how.per_channel,
         "reduce_range": False,
@@ -133,6 +141,7 @@ def quantize_network(
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
+    without_softmax(quantized)
     _keep_metadata(model, quantized)
     return quantized
 

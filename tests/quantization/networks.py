@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
@@ -30,6 +31,12 @@ def random_images(folder: Path, number: int, seed: int = 0) -> list[Path]:
         paths.append(folder / f"image_{index}.png")
         cv2.imwrite(str(paths[-1]), pixels)
     return paths
+
+
+def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
+    """Return what onnxruntime's first output says."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: image})[0]
 
 
 def untrained_detector(architecture: str, classes: int, path: Path) -> Path:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import numpy_helper
 
@@ -16,7 +15,7 @@ from src.quantization.int8 import Int8, quantize_network
 from src.quantization.kernels import count_convolutions
 from src.quantization.minmax import minmax_range
 from src.quantization.observation import observe
-from tests.quantization.networks import IMGSZ, random_images, single_convolution
+from tests.quantization.networks import IMGSZ, random_images, run, single_convolution
 
 HOW = Int8(
     "onnxruntime",
@@ -28,11 +27,6 @@ HOW = Int8(
     symmetric_weights=True,
     float_head=True,
 )
-
-
-def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: image})[0]
 
 
 def ranges_of(model: onnx.ModelProto, images: list[Path]) -> dict[str, tuple[float, float]]:

@@ -1,0 +1,33 @@
+"""One range for all tensors between which values are only moved.
+
+A Concat of tensors on different grids has to bring them onto one, a pass over every byte; where all share a grid, it
+copies. What feeds it and what reads it (Split, MaxPool, Resize) are drawn in: no value is rounded again on its way.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from src.quantization.graph import float_head
+
+_MOVING = {"Concat", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Transpose"}
+
+
+def share_ranges(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Return ranges in which tensors before the float head that are joined by moving operators have their union.
+
+    Args:
+        model: a float network.
+        ranges: (low, high) by tensor.
+    """
+    head = {name for node in float_head(model) for name in node.output}
+    groups: dict[str, set[str]] = {name: {name} for name in ranges}
+    for node in model.graph.node:
+        if node.op_type in _MOVING and node.output[0] not in head:
+            moved = node.input if node.op_type == "Concat" else node.input[:1]
+            joined = {other for name in (*moved, *node.output) if name in groups for other in groups[name]}
+            groups.update(dict.fromkeys(joined, joined))
+    return {
+        name: (min(ranges[other][0] for other in group), max(ranges[other][1] for other in group))
+        for name, group in groups.items()
+    }
