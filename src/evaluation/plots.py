@@ -43,7 +43,7 @@ def draw_pareto(points: Mapping[str, tuple[float, float, float]], title: str, pa
         title: what all were run on.
         path: a PNG file.
     """
-    figure = Figure(figsize=(8, 4), dpi=100, layout="constrained")
+    figure = Figure(figsize=(9, max(4.0, 0.5 + 0.19 * len(points))), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     colours = matplotlib.colormaps["tab10" if len(points) <= 10 else "tab20"]
     front = pareto_front({name: (latency_ms, accuracy) for name, (latency_ms, accuracy, _) in points.items()})
@@ -55,7 +55,7 @@ def draw_pareto(points: Mapping[str, tuple[float, float, float]], title: str, pa
         axes.scatter(latency_ms, accuracy, s=area, color=colour, marker=shape, alpha=0.7, label=label)
     axes.margins(x=0.15, y=0.2)
     axes.set_xlim(left=0)
-    axes.legend(fontsize=8, markerscale=0.5, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(fontsize=7, markerscale=0.5, loc="upper left", bbox_to_anchor=(1, 1))
     axes.set_xlabel("latency of one image, median, ms")
     axes.set_ylabel("mAP50-95 on test")
     axes.set_title(title, fontsize=9)
