@@ -29,7 +29,7 @@ demo/node_modules: demo/package-lock.json # needs node; the browser's onnxruntim
 	cd demo && npm ci --ignore-scripts
 	touch $@
 
-bench-compression: .venv/ready ## from teacher to INT8 on real photographs, three seeds: an hour or two on 4 cores; goes on where it stopped
+bench-compression: .venv/ready ## from teacher to INT8 on real photographs, three seeds: about two hours on 4 cores; goes on where it stopped
 	$(BIN)/pip install -q -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks.compression $(BCCD)
 
