@@ -37,11 +37,13 @@ def _registered() -> None:
     config.register()
 
 
-@pytest.mark.parametrize("stage", config.STAGES)
+@pytest.mark.parametrize("stage", config.STAGES | config.BY_HAND)
 def test_every_stage_composes_from_params_yaml(stage: str) -> None:
     params = composed(stage)
-    assert isinstance(params, config.STAGES[stage])
-    section = yaml.safe_load((config.PROJECT / "params.yaml").read_text())[stage]
+    assert isinstance(params, (config.STAGES | config.BY_HAND)[stage])
+    section = yaml.safe_load((config.PROJECT / "params.yaml").read_text())[
+        "common" if stage in config.BY_HAND else stage
+    ]
     assert {key: getattr(params, key) for key in section} == section
 
 

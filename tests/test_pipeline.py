@@ -77,9 +77,8 @@ def test_params_are_the_sections_that_are_composed(name: str) -> None:
 
 
 def test_subjects_know_nothing_of_stages_configuration_and_tracking() -> None:
-    forbidden = {
-        PROJECT / f"src/{name}.py" for name in (*config.STAGES, "stage", "config", "tracking", "sweep", "training")
-    }
+    stages = (*config.STAGES, *config.BY_HAND)
+    forbidden = {PROJECT / f"src/{name}.py" for name in (*stages, "stage", "config", "tracking", "sweep", "training")}
     for subject in ("labels", "detector", "distillation", "pruning", "quantization", "evaluation"):
         for path in (PROJECT / "src" / subject).glob("*.py"):
             assert not modules_used_by(path) & forbidden, path.name
