@@ -309,7 +309,7 @@ class Calibrate(Common):
 class Quantize(Soft, Training):
     """The ranges, the types and the granularity of INT8, and quantization-aware training."""
 
-    method: str = one_of("static", "qat", "tuned", "dynamic", "fp16")
+    method: str = one_of("static", "qat", "tuned", "dynamic", "fp16", "int4")
     calibrator: str = one_of(*CALIBRATORS)
     target: str = one_of("onnxruntime", "openvino")
     format: str = one_of("qdq", "qoperator")

@@ -1,7 +1,7 @@
 """Turn the pruned student's ONNX into INT8 with the ranges that calibrate saved; nothing is observed again.
 
 `method` qat trains the network for it first, and observes what came out. There are controls: tuned, the same training
-without rounding; dynamic, whose ranges are found at run time; and fp16.
+without rounding; dynamic, whose ranges are found at run time; fp16; and int4, weights of 4 bits in float arithmetic.
 
 Reads models/pruned.onnx, models/calibration.json and data/prepared (val, to score the result; train, to find the layers
 that suffer most and to train); to train also models/pruned.pt. Writes models/int8.onnx, reports/quantize.json and
@@ -39,9 +39,13 @@ from src.quantization.int8 import Int8
 from src.quantization.kernels import count_convolutions
 from src.quantization.plots import draw_sensitivity
 from src.quantization.search import Setting, Try, best, search
+from src.quantization.weight_only import with_int4_weights
 from src.tracking import Run
 
 MIB = 2**20
+
+WITHOUT_RANGES = ("dynamic", "fp16", "int4")
+"""The methods that take nothing from calibration."""
 
 _logger = logging.getLogger(__name__)
 
@@ -103,6 +107,8 @@ def _quantized(params: Quantize, bench: Bench, setting: Setting) -> onnx.ModelPr
             return quantize_dynamically(bench.model, float_head=params.float_head)
         case "fp16":
             return halve(bench.model)
+        case "int4":
+            return with_int4_weights(bench.model)
         case _:
             return bench.quantized(setting)
 
@@ -136,7 +142,7 @@ def _is_search(params: Quantize) -> bool:
     Raises:
         UserError: there is one, and nothing to vary.
     """
-    if params.max_drop is not None and params.method in ("dynamic", "fp16"):
+    if params.max_drop is not None and params.method in WITHOUT_RANGES:
         raise UserError(
             f"quantize.max_drop varies ranges and grids, of which quantize.method={params.method} has none: "
             "expected static or qat: edit params.yaml"

@@ -169,7 +169,7 @@ def test_a_budget_that_never_holds_ends_with_training(
     assert "max_drop=0.01 does not hold: the best of 8 settings loses 0.1" in caplog.text
 
 
-@pytest.mark.parametrize(("method", "size"), [("dynamic", 0.35), ("fp16", 0.55)])
+@pytest.mark.parametrize(("method", "size"), [("dynamic", 0.35), ("fp16", 0.55), ("int4", 0.25)])
 def test_controls_need_no_ranges(project: Path, tmp_path: Path, method: str, size: float) -> None:
     metrics = quantize.run(replace(PARAMS, method=method), Place("quantize", "", project, tmp_path), Log())
     assert metrics["size_mib"] < size * metrics["fp32_size_mib"]

@@ -18,7 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from src.quantization.graph import name_nodes, own_constants
+from src.quantization.graph import copy_to_quantize
 
 _SUFFIX = "_of_epsilon"
 
@@ -36,10 +36,7 @@ def correct_biases(
         images: inputs of the network, (1, 3, H, W) each; at least one.
         threads: of onnxruntime.
     """
-    corrected = onnx.ModelProto()
-    corrected.CopyFrom(model)
-    own_constants(corrected)
-    name_nodes(corrected)
+    corrected = copy_to_quantize(model)
     epsilons = _rounding_errors(corrected, quantized)
     if not epsilons:
         return corrected

@@ -26,10 +26,7 @@ def quantize_dynamically(model: onnx.ModelProto, *, float_head: bool) -> onnx.Mo
         model: a float network.
         float_head: keep what follows the last learned convolutions in float.
     """
-    prepared = onnx.ModelProto()
-    prepared.CopyFrom(model)
-    graph.own_constants(prepared)
-    graph.name_nodes(prepared)
+    prepared = graph.copy_to_quantize(model)
     onnx.helper.set_model_props(prepared, PREPROCESSED)
     with tempfile.TemporaryDirectory(prefix="dynamic-") as scratch:
         path = Path(scratch) / "dynamic.onnx"
@@ -42,6 +39,5 @@ def quantize_dynamically(model: onnx.ModelProto, *, float_head: bool) -> onnx.Mo
             nodes_to_exclude=[node.name for node in graph.float_head(prepared)] if float_head else [],
         )
         quantized = onnx.load(path)
-    del quantized.metadata_props[:]
-    quantized.metadata_props.extend(model.metadata_props)
+    graph.keep_metadata(model, quantized)
     return quantized

@@ -11,6 +11,21 @@ _ACTIVATIONS = {"Sigmoid", "Mul", "Relu", "HardSigmoid", "HardSwish", "Clip"}
 """What activations are made of: SiLU of a Sigmoid and a Mul that both read the convolution."""
 
 
+def copy_to_quantize(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose nodes have names and whose constants are initializers, with a bias for each convolution."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    own_constants(copy)
+    name_nodes(copy)
+    return copy
+
+
+def keep_metadata(source: onnx.ModelProto, target: onnx.ModelProto) -> None:
+    """Make the metadata of `target` that of `source`: ultralytics reads class names, stride and size from there."""
+    del target.metadata_props[:]
+    target.metadata_props.extend(source.metadata_props)
+
+
 def name_nodes(model: onnx.ModelProto) -> None:
     """Give every node without a name of its own one, in place: onnxruntime's quantizer tells nodes apart by name."""
     taken: set[str] = set()
@@ -105,10 +120,7 @@ def learned_convolutions(model: onnx.ModelProto) -> list[str]:
 
     They are named as `quantize_network` names them.
     """
-    named = onnx.ModelProto()
-    named.CopyFrom(model)
-    own_constants(named)
-    name_nodes(named)
+    named = copy_to_quantize(model)
     head = {node.name for node in float_head(named)}
     return [node.name for node in named.graph.node if node.op_type == "Conv" and node.name not in head]
 

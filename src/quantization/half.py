@@ -9,16 +9,11 @@ from __future__ import annotations
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from src.quantization.graph import name_nodes, own_constants
+from src.quantization.graph import copy_to_quantize, keep_metadata
 
 
 def halve(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model` (left as it is) in float16, inputs and outputs in float32."""
-    prepared = onnx.ModelProto()
-    prepared.CopyFrom(model)
-    own_constants(prepared)
-    name_nodes(prepared)
-    halved: onnx.ModelProto = convert_float_to_float16(prepared, keep_io_types=True)
-    del halved.metadata_props[:]
-    halved.metadata_props.extend(model.metadata_props)
+    halved: onnx.ModelProto = convert_float_to_float16(copy_to_quantize(model), keep_io_types=True)
+    keep_metadata(model, halved)
     return halved

@@ -22,7 +22,7 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from src.errors import UserError
 from src.quantization.expectation import without_softmax
-from src.quantization.graph import float_head, name_nodes, own_constants, with_activation
+from src.quantization.graph import copy_to_quantize, float_head, keep_metadata, with_activation
 from src.quantization.shared_ranges import share_ranges
 
 _TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
@@ -104,10 +104,7 @@ def quantize_network(
     if how.target == "openvino":
         op_types -= {"Sigmoid", "Mul"}
         options["OpTypesToExcludeOutputQuantization"] = ["Conv"]
-    prepared = onnx.ModelProto()
-    prepared.CopyFrom(model)
-    own_constants(prepared)
-    name_nodes(prepared)
+    prepared = copy_to_quantize(model)
     excluded = [node.name for node in float_head(prepared)] if how.float_head else []
     for layer in in_float:
         excluded += with_activation(prepared, layer)
@@ -142,13 +139,7 @@ def quantize_network(
     quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
     without_softmax(quantized)
-    _keep_metadata(model, quantized)
-    return quantized
-
-
-def _keep_metadata(source: onnx.ModelProto, target: onnx.ModelProto) -> None:
-    """Make the metadata of `target` that of `source`: ultralytics reads class names, stride and size from there."""
-    del target.metadata_props[:]
-    target.metadata_props.extend(source.metadata_props)
     # The quantizer leaves shapes of tensors that are gone.
-    del target.graph.value_info[:]
+    del quantized.graph.value_info[:]
+    keep_metadata(model, quantized)
+    return quantized
