@@ -64,15 +64,19 @@ def aware(network: DetectionModel, model: onnx.ModelProto, int8: onnx.ModelProto
     weighted = _integer_weights(int8)
     rounding = deepcopy(network)
     layers = _layers(rounding)
+    absorbed = _absorbed_activations(model)
     for node, weight in _convolutions(model):
-        if node.output[0] not in weighted:
+        output = next((name for name in (node.output[0], absorbed.get(node.output[0])) if name in weighted), None)
+        if output is None:
             continue
+        weighted.remove(output)
         convolution, norm = layers.pop(_index_of(weight, layers))
         if before := grids.get(node.input[0]):
             convolution.register_forward_pre_hook(_InputRounding(before))
-        if after := grids.get(node.output[0]):
+        if after := grids.get(output):
             (norm or convolution).register_forward_hook(_OutputRounding(after))
         parametrize.register_parametrization(convolution, "weight", _WeightRounding(how, norm))
+    assert not weighted, f"no layer rounds as the convolutions of {sorted(weighted)} do"
     return rounding
 
 
@@ -155,6 +159,15 @@ def _integer_weights(int8: onnx.ModelProto) -> set[str]:
         node.output[0] for node in int8.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in constants
     }
     return {node.output[0] for node in int8.graph.node if node.op_type == "Conv" and node.input[1] in dequantized}
+
+
+def _absorbed_activations(model: onnx.ModelProto) -> dict[str, str]:
+    """Return what each ReLU puts out, by what it reads.
+
+    onnxruntime's quantizer takes a ReLU out where the grid behind it begins at zero, which cuts off as it does, and
+    gives the convolution before it the ReLU's output.
+    """
+    return {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Relu"}
 
 
 def _convolutions(model: onnx.ModelProto) -> list[tuple[onnx.NodeProto, NDArray[np.float32]]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
@@ -108,6 +109,7 @@ def quantize_network(
     excluded = [node.name for node in float_head(prepared)] if how.float_head else []
     for layer in in_float:
         excluded += with_activation(prepared, layer)
+    _keep_from_fusing(prepared, excluded)
     shared_ranges = share_ranges(prepared, ranges)
     data = {
         name: TensorData(lowest=np.float32(low), highest=np.float32(high))
@@ -143,3 +145,17 @@ def quantize_network(
     del quantized.graph.value_info[:]
     keep_metadata(model, quantized)
     return quantized
+
+
+def _keep_from_fusing(model: onnx.ModelProto, in_float: Sequence[str]) -> None:
+    """Write each ReLU that is to stay in float as the maximum with zero, in place.
+
+    Between a float convolution and a QuantizeLinear onnxruntime takes a ReLU out, and then makes an integer kernel of
+    the convolution, whose weights it quantizes by itself.
+    """
+    for node in model.graph.node:
+        if node.op_type == "Relu" and node.name in in_float:
+            zero = numpy_helper.from_array(np.zeros((), dtype=np.float32), f"{node.output[0]}_zero")
+            model.graph.initializer.append(zero)
+            node.op_type = "Max"
+            node.input.append(zero.name)

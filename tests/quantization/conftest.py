@@ -12,4 +12,5 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Exports of untrained detectors, by architecture."""
     folder = tmp_path_factory.mktemp("networks")
     kinds = {"yolov8n": 3, "yolo11n": 3, "yolo26n": 3, "yolov8n of one class": 1}
-    return {kind: exported_detector(kind.split()[0], classes, folder) for kind, classes in kinds.items()}
+    found = {kind: exported_detector(kind.split()[0], classes, folder) for kind, classes in kinds.items()}
+    return {**found, "yolov8n with ReLU": exported_detector("yolov8n", 3, folder, "relu")}

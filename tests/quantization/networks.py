@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from src.detector.checkpoint import save_detector
 from src.detector.export import export_onnx
+from src.detector.training import ACTIVATIONS
 
 IMGSZ = 64
 
@@ -39,13 +40,16 @@ def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
     return session.run(None, {session.get_inputs()[0].name: image})[0]
 
 
-def untrained_detector(architecture: str, classes: int, path: Path) -> Path:
+def untrained_detector(architecture: str, classes: int, path: Path, activation: str | None = None) -> Path:
     """Write a detector of random weights whose activations are as wide as a trained one's."""
     # Not at the top: src.detector settles ultralytics' environment first.
-    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
     torch.manual_seed(0)
-    network = DetectionModel(f"{architecture}.yaml", nc=classes, verbose=False)
+    built = yaml_model_load(f"{architecture}.yaml")
+    if activation:
+        built["activation"] = ACTIVATIONS[activation]
+    network = DetectionModel(built, nc=classes, verbose=False)
     network.names = {index: f"class {index}" for index in range(classes)}
     # Batch norm as it starts out shrinks every activation to nearly nothing.
     for module in network.modules():
@@ -58,9 +62,10 @@ def untrained_detector(architecture: str, classes: int, path: Path) -> Path:
     return path
 
 
-def exported_detector(architecture: str, classes: int, folder: Path) -> Path:
+def exported_detector(architecture: str, classes: int, folder: Path, activation: str | None = None) -> Path:
     """Write an untrained detector as ONNX."""
-    weights = untrained_detector(architecture, classes, folder / f"{architecture}_{classes}.pt")
+    name = f"{architecture}_{classes}_{activation or 'silu'}.pt"
+    weights = untrained_detector(architecture, classes, folder / name, activation)
     export_onnx(weights, weights.with_suffix(".onnx"), IMGSZ)
     return weights.with_suffix(".onnx")
 

@@ -60,7 +60,7 @@ def integer_weights(int8: onnx.ModelProto) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("how", SETTINGS.values(), ids=SETTINGS.keys())
-@pytest.mark.parametrize("kind", ["yolov8n", "yolo11n", "yolo26n"])
+@pytest.mark.parametrize("kind", ["yolov8n", "yolov8n with ReLU", "yolo11n", "yolo26n"])
 def test_weights_are_rounded_as_in_the_int8_graph(
     networks: dict[str, Path], images: list[Path], kind: str, how: Int8
 ) -> None:
@@ -112,6 +112,17 @@ def test_the_first_layer_says_what_integers_say(networks: dict[str, Path], image
 
 def first_layers(*networks: DetectionModel) -> list[nn.Module]:
     return [network.eval().model[0] for network in networks]
+
+
+def test_a_relu_that_the_graph_lost_is_in_the_rounding(networks: dict[str, Path], images: list[Path]) -> None:
+    network, rounding, _, int8 = prepared(networks["yolov8n with ReLU"], images)
+    assert not any(node.op_type == "Relu" for node in int8.graph.node)
+    image = torch.from_numpy(load_image(images[0], IMGSZ))
+    with torch.no_grad():
+        exact, rounded = (layer(image) for layer in first_layers(network, rounding))
+    assert rounded.min() == 0
+    assert len(rounded.unique()) <= 256 < len(exact.unique())
+    assert (rounded - exact).abs().mean() < 0.01 * exact.max()
 
 
 def test_the_gradient_passes_rounding(networks: dict[str, Path], images: list[Path]) -> None:

@@ -90,7 +90,7 @@ def test_weights_that_are_all_positive_get_the_whole_grid_if_they_need_not_be_sy
     assert errors[1] < errors[0]
 
 
-@pytest.mark.parametrize("kind", ["yolov8n", "yolo11n", "yolo26n", "yolov8n of one class"])
+@pytest.mark.parametrize("kind", ["yolov8n", "yolov8n with ReLU", "yolo11n", "yolo26n", "yolov8n of one class"])
 def test_every_learned_convolution_of_a_detector_runs_in_integers(
     kind: str, networks: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -103,12 +103,16 @@ def test_every_learned_convolution_of_a_detector_runs_in_integers(
     assert (counted.integer, counted.float) == (float_convolutions - dfl, dfl)
 
 
+@pytest.mark.parametrize("form", ["qdq", "qoperator"])
+@pytest.mark.parametrize("kind", ["yolov8n", "yolov8n with ReLU"])
 @pytest.mark.parametrize("layer", [0, 5, 30, -1])
-def test_a_layer_left_in_float_runs_in_float(layer: int, networks: dict[str, Path], tmp_path: Path) -> None:
-    model = onnx.load(networks["yolov8n"])
+def test_a_layer_left_in_float_runs_in_float(
+    layer: int, kind: str, form: str, networks: dict[str, Path], tmp_path: Path
+) -> None:
+    model = onnx.load(networks[kind])
     ranges = ranges_of(model, random_images(tmp_path, 2))
     name = learned_convolutions(model)[layer]
-    onnx.save(quantize_network(model, ranges, HOW, in_float=[name]), tmp_path / "int8.onnx")
+    onnx.save(quantize_network(model, ranges, replace(HOW, format=form), in_float=[name]), tmp_path / "int8.onnx")
     assert count_convolutions(tmp_path / "int8.onnx").float == 1 + 1  # and DFL's
 
 
