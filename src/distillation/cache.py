@@ -1,9 +1,10 @@
 """What a teacher says, kept on disk: runs of a sweep show it the same augmented batches again.
 
-An answer is found by a digest of the batch itself and of the teacher, so a stale one cannot be used. Scores are kept
-whole, boxes only where the soft loss looks at them (`SURE`), features only if they are compared, all in half precision,
-to which a teacher rounds anyway: the weights that come of it are the same to the bit as without the cache. Jobs that
-run side by side share the folder: files appear whole or not at all.
+An answer is found by a digest of the batch itself, of the teacher and of this package's code, so a stale one cannot be
+used. Scores are kept whole, boxes only where the soft loss looks at them (`SURE`), features only if they are compared,
+all in half precision, to which a teacher rounds anyway: the weights that come of it are the same to the bit as without
+the cache. Jobs that run side by side share the folder: files appear whole or not at all. Once it is full, answers that
+no run has asked for in a while make room.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import time
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+import ultralytics
 from torch import Tensor
 
 from src import files
@@ -24,6 +29,9 @@ from src.distillation.teacher import Teaching, precision
 
 RECOUNT = 256
 """After so many answers of its own a process counts anew what all of them have written."""
+
+FORGOTTEN_AFTER_S = 86_400
+"""A day: longer than a sweep's jobs wait for each other. The oldest alone would be what the next job asks for first."""
 
 _logger = logging.getLogger(__name__)
 
@@ -35,7 +43,8 @@ class CachedTeacher:
         teacher: is asked for what is not in the cache.
         digest: of its weights, and of all else that changes what it says.
         folder: of the cache; is made.
-        limit_bytes: that the folder may take; once full nothing is added, which is said once.
+        limit_bytes: that the folder may take; once it is full of answers of the last day nothing is added, which is said
+            once.
         features: whether features are compared, and kept.
     """
 
@@ -63,6 +72,7 @@ class CachedTeacher:
         known = _read(path, images.device)
         if known is not None:
             self.hits += 1
+            _mark_used(path)
             return known
         self.misses += 1
         said = self.teacher(images)
@@ -73,8 +83,9 @@ class CachedTeacher:
 
     def _key(self, images: Tensor) -> str:
         # What else the last digits of an answer depend on.
-        how = f"{torch.__version__} {torch.get_num_threads()} {images.device.type} {precision(images.device)}"
-        key = hashlib.sha256(f"{self._digest} {self._features} {tuple(images.shape)} {how}".encode())
+        device = images.device
+        how = f"{torch.__version__} {torch.get_num_threads()} {device.type} {precision(device)}"
+        key = hashlib.sha256(f"{_code()} {self._digest} {self._features} {tuple(images.shape)} {how}".encode())
         key.update(images.contiguous().cpu().numpy().data)
         return key.hexdigest()
 
@@ -82,6 +93,9 @@ class CachedTeacher:
         if self._full:
             return
         if self.misses % RECOUNT == 0:
+            self._bytes = _size(self._folder)
+        if self._bytes >= self._limit_bytes:
+            _forget(self._folder)
             self._bytes = _size(self._folder)
         if self._bytes >= self._limit_bytes:
             self._stop_writing(f"holds {self._bytes / 2**30:.1f} GiB, all that cache_gib allows")
@@ -101,6 +115,13 @@ class CachedTeacher:
             self._folder,
             why,
         )
+
+
+@cache
+def _code() -> str:
+    """Return what makes an answer and what is kept of it: ultralytics' version and a digest of this package."""
+    modules = (files.digest(module) for module in sorted(Path(__file__).parent.glob("*.py")))
+    return " ".join([ultralytics.__version__, *modules])
 
 
 def _packed(said: Predictions) -> dict[str, Any]:
@@ -136,6 +157,19 @@ def _unpacked(kept: dict[str, Any]) -> Predictions:
         boxes[branch["places"].long()] = branch["boxes"].float()
         branches[name] = Branch(scores, boxes.unflatten(0, (images, places)).transpose(1, 2))
     return Predictions(branches, tuple(level.float() for level in kept["features"]))
+
+
+def _mark_used(path: Path) -> None:
+    with suppress(OSError):  # another process has removed it, or it belongs to somebody else
+        os.utime(path)
+
+
+def _forget(folder: Path) -> None:
+    """Remove what nobody has asked for in `FORGOTTEN_AFTER_S`."""
+    for path in folder.glob("*.pt"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > FORGOTTEN_AFTER_S:
+                path.unlink()
 
 
 def _size(folder: Path) -> int:

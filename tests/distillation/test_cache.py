@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from src.distillation.cache import CachedTeacher
+from src.distillation.cache import FORGOTTEN_AFTER_S, CachedTeacher
 from src.distillation.predictions import Predictions
 from src.distillation.soft import SURE
 from src.distillation.teacher import Teacher, Teaching
@@ -81,6 +83,31 @@ def test_a_full_cache_says_so_once_and_goes_on(tmp_path: Path, caplog: pytest.Lo
     assert len(list(tmp_path.iterdir())) == 1
     assert len(warnings_of(caplog)) == 1
     assert "all that cache_gib allows: what is new is computed each time" in caplog.text
+
+
+def test_a_full_cache_forgets_what_nobody_has_asked_for_in_a_day(tmp_path: Path) -> None:
+    one, other = IMAGES, other_pixel()
+    teacher = cached(tmp_path, limit_bytes=1)
+    teacher(one)
+    (path,) = tmp_path.iterdir()
+    os.utime(path, (time.time() - 2 * FORGOTTEN_AFTER_S,) * 2)
+    cached(tmp_path)(one)  # asked for: no longer old
+    teacher = cached(tmp_path, limit_bytes=1)
+    teacher(other)
+    assert list(tmp_path.iterdir()) == [path]
+    os.utime(path, (time.time() - 2 * FORGOTTEN_AFTER_S,) * 2)
+    teacher = cached(tmp_path, limit_bytes=1)
+    teacher(other)
+    assert path not in list(tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_other_code_was_told_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached(tmp_path)(IMAGES)
+    monkeypatch.setattr("src.distillation.cache._code", lambda: "of another version")
+    teacher = cached(tmp_path)
+    teacher(IMAGES)
+    assert (teacher.hits, teacher.misses) == (0, 1)
 
 
 def test_a_damaged_answer_is_asked_for_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
