@@ -66,7 +66,6 @@ class InTraining:
 
     Attributes:
         network: the one that is trained.
-        moving_average: returns the moving average of its weights, once training has begun.
         batches_of: takes a folder of images, and an epoch, and returns augmented batches (N, 3, H, W) in [0, 1] of them
             without end, with the settings of the training, the same ones whenever that epoch begins with the same
             random state.
@@ -75,7 +74,6 @@ class InTraining:
     """
 
     network: DetectionModel
-    moving_average: Callable[[], DetectionModel]
     batches_of: Callable[[Path, int], Iterator[Tensor]]
     seed: int
     epochs: int
@@ -229,9 +227,7 @@ class ResumableTrainer(DetectionTrainer):
             return super().build_optimizer(model, *args, **kwargs)
         with torch.random.fork_rng(devices=[]):  # what is learned along must not change which batches are seen
             torch.manual_seed(self.args.seed)
-            training = InTraining(
-                unwrap_model(model), lambda: self.ema.ema, self._batches_of, self.args.seed, self.args.epochs
-            )
+            training = InTraining(unwrap_model(model), self._batches_of, self.args.seed, self.args.epochs)
             self.criterion = self.given.make_criterion(training)
         return super().build_optimizer(_WithLearned(unwrap_model(model), self.criterion.learned), *args, **kwargs)
 

@@ -17,6 +17,7 @@ from src.detector.checkpoint import load_detector, save_detector
 from src.detector.dataset import class_names, view_of
 from src.detector.training import InTraining, MakeCriterion, OwnCriterion, Trained, train
 from src.distillation.loss import distillation_from
+from src.distillation.mean_teacher import distillation_from_moving_average
 from src.distillation.mutual import mutual_learning
 from src.distillation.soft import Objective, SoftWeights
 from src.distillation.teacher import Teacher
@@ -155,11 +156,15 @@ def with_a_peer(teacher: Teacher, folder: Path) -> MakeCriterion:
     return mutual_learning("yolov8n.yaml", Objective(1.0, 0.5, SoftWeights(1, 1, 0, 0)))
 
 
+def with_a_moving_average(teacher: Teacher, folder: Path) -> MakeCriterion:
+    return distillation_from_moving_average(Objective(1.0, 0.5, SoftWeights(1, 1, 0, 0)))
+
+
 def with_unlabelled_images(teacher: Teacher, folder: Path) -> MakeCriterion:
     return distillation_with_unlabelled(teacher, folder, Objective(1.0, 0.5, SoftWeights(1, 1, 0, 0)))
 
 
-@pytest.mark.parametrize("make", [with_features, with_a_peer, with_unlabelled_images])
+@pytest.mark.parametrize("make", [with_features, with_a_peer, with_a_moving_average, with_unlabelled_images])
 def test_what_is_learned_along_goes_on_from_where_it_was_killed(
     prepared: Path, tmp_path: Path, make: Callable[[Teacher, Path], MakeCriterion]
 ) -> None:

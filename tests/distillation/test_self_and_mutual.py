@@ -17,19 +17,36 @@ OBJECTIVE = Objective(1.0, 0.5, SoftWeights(response=1.0, localization=1.0, feat
 
 
 def test_a_moving_average_teaches_what_it_says_by_now() -> None:
-    student, average, batch = network(0).train(), network(1), batch_of_two()
-    loss = distillation_from_moving_average(OBJECTIVE)(in_training(student, average))
-    before = loss(student(batch["img"]), batch)[1]["response"]
-    average.load_state_dict(student.state_dict())
-    torch.testing.assert_close(
-        average.eval()(batch["img"])[1]["scores"], loss.teacher(batch["img"]).branches["one2many"].scores
-    )
-    assert loss(student(batch["img"]), batch)[1]["response"] != before
+    student, batch = network(0).train(), batch_of_two()
+    loss = distillation_from_moving_average(OBJECTIVE)(in_training(student))
+    loss(student(batch["img"]), batch)
+    first = student.model[0].conv.weight.detach().clone()
+    with torch.no_grad():
+        student.model[0].conv.weight.add_(1)
+    said = loss.teacher(batch["img"]).branches["one2many"].scores
+    # Two steps count alike: the mean of what the weights were and are.
+    averaged = loss.teacher.averaged.module
+    torch.testing.assert_close(averaged.model[0].conv.weight, first + 0.5)
+    torch.testing.assert_close(said, averaged.train()(batch["img"])["scores"])
+    assert not said.requires_grad
+
+
+@pytest.mark.parametrize(("epochs_done", "decay"), [(0, 0.99), (2, 0.999)], ids=["ramping up", "later"])
+def test_a_moving_average_remembers_longer_once_ramped_up(epochs_done: int, decay: float) -> None:
+    student, images = network(0).train(), batch_of_two()["img"]
+    loss = distillation_from_moving_average(OBJECTIVE)(in_training(student))
+    loss.updates = epochs_done  # of 4
+    loss.teacher.averaged.n_averaged.fill_(10**6)
+    before = student.model[0].conv.weight.detach().clone()
+    with torch.no_grad():
+        student.model[0].conv.weight.add_(1)
+    loss.teacher(images)
+    torch.testing.assert_close(loss.teacher.averaged.module.model[0].conv.weight, before + 1 - decay)
 
 
 def test_a_moving_average_is_heeded_more_as_it_learns() -> None:
-    student, average, batch = network(0).train(), network(1), batch_of_two()
-    loss = distillation_from_moving_average(OBJECTIVE)(in_training(student, average))
+    student, batch = network(0).train(), batch_of_two()
+    loss = distillation_from_moving_average(OBJECTIVE)(in_training(student))
     predictions = student(batch["img"])
     hard = student.init_criterion()(predictions, batch)[0].sum().item()
     for epochs_done, alpha in ((0, 0.5 * exp(-5)), (1, 0.5 * exp(-5 / 256)), (2, 0.5)):  # of 4; the ramp ends at 1.07
