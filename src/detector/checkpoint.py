@@ -34,6 +34,8 @@ def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
     kept.args = dict(arguments)  # type: ignore[assignment]  # a plain attribute; mypy takes it for a module
     for trace in ("criterion", "pt_path", "optimizer"):
         vars(kept).pop(trace, None)
+    for trace in ("anchors", "strides", "shape", "max_det"):  # of the last image that its head saw, and of the trainer
+        vars(kept.model[-1]).pop(trace, None)
     content = {
         "epoch": -1,
         "model": kept,

@@ -90,7 +90,7 @@ class Given:
         checkpoint: where the state of the last epoch is kept.
         make_criterion: builds the training loss; None: ultralytics' own.
         activation: one of `ACTIVATIONS` in place of the architecture's own; None: its own.
-        weights: to start from, where their shapes fit.
+        weights: to start from; see `train`.
     """
 
     checkpoint: Path
@@ -133,15 +133,17 @@ def train(
         data_yaml: the dataset in ultralytics' form.
         settings: trainer arguments under ultralytics' names.
         device: "cpu" or a CUDA index; several with commas between: a process on each takes its part of every batch.
-        checkpoint: where the state of the last epoch is kept; if the file is there, training goes on from it. The
-            caller removes it afterwards.
+        checkpoint: where the state of the last epoch is kept; if the file is there, training goes on from it, or is
+            over. The caller removes it afterwards.
         activation: one of `ACTIVATIONS` in place of the architecture's own; None: its own (SiLU in ultralytics').
-        weights: start from these where their shapes fit the architecture.
+        weights: start from these, but for the branches that score classes if there are other ones.
         make_criterion: builds the training loss; None: ultralytics' own.
-        on_epoch: called after every epoch with its number, from 1, and its metrics; for several devices at the end.
+        on_epoch: called after every epoch with its number, from 1, and its metrics; at once for those before an
+            interruption, and for several devices at the end.
 
     Raises:
-        UserError: the loss or the weights are no longer finite; the batch cannot be shared out among the devices.
+        UserError: the loss or the weights are no longer finite; the batch cannot be shared out among the devices; the
+            weights to start from are those of another architecture.
     """
     devices = device.count(",") + 1
     if settings["batch"] % devices:
@@ -167,7 +169,8 @@ def train(
         if isinstance(network, DetectionModel):
             trainer.model = network
         try:
-            trainer.train()
+            if not trainer.is_over():
+                trainer.train()
         except subprocess.CalledProcessError as error:
             raise UserError(f"a process of the training on {device} failed; what it said is above") from error
         return trainer.trained()
@@ -212,6 +215,7 @@ class ResumableTrainer(DetectionTrainer):
             for parameter in self.model.parameters():
                 parameter.requires_grad = True  # saved checkpoints come frozen
         if self.given.weights is not None:
+            _expect_same_architecture(self.given.weights, self.model)
             self.model.load(self.given.weights)
         return checkpoint
 
@@ -280,21 +284,27 @@ class ResumableTrainer(DetectionTrainer):
 
     def trained(self) -> Trained:
         """Return the outcome, once training is over."""
-        network = self._of_processes() if self.ddp else self.ema.ema
+        if self.ema is None:
+            self._recall(self._state())  # other processes, or an earlier run, have trained
+            if not isinstance(self.model, nn.Module):
+                self.model = self.get_model(self.model, verbose=False)
+            self.set_model_attributes()
+        # Not the moving average that carries these weights: validation leaves traces on it.
+        network = unwrap_model(self.model)
+        vars(network).pop("criterion", None)
+        network = deepcopy(network).to(self.device).eval().requires_grad_(False)
         network.load_state_dict(self.best["weights"])
         return Trained(network, self.best["epoch"] + 1, tuple(self.history))
 
-    def _of_processes(self) -> DetectionModel:
-        """Take over what the processes of several devices have left, and return a network for its weights."""
-        state = self._state()
+    def is_over(self) -> bool:
+        """Tell whether the checkpoint is that of the last epoch: what was interrupted then came after the training."""
+        return self.given.checkpoint.is_file() and bool(self._state()["over"])
+
+    def _recall(self, state: Mapping[str, Any]) -> None:
+        """Take over the epochs that are behind."""
         self.best, self.history = state["best"], state["history"]
         for epoch, metrics in enumerate(self.history, start=1):
             self.on_epoch(epoch, metrics)
-        if not isinstance(self.model, nn.Module):
-            self.model = self.get_model(self.model, verbose=False)
-        self.set_model_attributes()
-        network: DetectionModel = self.model.to(self.device)
-        return network
 
     def final_eval(self) -> None:
         """Leave the final evaluation to the caller."""
@@ -314,6 +324,7 @@ class ResumableTrainer(DetectionTrainer):
         self.history.append(self._epoch_metrics())
         state = {
             "epoch": self.epoch,
+            "over": self.stop,
             "network": unwrap_model(self.model).state_dict(),
             "moving_average": self.ema.ema.state_dict(),
             "moving_average_updates": self.ema.updates,
@@ -351,8 +362,7 @@ class ResumableTrainer(DetectionTrainer):
         self.scaler.load_state_dict(state["scaler"])
         self.stopper.__dict__.update(state["stopper"])
         self.best_fitness = state["best_fitness"]
-        self.best = state["best"]
-        self.history = state["history"]
+        self._recall(state)
         self.start_epoch = state["epoch"] + 1
         if state["criterion_updates"] is not None:  # the loss of end-to-end heads shifts its balance every epoch
             network = unwrap_model(self.model)
@@ -396,6 +406,27 @@ def trainer_with(given: Given) -> type[ResumableTrainer]:
     value, and ultralytics' arguments alone.
     """
     return type("Trainer", (ResumableTrainer,), {"given": given})
+
+
+def _expect_same_architecture(weights: DetectionModel, network: DetectionModel) -> None:
+    """Check that weights have all of a network's tensors, in the same shapes.
+
+    ultralytics takes what happens to fit. What scores classes (cv3) is as wide as there are classes, and may differ.
+
+    Raises:
+        UserError: they have not.
+    """
+    given, own = weights.state_dict(), network.state_dict()
+    unlike = [
+        name
+        for name, tensor in own.items()
+        if "cv3." not in name and (name not in given or given[name].shape != tensor.shape)
+    ]
+    if unlike:
+        raise UserError(
+            f"the weights to start from are of another architecture: {len(unlike)} of {len(own)} tensors are not there "
+            f"or have another shape, {unlike[0]} for one: choose weights of this architecture, or weights=null"
+        )
 
 
 def _generator_states() -> dict[str, Any]:

@@ -43,8 +43,8 @@ class CachedTeacher:
         teacher: is asked for what is not in the cache.
         digest: of its weights, and of all else that changes what it says.
         folder: of the cache; is made.
-        limit_bytes: that the folder may take; once it is full of answers of the last day nothing is added, which is said
-            once.
+        limit_bytes: that the folder may take; once it is full of answers of the last day nothing is added, and that is
+            said once.
         features: whether features are compared, and kept.
     """
 

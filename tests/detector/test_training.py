@@ -11,6 +11,7 @@ from torch import Tensor
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.torch_utils import EarlyStopping
 
 from src.detector import runtime, training
 from src.detector.checkpoint import load_detector, save_detector
@@ -66,6 +67,7 @@ def trained(
         pytest.param(10, 1, 1, id="last batch is full"),
         pytest.param(10, 2, 1, id="mosaic closes next"),
         pytest.param(8, 2, 2, id="mosaic was closed"),
+        pytest.param(8, 3, 1, id="after the last epoch"),
     ],
 )
 def test_a_killed_training_ends_with_the_same_bytes(
@@ -81,6 +83,43 @@ def test_a_killed_training_ends_with_the_same_bytes(
     save_detector(whole.network, tmp_path / "whole.pt", 64)
     save_detector(resumed.network, tmp_path / "resumed.pt", 64)
     assert (tmp_path / "whole.pt").read_bytes() == (tmp_path / "resumed.pt").read_bytes()
+
+
+def test_a_training_that_stopped_early_is_over(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EarlyStopping, "__call__", lambda self, epoch, fitness: epoch == 2)
+    settings = {**TINY_TRAINING, "epochs": 4}
+    seen: list[int] = []
+    with view_of(prepared) as data:
+        whole = trained(data, tmp_path / "state.ckpt", settings)
+        assert len(whole.history) == 2
+        again = train(
+            "yolov8n.yaml",
+            data,
+            settings,
+            device="cpu",
+            checkpoint=tmp_path / "state.ckpt",
+            on_epoch=lambda epoch, metrics: seen.append(epoch),
+        )
+    assert again.history == whole.history
+    assert again.best_epoch == whole.best_epoch
+    assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("architecture", ["yolov8s.yaml", "yolo11n.yaml"])
+def test_weights_of_another_architecture_are_refused(prepared: Path, tmp_path: Path, architecture: str) -> None:
+    other = DetectionModel(architecture, nc=10, verbose=False)
+    with view_of(prepared) as data, pytest.raises(UserError, match=r"start from are of another architecture: \d+ of"):
+        train("yolov8n.yaml", data, TINY_TRAINING, device="cpu", checkpoint=tmp_path / "c.pt", weights=other)
+
+
+def test_weights_for_other_classes_are_a_start(prepared: Path, tmp_path: Path) -> None:
+    settings = {**TINY_TRAINING, "epochs": 1, "lr0": 1e-12}
+    other = DetectionModel("yolov8n.yaml", nc=80, verbose=False)
+    with view_of(prepared) as data:
+        network = train(
+            "yolov8n.yaml", data, settings, device="cpu", checkpoint=tmp_path / "c.pt", weights=other
+        ).network
+    torch.testing.assert_close(network.model[0].conv.weight, other.model[0].conv.weight)
 
 
 def test_alpha_zero_is_plain_ultralytics_to_the_bit(prepared: Path, tmp_path: Path) -> None:
