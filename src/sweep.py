@@ -2,7 +2,8 @@
 
 `SweepCallback` begins the parent and leaves its id in the sweep's folder, where jobs find it whatever launcher runs
 them. Every job leaves its outcome there. `finish` makes of these the winner and a table: from files, not from MLflow,
-so that a sweep has both when tracking is down.
+so that a sweep has both when tracking is down. Jobs that differ in `seed` alone stand together, by their mean: the best
+of them would be the luckiest.
 
     multirun/<stage>/<time>/sweep.json     the parent
                             jobs/0.json    how a job went
@@ -17,6 +18,8 @@ import csv
 import json
 import logging
 import math
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -34,6 +37,7 @@ from src.config import PROJECT
 from src.errors import UserError
 
 PARENT, OUTCOMES, TABLE, PICTURE = "sweep.json", "jobs", "children.csv", "sweep.png"
+SEED = "seed"
 
 _logger = logging.getLogger(__name__)
 
@@ -65,6 +69,32 @@ class Outcome:
     def settings(self) -> dict[str, str]:
         """The overrides as text by key."""
         return dict(override.split("=", 1) for override in self.overrides if "=" in override)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """The jobs with a value that differ in their seed at most, first job first."""
+
+    name: str
+    jobs: tuple[Outcome, ...]
+
+    @property
+    def value(self) -> float:
+        """The mean of their values."""
+        return statistics.mean(self._values)
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation of their values; None for a single one."""
+        return statistics.stdev(self._values) if len(self.jobs) > 1 else None
+
+    @property
+    def _values(self) -> list[float]:
+        return [job.value for job in self.jobs if job.value is not None]
+
+    def __str__(self) -> str:
+        over = "" if self.spread is None else f" ± {self.spread:.2g} over {len(self.jobs)} seeds"
+        return f"{self.name} with {self.value:.4g}{over}"
 
 
 @dataclass(frozen=True)
@@ -144,29 +174,59 @@ def finish(failed: bool) -> None:
     children = _children(sweep, outcomes)
     files.write_text(sweep.folder / TABLE, _table(outcomes, children))
     sweep.log.artifact(sweep.folder / TABLE)
-    picture = draw_sweep([{**o.settings, "value": o.value} for o in outcomes if o.status == "FINISHED"])
+    found = contenders(outcomes)
+    drawn = [{**without_seed(one.jobs[0].settings), "value": one.value} for one in found]
+    if len(found) == 1:  # nothing but seeds was varied
+        drawn = [{**job.settings, "value": job.value} for job in found[0].jobs]
+    picture = draw_sweep(drawn)
     if picture is not None:
         picture.savefig(sweep.folder / PICTURE, metadata={"Software": None})
         sweep.log.artifact(sweep.folder / PICTURE)
 
     finished = [outcome for outcome in outcomes if outcome.status == "FINISHED"]
     summary = f"sweep: {len(finished)} of {len(outcomes)} jobs finished"
-    ranked = sorted((-outcome.value, outcome.number) for outcome in finished if outcome.value is not None)
-    if ranked:
-        winner = next(outcome for outcome in finished if outcome.number == ranked[0][1])
-        _crown(sweep.log, winner, children.get(winner.number))
-        summary += f", best {winner.name} with {winner.value:.4g}"
+    # A contender of whose jobs some failed is not crowned for the rest of them.
+    whole = [one for one in found if len(one.jobs) == max(len(other.jobs) for other in found)]
+    if whole:
+        winner = max(whole, key=lambda one: one.value)
+        _crown(sweep.log, winner, children.get(winner.jobs[0].number))
+        summary += f", best {winner}"
     print(f"{summary}; the table is {sweep.folder / TABLE}", flush=True)
     sweep.log.end("FAILED" if failed or len(finished) < len(outcomes) else "FINISHED")
 
 
-def _crown(log: tracking.Run, winner: Outcome, child: tracking.Child | None) -> None:
-    """Put the winner on the parent: its value, its name and, where it was tracked, its params and its run."""
+def contenders(outcomes: Sequence[Outcome]) -> list[Contender]:
+    """Return the jobs that finished with a value, put together where only their seeds differ, in order."""
+    together: dict[tuple[tuple[str, str], ...], list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.status == "FINISHED" and outcome.value is not None:
+            together.setdefault(tuple(sorted(without_seed(outcome.settings).items())), []).append(outcome)
+    several = any(len(jobs) > 1 for jobs in together.values())
+    return [
+        Contender(_name(without_seed(jobs[0].settings)) if several else jobs[0].name, tuple(jobs))
+        for jobs in together.values()
+    ]
+
+
+def without_seed(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return all settings but the seed."""
+    return {key: value for key, value in settings.items() if key != SEED}
+
+
+def _name(settings: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in settings.items()) or "as it is"
+
+
+def _crown(log: tracking.Run, winner: Contender, child: tracking.Child | None) -> None:
+    """Put the winner on the parent: its value, its name and, where it was tracked, its params and its first run."""
     log.metrics({"best": winner.value})
     log.tags({"winner.name": winner.name})
+    if winner.spread is not None:
+        log.metrics({"best_std": winner.spread})
+        log.tags({"winner.seeds": str(len(winner.jobs))})
     if child:
         log.tags({"winner.run_id": child.run_id})
-        log.params(child.params)
+        log.params(child.params if winner.spread is None else without_seed(child.params))
 
 
 def _children(sweep: _Sweep, outcomes: list[Outcome]) -> dict[int, tracking.Child]:
@@ -192,12 +252,15 @@ def _children(sweep: _Sweep, outcomes: list[Outcome]) -> dict[int, tracking.Chil
 
 
 def _table(outcomes: list[Outcome], children: dict[int, tracking.Child]) -> str:
-    """Return a CSV with a row per job and a column per overridden key."""
+    """Return a CSV with a row per job and a column per overridden key; over several seeds also mean and deviation."""
     rows = []
+    whole = {job.number: one for one in contenders(outcomes) for job in one.jobs if len(one.jobs) > 1}
     for outcome in outcomes:
         run_id = children[outcome.number].run_id if outcome.number in children else None
         ending = {"status": outcome.status, "value": outcome.value, "run_id": run_id, "error": outcome.error}
-        rows.append({"job": outcome.number, **outcome.settings, **ending})
+        one = whole.get(outcome.number)
+        of_seeds = {"mean": one and one.value, "std": one and one.spread} if whole else {}
+        rows.append({"job": outcome.number, **outcome.settings, **ending, **of_seeds})
     text = StringIO()
     columns = list(dict.fromkeys(column for row in rows for column in row))
     table = csv.DictWriter(text, columns, lineterminator="\n")

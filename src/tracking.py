@@ -127,12 +127,16 @@ class Child:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the store knows of a run that ended: of a sweep's parent, its winner's parameters and value."""
+    """What the store knows of a run that ended: of a sweep's parent, its winner's parameters and value.
+
+    `spread` is the standard deviation where the value is a mean over seeds; one run alone has none.
+    """
 
     run_id: str
     stage: str
     params: dict[str, str]
     value: float | None
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,7 @@ def recorded(project: Path, run_id: str) -> Recorded:
         run.data.tags.get("stage", ""),
         dict(run.data.params),
         metrics.get("best", metrics.get("val/map50_95")),
+        metrics.get("best_std", 0.0),
     )
 
 

@@ -86,7 +86,14 @@ def test_a_parent_promises_what_its_winner_reached(project: Path) -> None:
     (project / "reports").mkdir()
     for reached in (0.75, 0.74):
         (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": reached}}))
-        assert check(project, parent) == (0.75, reached)
+        assert check(project, parent) == (0.75, 0, reached)
+
+
+def test_over_seeds_the_spread_is_part_of_the_promise(project: Path) -> None:
+    parent = recorded(project, "distill", metrics={"best": 0.75, "best_std": 0.02})
+    (project / "reports").mkdir()
+    (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": 0.74}}))
+    assert check(project, parent) == (0.75, 0.02, 0.74)
 
 
 def test_what_was_not_promoted_cannot_be_checked(project: Path) -> None:
@@ -143,7 +150,7 @@ def test_a_sweep_in_which_a_job_failed_has_a_winner_all_the_same(project: Path) 
 def test_a_single_run_promises_its_val_map(project: Path) -> None:
     (project / "reports").mkdir()
     (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": 0.625}}))
-    assert check(project, recorded(project, "distill")) == (0.5, 0.625)
+    assert check(project, recorded(project, "distill")) == (0.5, 0, 0.625)
 
 
 @pytest.mark.parametrize(("reached", "code"), [(0.75, 0), (0.74, 1)])

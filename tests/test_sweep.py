@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from src import sweep, tracking
+from src import sweep
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -35,8 +35,9 @@ def main(config):
             raise ValueError("13 brings bad luck")
         if config.T == 99:
             os.kill(os.getpid(), signal.SIGKILL)
-        log.metrics({"map50_95": config.T * config.alpha})
-        return config.T * config.alpha
+        luck = 1.2 * (config.T == 1 and config.seed == 2)
+        log.metrics({"map50_95": config.T * config.alpha + luck})
+        return config.T * config.alpha + luck
 
 if __name__ == "__main__":
     failed = True
@@ -52,6 +53,7 @@ hydra: {{searchpath: ["file://{REPO}/conf"]}}
 defaults: [run, _self_]
 T: 1
 alpha: 0.5
+seed: 0
 """
 
 
@@ -112,7 +114,7 @@ def test_two_by_three_values_are_a_parent_and_six_children(project: Path) -> Non
     assert parent.data.tags["winner.name"] == "T=5,alpha=0.7"
     assert parent.data.tags["winner.run_id"] == winner.info.run_id
     assert parent.data.metrics["best"] == pytest.approx(3.5)
-    assert parent.data.params == winner.data.params == {"T": "5", "alpha": "0.7"}
+    assert parent.data.params == winner.data.params == {"T": "5", "alpha": "0.7", "seed": "0"}
     (table,) = project.glob("multirun/multiply/*/children.csv")
     rows = rows_of(table)
     assert list(rows[0]) == ["job", "T", "alpha", "status", "value", "run_id", "error"]
@@ -122,6 +124,36 @@ def test_two_by_three_values_are_a_parent_and_six_children(project: Path) -> Non
     assert {path.name for path in project.iterdir()} - before <= {
         "multirun", "mlruns", "mlflow.db", "mlflow.db.lock", "__pycache__",
     }  # fmt: skip
+
+
+def test_over_seeds_the_best_mean_wins_not_the_luckiest_job(project: Path) -> None:
+    done = launch(project, "seeds", "-m", "T=1,3", "seed=0,1,2", "hydra.sweep.dir=multirun/seeds")
+
+    assert done.returncode == 0, done.stderr
+    assert "6 of 6 jobs finished, best T=3 with 1.5 ± 0 over 3 seeds" in done.stdout
+    parent, children = recorded(project, "seeds")
+    assert children["T=1,seed=2"].data.metrics["map50_95"] > children["T=3,seed=2"].data.metrics["map50_95"]
+    assert parent.data.metrics == {"best": pytest.approx(1.5), "best_std": 0}
+    assert parent.data.tags["winner.name"] == "T=3"
+    assert parent.data.tags["winner.seeds"] == "3"
+    assert parent.data.tags["winner.run_id"] == children["T=3,seed=0"].info.run_id
+    assert parent.data.params == {"T": "3", "alpha": "0.5"}
+    lucky = rows_of(project / "multirun/seeds/children.csv")[2]
+    assert (lucky["T"], lucky["seed"], lucky["value"]) == ("1", "2", "1.7")
+    assert float(lucky["mean"]) == pytest.approx(0.9)
+    assert float(lucky["std"]) == pytest.approx(1.2 / 3**0.5)
+
+
+def test_who_lost_a_seed_is_not_crowned_for_the_others() -> None:
+    outcomes = [
+        sweep.Outcome(0, ("T=1", "seed=0"), "FINISHED", 0.9),
+        sweep.Outcome(1, ("T=1", "seed=1"), "FAILED"),
+        sweep.Outcome(2, ("T=3", "seed=0"), "FINISHED", 0.4),
+        sweep.Outcome(3, ("T=3", "seed=1"), "FINISHED", 0.6),
+    ]
+    lost, whole = sweep.contenders(outcomes)
+    assert (lost.name, lost.value, lost.spread) == ("T=1", 0.9, None)
+    assert str(whole) == "T=3 with 0.5 ± 0.14 over 2 seeds"
 
 
 def test_side_by_side_a_failing_job_leaves_the_others_standing(project: Path) -> None:
@@ -202,12 +234,9 @@ def test_importing_the_module_does_not_import_mlflow() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=REPO, check=False).returncode == 0
 
 
-def test_jobs_with_the_same_overrides_have_runs_of_their_own() -> None:
-    outcomes = [sweep.Outcome(number, ("T=1",), "FINISHED", 0.5) for number in (0, 1)]
-    children = {n: tracking.Child(f"id{n}", "T=1", "FINISHED", {}) for n in (0, 1)}
+def test_jobs_with_the_same_overrides_have_runs_of_their_own(project: Path) -> None:
+    done = launch(project, "twice", "-m", "T=1,1", "hydra.sweep.dir=multirun/twice")
 
-    assert sweep._table(outcomes, children).splitlines() == [
-        "job,T,status,value,run_id,error",
-        "0,1,FINISHED,0.5,id0,",
-        "1,1,FINISHED,0.5,id1,",
-    ]
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(project / "multirun/twice/children.csv")
+    assert len({row["run_id"] for row in rows} - {""}) == 2
