@@ -30,11 +30,44 @@ from src.errors import UserError
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-def number(
-    *, above: float | None = None, least: float | None = None, below: float | None = None, most: float | None = None
-) -> Any:
-    """A field whose value must lie in a range: > above, >= least, < below, <= most."""
-    return field(default=MISSING, metadata={"above": above, "least": least, "below": below, "most": most})
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a field may have: > above, >= least, < below, <= most, a multiple."""
+
+    above: float | None = None
+    least: float | None = None
+    below: float | None = None
+    most: float | None = None
+    multiple_of: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and (self.above is None or value > self.above)
+            and (self.least is None or value >= self.least)
+            and (self.below is None or value < self.below)
+            and (self.most is None or value <= self.most)
+            and (self.multiple_of is None or value % self.multiple_of == 0)
+        )
+
+    def __str__(self) -> str:
+        limits = [
+            ("above", self.above),
+            ("at least", self.least),
+            ("below", self.below),
+            ("at most", self.most),
+            ("a multiple of", self.multiple_of),
+        ]
+        return " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
+
+
+def number(**limits: float) -> Any:
+    """A field whose value must lie in a range; `limits` are those of `Range`."""
+    return field(default=MISSING, metadata={"range": Range(**limits)})
+
+
+SOME = {"some": True}
+"""The metadata of a list that must not be empty."""
 
 
 def one_of(*allowed: str) -> Any:
@@ -155,7 +188,7 @@ class Offline(Teaching):
 class Ensemble(Teaching):
     """The teacher and others, which are trained on the labels alone first, with the stage's own settings."""
 
-    others: list[str] = MISSING  # architectures
+    others: list[str] = field(default=MISSING, metadata=SOME)  # architectures
     weighting: str = one_of("mean", "confidence")
 
 
@@ -163,7 +196,7 @@ class Ensemble(Teaching):
 class Assistants(Teaching):
     """A chain from the teacher to the student: each link is the student of the one before."""
 
-    chain: list[str] = MISSING  # architectures
+    chain: list[str] = field(default=MISSING, metadata=SOME)  # architectures
 
 
 @dataclass
@@ -211,7 +244,7 @@ class HardTargets(Teaching):
 class Common:
     """What every stage that computes shares."""
 
-    imgsz: int = number(least=32)
+    imgsz: int = number(least=32, multiple_of=32)  # the coarsest stride of the heads
     device: str = MISSING
     threads: int = number(least=1)
     workers: int = number(least=0)
@@ -302,7 +335,7 @@ class Calibrate(Common):
     equalize: bool = MISSING
     momentum: float = number(least=0, below=1)
     percentile: float = number(above=50, most=100)
-    bins: int = number(least=16)
+    bins: int = number(least=256)  # entropy compares with 128 levels: of hardly more bins it would cut off nothing
 
 
 @dataclass
@@ -457,26 +490,11 @@ def _check_ranges(params: Any, where: str) -> None:
             _check_ranges(value, key)
         elif "allowed" in item.metadata and value not in item.metadata["allowed"]:
             raise UserError(f"{key} must be one of {_in_words(item.metadata['allowed'])}, got {value}")
-        elif "above" in item.metadata and value is not None and not _in_range(value, **item.metadata):
-            raise UserError(f"{key} must be {_range_in_words(**item.metadata)}, got {value}: edit params.yaml or conf/")
+        elif "range" in item.metadata and value is not None and value not in item.metadata["range"]:
+            raise UserError(f"{key} must be {item.metadata['range']}, got {value}: edit params.yaml or conf/")
+        elif "some" in item.metadata and not value:
+            raise UserError(f"{key} must name at least one, got {value}: edit conf/ or choose another")
 
 
 def _in_words(allowed: Iterable[str | None]) -> str:
     return ", ".join("null" if value is None else value for value in allowed)
-
-
-def _in_range(
-    value: float, *, above: float | None, least: float | None, below: float | None, most: float | None
-) -> bool:
-    return (
-        math.isfinite(value)
-        and (above is None or value > above)
-        and (least is None or value >= least)
-        and (below is None or value < below)
-        and (most is None or value <= most)
-    )
-
-
-def _range_in_words(*, above: float | None, least: float | None, below: float | None, most: float | None) -> str:
-    limits = [("above", above), ("at least", least), ("below", below), ("at most", most)]
-    return " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from src import config, teacher
@@ -15,11 +17,13 @@ from src.config import Distill
 from src.detector.checkpoint import find_architecture, load_detector, load_weights
 from src.detector.dataset import class_names
 from src.detector.training import MakeCriterion
-from src.distillation.ensemble import Ensemble
+from src.distillation.ensemble import Ensemble, common_bins
 from src.distillation.label_smoothing import label_smoothing
 from src.distillation.loss import distillation_from
 from src.distillation.mean_teacher import distillation_from_moving_average
 from src.distillation.mutual import mutual_learning
+from src.distillation.predictions import bins, feature_channels
+from src.distillation.soft import Objective, SoftLoss
 from src.distillation.teacher import Teaching, expect_classes
 from src.distillation.unlabelled import distillation_with_unlabelled
 from src.distillation.unlabelled_images import unlabelled_images, view_of_unlabelled
@@ -94,6 +98,7 @@ def criterion(
         yield None
         return
     objective = teacher.objective(params)
+    _expect_suitable(params, objective, place)
     match mode:
         case config.Offline():
             yield course.taught_by(place.read(TEACHER))
@@ -115,6 +120,38 @@ def criterion(
             raise AssertionError(f"nobody teaches for {type(mode)}")
 
 
+def _expect_suitable(params: Distill, objective: Objective, place: Place) -> None:
+    """Check who is to be trained before anybody is: that the architectures exist, and each can teach the next.
+
+    Raises:
+        UserError: one does not, or cannot.
+    """
+    student = params.student.architecture
+    lessons: list[tuple[str, str]] = []
+    match params.teaching:
+        case config.Ensemble() as mode:
+            if objective.weights.features:
+                raise UserError(
+                    "teaching=ensemble: features of different teachers have no average: "
+                    "choose a distillation without them, such as distillation=heads"
+                )
+            common_bins([bins(load_detector(place.read(TEACHER))), *(bins(_untrained(name)) for name in mode.others)])
+        case config.Assistants() as mode:
+            lessons = list(pairwise([*mode.chain, student]))
+        case config.BornAgain():
+            lessons = [(student, student)]
+        case config.Mutual() as mode:
+            lessons = [(mode.peer, student), (student, mode.peer)]
+    for teaches, learns in lessons:
+        of = _untrained(teaches)
+        SoftLoss(objective, _untrained(learns), teacher_channels=feature_channels(of), teacher_bins=bins(of))
+
+
+def _untrained(architecture: str) -> DetectionModel:
+    with torch.random.fork_rng(devices=[]):
+        return DetectionModel(find_architecture(architecture), verbose=False)
+
+
 @dataclass(frozen=True)
 class _Course:
     """What it takes to train others before the student, with the student's own settings."""
@@ -134,11 +171,6 @@ class _Course:
 
     def ensemble(self, mode: config.Ensemble) -> Teaching:
         """Train the others on the labels alone, and let them speak with the teacher."""
-        if teacher.objective(self.params).weights.features:
-            raise UserError(
-                "teaching=ensemble: features of different teachers have no average: "
-                "choose a distillation without them, such as distillation=heads"
-            )
         paths = [self.place.read(TEACHER)]
         paths += [self.train(f"other-{index}", name) for index, name in enumerate(mode.others, start=1)]
         teachers = [teacher.load_teacher(path, self.prepared) for path in paths]

@@ -72,6 +72,7 @@ def test_every_choice_of_a_group_composes(stage: str, group: str, choice: str) -
         pytest.param("distill", "T=0", "distill.T must be above 0, got 0", id="not above"),
         pytest.param("distill", "alpha=1.5", "distill.alpha must be at least 0 and at most 1", id="not in [0, 1]"),
         pytest.param("distill", "lr0=nan", "distill.lr0 must be above 0, got nan", id="not a number"),
+        pytest.param("distill", "imgsz=300", "at least 32 and a multiple of 32, got 300", id="between strides"),
         pytest.param("prune", "ratio=1", "prune.ratio must be at least 0 and below 1", id="everything pruned"),
         pytest.param("quantize", "format=tflite", "quantize.format must be one of qdq, qoperator", id="not a choice"),
         pytest.param("distill", "augmentation.mosaic=2", "distill.augmentation.mosaic must be", id="in a group"),

@@ -114,9 +114,46 @@ def test_a_cache_is_kept_in_sweeps_alone_unless_asked_for(project: Path) -> None
             id="weights of another family",
         ),
         pytest.param(["teaching=born_again", "teaching.generations=0"], "must be at least 1", id="no generation"),
+        pytest.param(["teaching=ensemble", "teaching.others=[]"], "must name at least one", id="no others"),
+        pytest.param(["teaching=assistants", "teaching.chain=[]"], "must name at least one", id="no chain"),
     ],
 )
 def test_what_cannot_be_taught_is_told(project: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        distilled(project, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        pytest.param(
+            ["teaching=ensemble", "teaching.others=[yolo11n.yaml,yolov11n.yaml]"],
+            "architecture yolov11n.yaml: neither a file",
+            id="the second other",
+        ),
+        pytest.param(
+            ["teaching=assistants", "teaching.chain=[yolov8n.yaml,yolov9000.yaml]"],
+            "architecture yolov9000.yaml: neither a file",
+            id="the second link",
+        ),
+        pytest.param(
+            ["teaching=ensemble", "teaching.others=[yolo26n.yaml]"], "heads have 1 and 16 bins", id="bins that differ"
+        ),
+        pytest.param(
+            ["teaching=assistants", "teaching.chain=[yolo26n.yaml]"], "the teacher's head has none", id="a link"
+        ),
+        pytest.param(
+            ["teaching=born_again", "student.architecture=yolo26n.yaml"], "head has none", id="its own generation"
+        ),
+    ],
+)
+def test_what_cannot_be_taught_is_told_before_anybody_is_trained(
+    project: Path, overrides: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*arguments: object, **options: object) -> None:
+        raise AssertionError("training began")
+
+    monkeypatch.setattr("src.teaching.train_on_the_way", trained)
     with pytest.raises(UserError, match=message):
         distilled(project, *overrides)
 

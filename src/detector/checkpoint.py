@@ -35,7 +35,7 @@ def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
     for trace in ("criterion", "pt_path", "optimizer"):
         vars(kept).pop(trace, None)
     for trace in ("anchors", "strides", "shape", "max_det"):  # of the last image that its head saw, and of the trainer
-        vars(kept.model[-1]).pop(trace, None)
+        vars(kept.model[-1]).pop(trace, None)  # type: ignore[index]
     content = {
         "epoch": -1,
         "model": kept,

@@ -8,7 +8,7 @@ Probabilities are averaged, not logits: a logit far out would outvote the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,6 +21,22 @@ from src.errors import UserError
 
 SMALLEST = 1e-6
 """Averaged probabilities stay this far from 0 and 1, so that their logits are finite in half precision."""
+
+
+def common_bins(of_teachers: Iterable[int]) -> int:
+    """Return how many bins the box distributions of all teachers have.
+
+    Raises:
+        UserError: they differ, or there are no distributions.
+    """
+    found = sorted(set(of_teachers))
+    if found[0] < 2 or len(found) > 1:
+        listed = " and ".join(map(str, found))
+        raise UserError(
+            f"teaching: an ensemble averages box distributions, and its teachers' heads have {listed} bins: "
+            "choose YOLOv8 or YOLO11 for all of them"
+        )
+    return found[0]
 
 
 class Ensemble:
@@ -37,14 +53,7 @@ class Ensemble:
     channels: tuple[int, ...] = ()  # there is no average of features
 
     def __init__(self, teachers: Sequence[Teaching], *, by_confidence: bool) -> None:
-        found = sorted({teacher.bins for teacher in teachers})
-        if found[0] < 2 or len(found) > 1:
-            listed = " and ".join(map(str, found))
-            raise UserError(
-                f"teaching: an ensemble averages box distributions, and its teachers' heads have {listed} bins: "
-                "choose YOLOv8 or YOLO11 for all of them"
-            )
-        self.bins = found[0]
+        self.bins = common_bins(teacher.bins for teacher in teachers)
         self.teachers = tuple(teachers)
         self.by_confidence = by_confidence
 

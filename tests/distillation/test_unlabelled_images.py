@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from src.distillation.unlabelled_images import unlabelled_images, view_of_unlabelled
 from src.errors import UserError
@@ -15,6 +16,7 @@ def prepared_folder(tmp_path: Path) -> Path:
     for split in ("train", "val", "test"):
         (root / "images" / split).mkdir(parents=True)
     write_image(root / "images/test/held_out.png", (40, 30))
+    write_image(root / "images/val/held_out.jpg", (40, 30))
     return root
 
 
@@ -36,8 +38,14 @@ def test_faults_are_listed_together(tmp_path: Path, prepared_folder: Path) -> No
     folder.mkdir()
     (folder / "broken.png").write_text("no image")
     (folder / "copy.png").write_bytes((prepared_folder / "images/test/held_out.png").read_bytes())
+    # As a phone writes it, and as another program has saved it.
+    trailer = (prepared_folder / "images/val/held_out.jpg").read_bytes() + b"SEFT trailer"
+    (folder / "trailer.jpg").write_bytes(trailer)
+    Image.open(folder / "copy.png").save(folder / "copy.bmp")
     with pytest.raises(UserError) as caught:
         unlabelled_images(folder, prepared_folder)
+    assert "copy.bmp: an image of test" in str(caught.value)
+    assert "trailer.jpg: an image of val" in str(caught.value)
     assert "broken.png: not a readable image" in str(caught.value)
     assert "copy.png: an image of test, which nothing may be trained on: remove it" in str(caught.value)
 
