@@ -22,8 +22,7 @@ def run(params: Distill, place: Place, log: Run) -> Metrics:
     device = runtime.settle(params.device, params.threads)
     architecture = find_architecture(params.student.architecture)
     prepared = place.read("data/prepared")
-    for name in teaching.inputs(params):
-        place.read(name)
+    teaching.read_inputs(params, place)
     weights = teaching.first_weights(params, place, prepared)
     with (
         place.checkpoint() as kept,

@@ -1,4 +1,4 @@
-"""What all seven stages share: where files lie, tracking, and errors in one line.
+"""What all stages share: where files lie, tracking, and errors in one line.
 
 A stage is a function `run(params, place, log)`. It gets its typed parameters, a `Place` to read from and write to and a
 tracking `Run` to log to, and returns its final metrics, which become reports/<stage>.json.
@@ -62,6 +62,13 @@ class Place:
         if not path.exists():
             raise UserError(f"{name} is not there: run `dvc repro` (or `dvc pull`) first")
         self.was_read[name] = path
+        return path
+
+    def read_own(self, name: str) -> Path:
+        """Return where a file of the user's own lies, there or not; a relative name counts from the project."""
+        path = self.project / name
+        if path.exists():
+            self.was_read[name] = path
         return path
 
     def write(self, name: str) -> Path:

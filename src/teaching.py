@@ -14,7 +14,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from src import config, teacher
 from src.config import Distill
-from src.detector.checkpoint import find_architecture, load_detector, load_weights
+from src.detector.checkpoint import find_architecture, load_detector
 from src.detector.dataset import class_names
 from src.detector.training import MakeCriterion
 from src.distillation.ensemble import Ensemble, common_bins
@@ -32,23 +32,23 @@ from src.errors import UserError
 from src.stage import Place
 from src.teacher import TEACHER
 from src.tracking import Run
-from src.training import train_on_the_way
+from src.training import own_weights, train_on_the_way
 
-_READS: dict[type[config.Teaching], tuple[str, ...]] = {
-    config.Offline: (TEACHER,),
-    config.Ensemble: (TEACHER,),
-    config.Assistants: (TEACHER,),
-    config.Unlabelled: (TEACHER,),
-}
+_BY_TEACHER = (config.Offline, config.Ensemble, config.Assistants, config.Unlabelled)
 
 
-def inputs(params: Distill) -> tuple[str, ...]:
-    """Return the names of what is read besides the prepared data."""
-    names = [TEACHER] if params.student.weights == config.FROM_TEACHER else []
-    if params.alpha:  # otherwise nothing soft is learned
-        names += _READS.get(type(params.teaching), ())
-        names += [params.teaching.folder] if isinstance(params.teaching, config.Unlabelled) else []
-    return tuple(dict.fromkeys(names))
+def read_inputs(params: Distill, place: Place) -> None:
+    """Make known to `place` what is read besides the prepared data: an interrupted training of other inputs is another.
+
+    Raises:
+        UserError: the teacher is not there.
+    """
+    mode = params.teaching
+    by_teacher = params.alpha > 0 and isinstance(mode, _BY_TEACHER)  # without alpha nothing soft is learned
+    if by_teacher or params.student.weights == config.FROM_TEACHER:
+        place.read(TEACHER)
+    if by_teacher and isinstance(mode, config.Unlabelled):
+        place.read_own(mode.folder)
 
 
 def first_weights(params: Distill, place: Place, prepared: Path) -> DetectionModel | None:
@@ -58,7 +58,7 @@ def first_weights(params: Distill, place: Place, prepared: Path) -> DetectionMod
         UserError: the weights cannot be read, or do not suit the student.
     """
     if params.student.weights != config.FROM_TEACHER:
-        return load_weights(params.student.weights, trust=params.student.trust_weights)
+        return own_weights(params.student, place)
     network = load_detector(place.read(TEACHER))
     expect_classes(network, class_names(prepared))
     return select_weights(network, find_architecture(params.student.architecture))
@@ -113,7 +113,7 @@ def criterion(
         case config.Mutual():
             yield mutual_learning(find_architecture(mode.peer), objective)
         case config.Unlabelled():
-            images = unlabelled_images(place.read(mode.folder), prepared)
+            images = unlabelled_images(place.read_own(mode.folder), prepared)
             with view_of_unlabelled(images) as folder:
                 yield distillation_with_unlabelled(course.teacher(), folder, objective)
         case _:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from src import stage, training
 from src.config import TrainTeacher
 from src.detector import runtime
-from src.detector.checkpoint import find_architecture, load_weights
+from src.detector.checkpoint import find_architecture
 from src.stage import Metrics, Place
 from src.tracking import Run
 
@@ -20,7 +20,7 @@ def run(params: TrainTeacher, place: Place, log: Run) -> Metrics:
     """Train the teacher and return its accuracy on val, its size and its arithmetic."""
     device = runtime.settle(params.device, params.threads)
     architecture = find_architecture(params.teacher.architecture)
-    weights = load_weights(params.teacher.weights, trust=params.teacher.trust_weights)
+    weights = training.own_weights(params.teacher, place)
     prepared = place.read("data/prepared")
     with place.checkpoint() as kept:
         return training.train_and_keep(

@@ -10,9 +10,9 @@ from typing import Any
 from ultralytics.nn.tasks import DetectionModel
 
 from src import files
-from src.config import Training
+from src.config import Architecture, Training
 from src.detector.accuracy import validate
-from src.detector.checkpoint import save_detector
+from src.detector.checkpoint import load_detector, save_detector
 from src.detector.complexity import complexity
 from src.detector.curves import draw_curves, save_curves
 from src.detector.dataset import class_names, view_of
@@ -20,6 +20,17 @@ from src.detector.training import OnEpoch, Trained, train
 from src.labels.dataset import SPLITS
 from src.stage import Place
 from src.tracking import Run
+
+
+def own_weights(architecture: Architecture, place: Place) -> DetectionModel | None:
+    """Return the user's weights to start from; None where there are none.
+
+    Raises:
+        UserError: nothing is there, it is no detector, or it needs trust.
+    """
+    if architecture.weights is None:
+        return None
+    return load_detector(place.read_own(architecture.weights), trust=architecture.trust_weights)
 
 
 def train_and_keep(

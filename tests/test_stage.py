@@ -51,6 +51,20 @@ def test_other_parameters_or_inputs_never_find_it(project: Path) -> None:
         assert found != path
 
 
+def test_weights_of_the_users_own_are_an_input(project: Path) -> None:
+    (project / "mine.pt").write_text("mine")
+    at = place(project)
+    assert at.read_own(str(project / "mine.pt")) == at.read_own("mine.pt") == project / "mine.pt"
+    path = interrupted(at)
+    (project / "mine.pt").write_text("better")
+    again = place(project)
+    again.read("models/teacher.pt")
+    again.read_own("mine.pt")
+    again.read_own("not there.pt")
+    with again.checkpoint() as found:
+        assert found != path
+
+
 def test_two_trainings_at_once_do_not_share_their_state(project: Path) -> None:
     first, second = place(project), place(project)
     with first.checkpoint() as one, second.checkpoint() as other:

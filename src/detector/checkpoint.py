@@ -74,11 +74,6 @@ def load_detector(path: Path, *, trust: bool = False) -> DetectionModel:
     return network
 
 
-def load_weights(path: str | None, *, trust: bool) -> DetectionModel | None:
-    """Return the user's weights to start from; None where there are none. See `load_detector`."""
-    return None if path is None else load_detector(Path(path), trust=trust)
-
-
 def find_architecture(name: str) -> str:
     """Return `name` if it is a model YAML that ultralytics knows (such as yolov8n.yaml) or a file that exists.
 

@@ -12,6 +12,9 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import init_seeds
 
+AUGMENTATION = ("hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "fliplr", "flipud", "mosaic", "mixup")
+"""ultralytics' names of what would change images."""
+
 
 def add_gradients(network: DetectionModel, data_yaml: Path, settings: Mapping[str, Any], *, batches: int) -> None:
     """Add the gradients of ultralytics' own loss on training images to the parameters of a network, on the CPU.
@@ -19,12 +22,13 @@ def add_gradients(network: DetectionModel, data_yaml: Path, settings: Mapping[st
     Args:
         network: in eval mode; stays so, as statistics of batch normalization are not to move.
         data_yaml: the dataset in ultralytics' form.
-        settings: trainer arguments under ultralytics' names; images are not augmented.
+        settings: trainer arguments under ultralytics' names; those of augmentation are passed over.
         batches: how many, of the first epoch.
     """
     with tempfile.TemporaryDirectory(prefix="gradients-") as scratch:
         overrides = {**settings, "task": "detect", "model": "yolov8n.yaml", "data": str(data_yaml), "device": "cpu"}
-        trainer = DetectionTrainer(overrides={**overrides, "mosaic": 0.0, "project": scratch, "name": "trainer"})
+        overrides |= {**dict.fromkeys(AUGMENTATION, 0.0), "project": scratch, "name": "trainer"}
+        trainer = DetectionTrainer(overrides=overrides)
         init_seeds(settings["seed"] + 1, deterministic=True)
         network.args = trainer.args
         trainer.model = network
