@@ -27,9 +27,9 @@ from src.errors import UserError
 
 PROJECT = Path(__file__).resolve().parents[1]
 ACCURACY, LATENCY = "reports/eval_int8.json", "reports/latency.json"
-BETTER_WHEN_HIGHER = ("map50", "precision", "recall", "speedup", "integer_convolutions", "agree")
-BETTER_WHEN_LOWER = ("_ms", "size_mib", "drop", "gflops", "parameters", "clipped_share")
-TOLD_APART = ("per_class", "agreement", "prepare_labels", "before.", "best_epoch", "machine")
+BETTER_WHEN_HIGHER = {"map50_95", "map50", "precision", "recall", "integer_convolutions", "speedup"}
+BETTER_WHEN_LOWER = {"p50_ms", "p95_ms", "size_mib", "gflops", "parameters", "int8_drop"}
+TOLD_APART = {"per_class", "agreement", "prepare_labels", "before", "best_epoch", "machine"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class Change:
     metric: str
     old: Any
     new: Any
+
+    @property
+    def words(self) -> list[str]:
+        """The report and the parts of the metric's name."""
+        return [self.report, *self.metric.split(".")]
 
 
 def write_comment(project: Path, revision: str, image_base: str | None = None) -> str:
@@ -61,6 +66,8 @@ def write_comment(project: Path, revision: str, image_base: str | None = None) -
         raise UserError(
             f"cannot compare with {revision}: {error}: name a branch, tag or commit of this repository"
         ) from error
+    for report in metrics:
+        _expect_readable(project / report)
     changes = [
         Change(Path(report).stem, metric, values.get("old"), values.get("new"))
         for report, metrics_of in sorted(metrics.items(), key=lambda item: _rank(item[0]))
@@ -86,6 +93,16 @@ def write_comment(project: Path, revision: str, image_base: str | None = None) -
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _expect_readable(report: Path) -> None:
+    """Check a report, if it is there: DVC passes over what it cannot read, as if it had been deleted."""
+    try:
+        json.loads(report.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise UserError(f"{report}: expected a report in JSON, found {error!r}: run `dvc repro`") from error
+
+
 def _gate(project: Path) -> str:
     report = project / ACCURACY
     if not report.is_file():
@@ -96,8 +113,10 @@ def _gate(project: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise UserError(f"{ACCURACY} or params.yaml cannot be read ({error!r}): run `dvc repro`") from error
     verdict = "✅ **Gate passed.**" if drop <= limit else "❌ **Gate failed.**"
+    moved = "loses" if drop > 0 else "gains"
     return (
-        f"{verdict} INT8 loses {drop:.4f} of mAP50-95 against ONNX FP32 on test; `eval_int8.max_drop` allows {limit}."
+        f"{verdict} INT8 {moved} {abs(drop):.4f} of mAP50-95 against ONNX FP32 on test; "
+        f"`eval_int8.max_drop` allows to lose {limit}."
     )
 
 
@@ -125,11 +144,11 @@ def _delta(change: Change) -> str:
         return "gone"
     difference = change.new - change.old
     arrow = "▲" if difference > 0 else "▼"
-    name = f"{change.report}.{change.metric}"
-    # "onnx_int8.map50" holds no direction but that of its last word; a drop of accuracy is no accuracy.
-    if any(word in name for word in BETTER_WHEN_LOWER):
+    # A direction is the last word's, or that of the part above: those between may be names of classes.
+    told = set(change.words[-2:])
+    if told & BETTER_WHEN_LOWER:
         mark = " 🟢" if difference < 0 else " 🔴"
-    elif any(word in name for word in BETTER_WHEN_HIGHER):
+    elif told & BETTER_WHEN_HIGHER:
         mark = " 🟢" if difference > 0 else " 🔴"
     else:
         mark = ""
@@ -163,7 +182,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _told_apart(change: Change) -> bool:
-    return any(word in f"{change.report}.{change.metric}" for word in TOLD_APART)
+    return bool(TOLD_APART.intersection(change.words))
 
 
 def _rank(report: str) -> tuple[int, str]:

@@ -27,7 +27,7 @@ def call(root: Path, *command: str) -> None:
 
 def write(root: Path, temperature: float, accuracy: float, drop: float, p50_ms: float) -> None:
     (root / "params.yaml").write_text(f"distill:\n  T: {temperature}\neval_int8:\n  max_drop: 0.02\n")
-    models = {"onnx_int8": {"map50_95": accuracy, "size_mib": 3.0, "per_class": {"cat": {"map50": accuracy}}}}
+    models = {"onnx_int8": {"map50_95": accuracy, "size_mib": 3.0, "per_class": {"raindrop": {"map50": accuracy}}}}
     (root / "reports/eval_int8.json").write_text(json.dumps({**models, "int8_drop": {"vs_fp32": drop}}))
     (root / "reports/latency.json").write_text(json.dumps({"onnx_int8": {"p50_ms": p50_ms}}))
 
@@ -67,7 +67,19 @@ def test_changes_are_told_with_their_direction(project: Path) -> None:
     above, below = comment.split("<details><summary>by class, agreement and data")
     assert "per_class" in below
     assert "per_class" not in above
+    assert "`onnx_int8.per_class.raindrop.map50` | 0.5 | 0.55 | ▲ +0.05 🟢" in below, "a class may be called anything"
     assert "![reports/curve.png](https://example.org/raw/reports/curve.png)" in comment
+
+
+def test_an_int8_network_that_gains_is_said_to_gain(project: Path) -> None:
+    write(project, temperature=2, accuracy=0.5, drop=-0.01, p50_ms=4.0)
+    assert "INT8 gains 0.0100 of mAP50-95" in write_comment(project, "main")
+
+
+def test_a_report_that_cannot_be_read_is_not_gone(project: Path) -> None:
+    (project / "reports/latency.json").write_text('{"onnx_int8": {"p50')
+    with pytest.raises(UserError, match=r"latency\.json: expected a report in JSON"):
+        write_comment(project, "main")
 
 
 def test_a_revision_that_does_not_exist(project: Path) -> None:
