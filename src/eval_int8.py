@@ -23,7 +23,7 @@ from src.detector.accuracy import Accuracy, validate
 from src.detector.checkpoint import load_detector
 from src.detector.complexity import complexity
 from src.detector.dataset import class_names, view_of
-from src.detector.export import export_onnx
+from src.detector.export import expect_size, export_onnx
 from src.detector.runtime import settle
 from src.errors import UserError
 from src.evaluation.agreement import Agreement, compare, summarize, worst_first
@@ -53,6 +53,7 @@ def run(params: EvalInt8, place: stage.Place, log: Run) -> dict[str, Any]:
     """Measure all models, write the reports, then judge: the accuracies are returned if INT8 passes the gate."""
     device = settle(params.device, params.threads)
     files = {name: place.read(path) for name, path in MODELS.items()}
+    expect_size(files["onnx_int8"], params.imgsz)
     prepared = place.read("data/prepared")
     log.dataset("prepared", digest(prepared), "data/prepared", {"split": "test"})
     images = sorted((prepared / "images" / "test").iterdir())

@@ -52,6 +52,7 @@ _logger = logging.getLogger(__name__)
 
 def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
     """Quantize, and return how large, how fast in kind and how accurate on val the result is."""
+    _expect_used(params)
     device = settle(params.device, params.threads)
     float_network = place.read("models/pruned.onnx")
     calibration = read_calibration(place.read("models/calibration.json"), float_network, params.imgsz)
@@ -74,7 +75,7 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
             return trained_for(setting, bench, params, place, log, prepared=prepared, device=device, kept=kept)
 
         val = partial(validate, data_yaml=data_yaml, split="val", imgsz=params.imgsz, device=device)
-        tried = _search(params, bench_of, float_network, val, log) if _is_search(params) else []
+        tried = _search(params, bench_of, float_network, val, log) if params.max_drop is not None else []
         setting = best(tried).setting if tried else _setting(params)
         network = place.write("models/int8.onnx")
         with whole_file(network) as incomplete:
@@ -87,10 +88,13 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
         if params.sensitivity or setting.float_layers:
             _write_sensitivity(bench, folder)
     log.artifact(report, folder="plots")
-    log.tags({f"chosen.{name}": str(value) for name, value in asdict(setting).items()})
+    if params.method not in WITHOUT_RANGES:
+        log.tags({f"chosen.{name}": str(value) for name, value in asdict(setting).items()})
     log.dataset("prepared", digest(prepared), "data/prepared", {"split": "val"})
     log.onnx_model(network, next(bench.images()), params.register)
     return {
+        "method": params.method,
+        "target": params.target,
         "val": asdict(accuracy),
         "size_mib": round(network.stat().st_size / MIB, 4),
         "fp32_size_mib": round(float_network.stat().st_size / MIB, 4),
@@ -136,18 +140,26 @@ def _setting(params: Quantize) -> Setting:
     )
 
 
-def _is_search(params: Quantize) -> bool:
-    """Tell whether a budget is to be held.
+def _expect_used(params: Quantize) -> None:
+    """Check that nothing was asked for that the method would pass over.
 
     Raises:
-        UserError: there is one, and nothing to vary.
+        UserError: something was.
     """
-    if params.max_drop is not None and params.method in WITHOUT_RANGES:
+    asked = {
+        "max_drop": params.max_drop is not None,
+        "bias_correction": params.bias_correction,
+        "float_layers": params.float_layers > 0,
+        "sensitivity": params.sensitivity,
+    }
+    unused = [key for key, wanted in asked.items() if wanted and params.method in WITHOUT_RANGES]
+    if params.max_drop is not None and params.method == "tuned":
+        unused = ["max_drop"]  # whose last step is to train with rounding
+    if unused:
         raise UserError(
-            f"quantize.max_drop varies ranges and grids, of which quantize.method={params.method} has none: "
-            "expected static or qat: edit params.yaml"
+            f"quantize.{unused[0]} has no meaning for quantize.method={params.method}: expected static or qat, or "
+            f"quantize.{unused[0]} as it is by default: edit params.yaml"
         )
-    return params.max_drop is not None
 
 
 def _search(

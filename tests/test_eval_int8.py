@@ -91,3 +91,8 @@ def test_a_larger_drop_than_the_gate_fails_after_the_same_reports_are_written(
     # Whatever is not a time is the same on every run.
     for name in ("eval_int8.json", "eval_int8/per_class.png", "eval_int8/worst_1.jpg", "eval_int8/worst_2.jpg"):
         assert (tmp_path / "reports" / name).read_bytes() == (project / "reports" / name).read_bytes(), name
+
+
+def test_another_size_than_the_exported_one_is_refused(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"imgsz must be {IMGSZ}, for which int8\.onnx was exported, got 96"):
+        eval_int8.run(replace(PARAMS, imgsz=96), Place("eval_int8", "", project, tmp_path), Log())

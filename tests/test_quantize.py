@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pandas as pd
@@ -177,9 +178,21 @@ def test_controls_need_no_ranges(project: Path, tmp_path: Path, method: str, siz
     assert metrics["tries"] == 0
 
 
-def test_a_budget_without_anything_to_vary_is_refused(project: Path, tmp_path: Path) -> None:
-    params = replace(PARAMS, method="fp16", max_drop=0.01)
-    with pytest.raises(UserError, match="method=fp16 has none: expected static or qat"):
+@pytest.mark.parametrize(
+    ("method", "asked"),
+    [
+        ("fp16", {"max_drop": 0.01}),
+        ("tuned", {"max_drop": 0.01}),
+        ("dynamic", {"bias_correction": True}),
+        ("int4", {"float_layers": 1}),
+        ("int4", {"sensitivity": True}),
+    ],
+)
+def test_what_a_method_would_pass_over_is_refused(
+    project: Path, tmp_path: Path, method: str, asked: dict[str, Any]
+) -> None:
+    params = replace(PARAMS, method=method, **asked)
+    with pytest.raises(UserError, match=f"{next(iter(asked))} has no meaning for quantize.method={method}: expected"):
         quantize.run(params, Place("quantize", "", project, tmp_path), Log())
 
 

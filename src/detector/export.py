@@ -11,6 +11,7 @@ import onnx
 from ultralytics import YOLO
 
 from src import files
+from src.errors import UserError
 
 
 def export_onnx(weights: Path, target: Path, imgsz: int) -> None:
@@ -27,6 +28,20 @@ def export_onnx(weights: Path, target: Path, imgsz: int) -> None:
     model.metadata_props.extend(kept)
     with files.whole_file(target) as partial:
         onnx.save(model, partial)
+
+
+def expect_size(network: Path, imgsz: int) -> None:
+    """Check that an ONNX file was exported for squares of `imgsz` px.
+
+    Raises:
+        UserError: it was exported for others.
+    """
+    exported = onnx.load(network, load_external_data=False).graph.input[0].type.tensor_type.shape.dim[-1].dim_value
+    if exported != imgsz:
+        raise UserError(
+            f"imgsz must be {exported}, for which {network.name} was exported, got {imgsz}: "
+            "run `dvc repro calibrate`, or leave imgsz as it is"
+        )
 
 
 def export_tflite(weights: Path, scratch: Path, imgsz: int) -> Path:

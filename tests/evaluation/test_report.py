@@ -62,16 +62,32 @@ LATENCY: dict[str, Any] = {
         "imgsz": 160,
     },
 }
-UPSTREAM = {"distill": {"val": {"map50_95": 0.5, "per_class": {"a|b": {"map50": 0.25}}}, "epochs": 20, "notes": ["x"]}}
+UPSTREAM: dict[str, Any] = {
+    "distill": {"val": {"map50_95": 0.5, "per_class": {"a|b": {"map50": 0.25}}}, "epochs": 20, "notes": ["x"]},
+    "quantize": {"method": "static", "target": "onnxruntime"},
+}
 
 
-def page(accuracy: dict[str, Any] = ACCURACY, latency: dict[str, Any] = LATENCY, max_drop: float = 0.03) -> str:
-    return write_report(accuracy, latency, UPSTREAM, "distill:\n  T: 2.0\n", max_drop, PICTURES)
+def page(
+    accuracy: dict[str, Any] = ACCURACY,
+    latency: dict[str, Any] = LATENCY,
+    max_drop: float = 0.03,
+    **quantize: str,
+) -> str:
+    upstream = {**UPSTREAM, "quantize": {**UPSTREAM["quantize"], **quantize}}
+    return write_report(accuracy, latency, upstream, "distill:\n  T: 2.0\n", max_drop, PICTURES)
 
 
 def line(text: str, start: str) -> str:
     [found] = [line for line in text.splitlines() if line.startswith(start)]
     return found
+
+
+def test_what_the_last_model_is_not_is_said() -> None:
+    assert "is a control" not in page()
+    assert "OpenVINO" not in page()
+    assert "**The last model is a control**, `quantize.method=fp16`" in page(method="fp16")
+    assert "**INT8 is placed for OpenVINO**" in page(target="openvino")
 
 
 def test_the_table_has_all_five() -> None:
@@ -84,8 +100,7 @@ def test_the_table_has_all_five() -> None:
 def test_steps_are_told_as_they_are() -> None:
     text = page()
     assert line(text, "- **A smaller") == (
-        "- **A smaller network, distilled** (Teacher to Student, distilled): 22.00 to 6.00 MiB; 3.00 times faster; "
-        "mAP50-95 -12.1 points."
+        "- **A smaller network** (Teacher to Student): 22.00 to 6.00 MiB; 3.00 times faster; mAP50-95 -12.1 points."
     )
     pruning = line(text, "- **Pruning")
     assert "**slower** (0.83 times the speed)" in pruning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +88,8 @@ def tiny_project(folder: Path) -> Path:
         shutil.copy(teacher, folder / "models" / f"{name}.pt")
     (folder / "reports").mkdir()
     for stage in ("prepare_labels", "train_teacher", "distill", "prune", "calibrate", "quantize"):
-        (folder / "reports" / f"{stage}.json").write_text('{"val": {"map50_95": 0.5}}')
+        chosen = {"method": "static", "target": "onnxruntime"} if stage == "quantize" else {}
+        (folder / "reports" / f"{stage}.json").write_text(json.dumps({**chosen, "val": {"map50_95": 0.5}}))
     (folder / "params.yaml").write_text("calibrate:\n  images: 4\n")
     return folder
 
