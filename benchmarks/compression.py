@@ -53,12 +53,8 @@ from src.quantization.int8 import quantize_network
 
 PAGE = PROJECT / "reports/benchmarks/compression.md"
 PICTURE = PAGE.with_suffix(".png")
-CODE = (
-    *("src/detector", "src/distillation", "src/pruning", "src/quantization"),
-    *(f"src/{name}.py" for name in ("distill", "prune", "qat", "quantize", "teacher", "teaching", "training")),
-    *("params.yaml", "conf"),
-)
-"""What the kept networks depend on, as git knows it."""
+STAGES = ("prepare-labels", "train-teacher", "distill-student", "prune", "calibrate", "quantize")
+"""What the kept networks are made by."""
 
 IMGSZ, LOWER_IMGSZ = 320, 224
 EPOCHS = {"train_teacher": 40, "distill": 40, "prune": 15}
@@ -138,7 +134,7 @@ def main() -> None:
     parser.add_argument("bccd", type=bccd_folder, help="the folder that holds BCCD's Annotations and JPEGImages")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    kept = kept_folder("compression", CODE, SETTINGS, LOWER_IMGSZ, arguments.bccd)
+    kept = kept_folder("compression", STAGES, SETTINGS, LOWER_IMGSZ, arguments.bccd)
     project = cloned(kept / "project")
     for seed in tqdm(range(arguments.seeds), desc="seeds"):
         train_seed(project, kept / f"seed-{seed}", arguments.bccd, seed)
@@ -282,7 +278,7 @@ def page(variants: list[Variant], accuracies: dict[str, list[float]], latencies:
     lines = [
         "# From teacher to INT8 on real photographs",
         "",
-        f"BCCD, its own split (205 / 87 / 72 images), {IMGSZ} px: {EPOCHS['distill']} epochs for the teacher, from "
+        f"BCCD, its own split (205 / 87 / 72 images), {IMGSZ} px: {EPOCHS['train_teacher']} epochs for the teacher, from "
         f"scratch (one seed), {EPOCHS['distill']} for every student, {EPOCHS['prune']} more after pruning "
         f"{SETTINGS['prune.ratio']:.0%} of the channels. The chain has ReLU, the others SiLU. mAP50-95 on test, "
         f"percent: mean over {len(accuracies[LAST])} seeds and standard deviation; against its own float network seed "

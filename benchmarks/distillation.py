@@ -42,17 +42,7 @@ from src.labels.digits import compose_scenes
 
 PROJECT = config.PROJECT
 PAGE = PROJECT / "reports/benchmarks/distillation.md"
-CODE = (
-    *("src/detector/training.py", "src/teacher.py", "src/teaching.py"),
-    *("src/distillation", "conf/distillation", "conf/teaching"),
-)
-"""What results depend on besides data, teacher and parameters."""
-
-PREPARING = (
-    *("src/labels", "src/prepare_labels.py", "src/train_teacher.py", "params.yaml"),
-    *("conf/data", "conf/teacher", "conf/augmentation"),
-)
-"""What prepared photographs and their teacher depend on, too."""
+STAGE = "distill-student"
 
 CONTROL = "labels alone"
 BCCD_TEACHER_EPOCHS = 40
@@ -107,7 +97,7 @@ class Ground:
     def results_file(self) -> Path:
         """Where finished runs of this data, teacher, code and budget are kept."""
         what = [files.digest(self.prepared), files.digest(self.teacher), self.epochs, self.params]
-        return kept_folder("distillation", CODE, *what) / "results.json"
+        return kept_folder("distillation", [STAGE], *what) / "results.json"
 
 
 @dataclass(frozen=True)
@@ -184,7 +174,7 @@ def _digits(epochs: int) -> Ground:
 
 def _photographs(bccd: Path, epochs: int) -> Ground:
     settings = tuple(f"{key}={value}" for key, value in BCCD_SETTINGS.items())
-    kept = kept_folder("distillation-bccd", (*CODE, *PREPARING), BCCD_SETTINGS, bccd)
+    kept = kept_folder("distillation-bccd", ["prepare-labels", "train-teacher", STAGE], BCCD_SETTINGS, bccd)
     project = taught_project(kept / "project", bccd, BCCD_TEACHER_EPOCHS, settings)
     title = "Real photographs (BCCD, 205 of them to train on)"
     return Ground("bccd", title, project, settings, epochs, BCCD_TEACHER_EPOCHS, without=("unlabelled",))

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from src import files
 from src.config import PROJECT
 
@@ -29,21 +31,31 @@ def bccd_folder(value: str) -> Path:
     return folder
 
 
-def kept_folder(name: str, code: tuple[str, ...], *rest: object) -> Path:
-    """Return the folder in .cache/benchmarks for what is trained with this code, so that a benchmark goes on there.
+def kept_folder(name: str, stages: Sequence[str], *rest: object) -> Path:
+    """Return the folder in .cache/benchmarks for what these stages make, so that a benchmark goes on there.
 
     Args:
         name: of the benchmark.
-        code: files and folders of the last commit that what is kept depends on.
+        stages: of dvc.yaml; the folder is another one once the last commit has other code or configuration for them.
         rest: what else it depends on.
     """
     trees = subprocess.run(
-        ["git", "rev-parse", *(f"HEAD:{path}" for path in code)], cwd=PROJECT, check=True, capture_output=True
+        ["git", "rev-parse", *(f"HEAD:{path}" for path in code_of(stages))],
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
     )
     key = hashlib.sha256(" ".join([trees.stdout.decode(), *map(str, rest)]).encode()).hexdigest()
     folder = PROJECT / f".cache/benchmarks/{name}-{key[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def code_of(stages: Sequence[str]) -> list[str]:
+    """Return the modules and configurations that stages depend on, of every group all files, and params.yaml."""
+    pipeline = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    named = {path for stage in stages for path in pipeline[stage]["deps"] if path.startswith(("src/", "conf/"))}
+    return sorted({*(str(Path(path).parent) if "$" in path else path for path in named), "params.yaml"})
 
 
 def cloned(folder: Path) -> Path:
