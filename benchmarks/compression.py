@@ -278,8 +278,8 @@ def page(variants: list[Variant], accuracies: dict[str, list[float]], latencies:
     lines = [
         "# From teacher to INT8 on real photographs",
         "",
-        f"BCCD, its own split (205 / 87 / 72 images), {IMGSZ} px: {EPOCHS['train_teacher']} epochs for the teacher, from "
-        f"scratch (one seed), {EPOCHS['distill']} for every student, {EPOCHS['prune']} more after pruning "
+        f"BCCD, its own split (205 / 87 / 72 images), {IMGSZ} px: {EPOCHS['train_teacher']} epochs for the teacher, "
+        f"from scratch (one seed), {EPOCHS['distill']} for every student, {EPOCHS['prune']} more after pruning "
         f"{SETTINGS['prune.ratio']:.0%} of the channels. The chain has ReLU, the others SiLU. mAP50-95 on test, "
         f"percent: mean over {len(accuracies[LAST])} seeds and standard deviation; against its own float network seed "
         "by seed. "
