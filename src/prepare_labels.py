@@ -9,6 +9,7 @@ nothing is written.
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from src import files, stage
 from src.config import CocoFolder, PrepareLabels, Scenes, VocFolder, YoloFolder
+from src.errors import UserError
 from src.labels.coco import read_coco
 from src.labels.dataset import Dataset
 from src.labels.digits import compose_scenes
@@ -30,6 +32,8 @@ from src.labels.summary import summarize
 from src.labels.voc import read_voc
 from src.labels.yolo import read_yolo
 from src.tracking import Run
+
+_logger = logging.getLogger(__name__)
 
 
 def run(params: PrepareLabels, place: stage.Place, log: Run) -> dict[str, Any]:
@@ -47,6 +51,17 @@ def run(params: PrepareLabels, place: stage.Place, log: Run) -> dict[str, Any]:
         _write_list(faults.notes, pictures / "notes.csv")
         write_yolo(dataset, folder)
     counts = summarize(dataset)
+    _logger.info(
+        "%d images with %d boxes of %d classes, %d of them without any; %d boxes mended (%s), %d notes (%s)",
+        len(dataset.images),
+        sum(len(image.classes) for image in dataset.images),
+        len(dataset.class_names),
+        sum(not len(image.classes) for image in dataset.images),
+        len(faults.mends),
+        report / "mended.csv",
+        len(faults.notes),
+        report / "notes.csv",
+    )
     for path in sorted(report.iterdir()):
         log.artifact(path, folder="prepare_labels")
     log.dataset("prepared", files.digest(prepared), params.data.root, counts["images"])
@@ -69,6 +84,12 @@ def _dataset(params: PrepareLabels, folder: Path, faults: Faults) -> Dataset:
 
 
 def _compose(data: Scenes, seed: int, folder: Path) -> Dataset:
+    for least, most in (("fewest_digits", "most_digits"), ("smallest", "largest")):
+        if getattr(data, least) > getattr(data, most):
+            raise UserError(
+                f"data.{least} must be at most data.{most}, got {getattr(data, least)} and {getattr(data, most)}: "
+                "edit conf/data/digits.yaml"
+            )
     images = {"train": data.train_images, "val": data.val_images, "test": data.test_images}
     with tqdm(desc="composing scenes", total=sum(images.values()), unit="image", mininterval=1) as progress:
 

@@ -3,17 +3,20 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from src import files, prepare_labels, stage
-from src.config import Data, PrepareLabels, Scenes, VocFolder
+from src.config import Data, PrepareLabels, Scenes, VocFolder, YoloFolder
 from src.errors import UserError
-from tests.labels.small_folders import voc_folder
+from tests.labels.small_folders import voc_folder, yolo_folder
 
 PROJECT = Path(__file__).parents[1]
 
@@ -95,6 +98,33 @@ def test_digits_are_the_same_each_time_and_leave_nothing_behind(tmp_path: Path) 
     assert contents[0] == contents[1]
     top = sorted(path.name for path in (tmp_path / "one/out/data/prepared").iterdir())
     assert top == ["data.yaml", "images", "labels", "manifest.csv"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fewest_digits": 9}, "fewest_digits must be at most data.most_digits, got 9 and 3"),
+        ({"smallest": 0.5}, "smallest must be at most data.largest, got 0.5 and 0.4"),
+    ],
+    ids=["digits", "sizes"],
+)
+def test_scenes_that_cannot_be_are_told(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        run(replace(digits(), **change), tmp_path)
+
+
+@pytest.mark.parametrize("labels", ["missing", "elsewhere", "outside the picture"])
+def test_a_folder_that_loses_all_its_labels_is_a_fault(tmp_path: Path, labels: str) -> None:
+    yolo_folder(tmp_path / "raw")
+    for path in sorted((tmp_path / "raw/labels").rglob("*.txt")):
+        path.write_text("0 -0.5 -0.5 0.2 0.2\n") if labels == "outside the picture" else path.unlink()
+    if labels == "missing":
+        shutil.rmtree(tmp_path / "raw/labels")
+    data = YoloFolder(root="raw", format="yolo", data_yaml=None)
+    with pytest.raises(UserError) as caught:
+        run(data, tmp_path)
+    assert "3 faults in 1 file; nothing was written" in str(caught.value)
+    assert "no box in train: none of its 2 images has a label with an object in it" in str(caught.value)
 
 
 @pytest.mark.parametrize("reason", ["fault", "mend under strict"])

@@ -29,7 +29,7 @@ def complete_splits(
 
     Args:
         dataset: its images are sorted by path, so that the result does not depend on the file system's order.
-        faults: is told of a split that stays empty.
+        faults: is told of a split that stays empty, or has no box: there is nothing to learn or to measure in it.
         val_fraction, test_fraction: of the images that are divided, in (0, 1), together below 1.
         seed: of the order in which images are dealt.
 
@@ -56,6 +56,11 @@ def complete_splits(
         if dataset.images and split not in splits:
             what = f"empty split: {split} gets none of {len(splits)} images"
             faults.add(faults.root, what, "add images, or correct the splits")
+    with_boxes = {split for image, split in zip(dataset.images, splits, strict=True) if len(image.classes)}
+    # Where labels have faults, that boxes are missing follows from these.
+    for bare in [split for split in SPLITS if split in splits and split not in with_boxes and not faults.fatal]:
+        what = f"no box in {bare}: none of its {splits.count(bare)} images has a label with an object in it"
+        faults.add(faults.root, what, "put the labels where the format has them, or correct the boxes")
     return replace(
         dataset, images=tuple(replace(image, split=split) for image, split in zip(dataset.images, splits, strict=True))
     )

@@ -214,7 +214,7 @@ def _check_rest(label_of: dict[Path, Path], lists: Sequence[Path], faults: Fault
                 faults.note(image, "left_out", "in no split list: left out")
                 beside.add(label_path(image))
     expected = {*label_of.values(), *beside, *lists}
-    for folder in sorted({label.parent for label in label_of.values()}):
+    for folder in sorted({label.parent for label in label_of.values() if label.parent.is_dir()}):
         for label in files_in(folder, (".txt",), faults):
             if label not in expected and label.name not in NOT_LABELS:
                 what = f"label without image: no image named {shown(label.stem)}"

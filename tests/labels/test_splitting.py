@@ -101,3 +101,22 @@ def test_no_train() -> None:
 def test_fractions_that_leave_nothing() -> None:
     with pytest.raises(UserError, match=r"val_fraction \+ test_fraction must be below 1, got 0.5 \+ 0.5: edit params"):
         complete(Dataset(("a", "b"), images(3)), val_fraction=0.5, test_fraction=0.5)
+
+
+def test_a_split_without_a_box_is_a_fault() -> None:
+    empty = tuple(
+        LabelledImage(Path(f"{i}.jpg"), (10, 10), np.zeros((0, 4)), np.zeros(0, np.int64), "val") for i in range(2)
+    )
+    _, faults = complete(Dataset(("a", "b"), images(3, "train") + empty + images(1, "test")))
+    assert [fault.what for fault in faults.fatal] == [
+        "no box in val: none of its 2 images has a label with an object in it"
+    ]
+
+
+def test_boxes_that_are_missing_because_of_a_fault_are_none_of_their_own() -> None:
+    faults = Faults(Path("root"))
+    faults.add(Path("root/a.txt"), "is broken", "mend it")
+    blank = LabelledImage(Path("a.jpg"), (10, 10), np.zeros((0, 4)), np.zeros(0, np.int64), "test")
+    dataset = Dataset(("a", "b"), (*images(3, "train"), *images(1, "val"), blank))
+    complete_splits(dataset, faults, val_fraction=0.2, test_fraction=0.2, seed=0)
+    assert [fault.what for fault in faults.fatal] == ["is broken"]
