@@ -22,11 +22,15 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from src import config, files, tracking
 from src.errors import UserError
 
 PARAMS = "params.yaml"
+LOCK = "dvc.lock"
+RESOURCES = {"threads", "device", "workers", "cache", "cache_gib", "register"}
+"""What a run may use of a machine, or is to be called. A sweep that shares out the cores has not chosen them."""
 
 
 def promote(project: Path, run_id: str) -> str:
@@ -50,8 +54,8 @@ def check(project: Path, run_id: str) -> tuple[float, float, float]:
     """Return val mAP50-95 as the run promised it, its spread over seeds, and what the pipeline reached.
 
     Raises:
-        UserError: there is no such run, it has no value, its parameters are not the pipeline's, or the stage's report
-            is not there.
+        UserError: there is no such run, it has no value, its parameters are not the pipeline's, or the pipeline was
+            not run with them.
     """
     found = tracking.recorded(project, run_id)
     if found.value is None:
@@ -62,12 +66,30 @@ def check(project: Path, run_id: str) -> tuple[float, float, float]:
             f"run {run_id}: {PARAMS} has other values for {', '.join(sorted(changed))}: "
             "promote the run first, then `dvc repro`"
         )
+    _expect_reproduced(project, found.stage)
     report = project / f"reports/{found.stage}.json"
     try:
         reached = json.loads(report.read_text(encoding="utf-8"))["val"]["map50_95"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{report.name}: expected val.map50_95, found {error!r}: run `dvc repro`") from error
     return found.value, found.spread, float(reached)
+
+
+def _expect_reproduced(project: Path, stage: str) -> None:
+    """Check that the pipeline's last run of a stage had the values that params.yaml has now."""
+    yaml = YAML(typ="safe")
+    try:
+        stages = yaml.load((project / LOCK).read_text(encoding="utf-8"))["stages"].values()
+        used = next(each["params"][PARAMS] for each in stages if each["cmd"] == f"python -m src.{stage}")
+    except (OSError, YAMLError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise UserError(f"{LOCK}: it knows no run of {stage}: run `dvc repro`") from error
+    now = yaml.load((project / PARAMS).read_text(encoding="utf-8"))
+    for key, value in used.items():
+        found = now
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        if found != value:
+            raise UserError(f"{LOCK}: {stage} was last run with another {key} than {PARAMS} has: run `dvc repro`")
 
 
 def _differences(project: Path, found: tracking.Recorded) -> dict[str, Any]:
@@ -80,28 +102,29 @@ def _differences(project: Path, found: tracking.Recorded) -> dict[str, Any]:
     if not found.params:
         raise UserError(f"run {found.run_id}: it has no parameters: a sweep needs a job that finished to have a winner")
     config.register(project / PARAMS)
-    choices = _other_choices(found)
+    choices = _other_choices(found, YAML(typ="safe").load((project / PARAMS).read_text(encoding="utf-8")))
     flat = _composed(found.stage, [f"{group}={name}" for group, name in choices.items()])
-    values = {key: _value(text) for key, text in found.params.items() if flat.get(key) != text}
+    values = {key: _value(text) for key, text in found.params.items() if flat.get(key) != text and key not in RESOURCES}
     return {**{f"choices.{group}": name for group, name in choices.items()}, **values}
 
 
-def _other_choices(found: tracking.Recorded) -> dict[str, str]:
+def _other_choices(found: tracking.Recorded, params: dict[str, Any]) -> dict[str, str]:
     """Return the groups for which another file of conf/ than the chosen one has just the run's values, and its name."""
+
+    def of_group(group: str, flat: Mapping[str, str]) -> dict[str, str]:
+        """Return what of `flat` the group's files say: some keys, such as data.root, live in params.yaml."""
+        return {k: v for k, v in flat.items() if k.startswith(f"{group}.") and not _place(params, found.stage, k)}
+
     now = _composed(found.stage)
     choices = {}
     for group in config.GROUPS:
-        wanted = _of_group(group, found.params)
-        if wanted in ({}, _of_group(group, now)):
+        wanted = of_group(group, found.params)
+        if wanted in ({}, of_group(group, now)):
             continue
         for path in sorted((config.PROJECT / "conf" / group).glob("*.yaml")):
-            if _of_group(group, _composed(found.stage, [f"{group}={path.stem}"])) == wanted:
+            if of_group(group, _composed(found.stage, [f"{group}={path.stem}"])) == wanted:
                 choices[group] = path.stem
     return choices
-
-
-def _of_group(group: str, flat: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in flat.items() if key.startswith(f"{group}.")}
 
 
 def _composed(stage: str, overrides: Sequence[str] = ()) -> dict[str, str]:
@@ -166,13 +189,16 @@ def _value(text: str) -> Any:
 
 def _next_step(run_id: str) -> str:
     """Return what to run next; only what has a value on val can be checked."""
-    promised = tracking.recorded(config.PROJECT, run_id).value is not None
+    found = tracking.recorded(config.PROJECT, run_id)
+    promised = found.value is not None
+    if not found.whole:
+        print("warning: not all jobs of the sweep finished: its winner is the best of those that did", file=sys.stderr)
     return "next: dvc repro" + (f" && python -m src.promote {run_id} --check" if promised else "")
 
 
 def main() -> None:
     """Parse the command line and promote or check."""
-    parser = argparse.ArgumentParser(description="Make a sweep's winner the pipeline's.")
+    parser = argparse.ArgumentParser(prog="python -m src.promote", description="Make a sweep's winner the pipeline's.")
     parser.add_argument("run", help="id of a sweep's parent run in MLflow, or of any single run")
     parser.add_argument("--check", action="store_true", help="after `dvc repro`: was what the run promised reached?")
     arguments = parser.parse_args()

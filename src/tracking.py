@@ -129,14 +129,16 @@ class Child:
 class Recorded:
     """What the store knows of a run that ended: of a sweep's parent, its winner's parameters and value.
 
-    `spread` is the standard deviation where the value is a mean over seeds; one run alone has none.
+    `spread` is the standard deviation where the value is a mean over seeds; one run alone has none. `whole` tells
+    whether all of a sweep's jobs finished.
     """
 
     run_id: str
     stage: str
     params: dict[str, str]
     value: float | None
-    spread: float = 0.0
+    spread: float
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def recorded(project: Path, run_id: str) -> Recorded:
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     uri = store_uri(project)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
@@ -179,6 +182,8 @@ def recorded(project: Path, run_id: str) -> Recorded:
         run = MlflowClient(uri).get_run(run_id)
     except MlflowException as error:
         raise UserError(f"run {run_id}: not in {uri} ({brief(error)}): copy the id from the MLflow page") from error
+    except SQLAlchemyError as error:
+        raise UserError(f"{uri}: cannot be read ({brief(error)}): put the store back, or remove it") from error
     metrics = run.data.metrics
     if run.info.status != "FINISHED" and "best" not in metrics:
         raise UserError(
@@ -191,6 +196,7 @@ def recorded(project: Path, run_id: str) -> Recorded:
         dict(run.data.params),
         metrics.get("best", metrics.get("val/map50_95")),
         metrics.get("best_std", 0.0),
+        run.info.status == "FINISHED",
     )
 
 

@@ -25,8 +25,20 @@ def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delenv(name, raising=False)
     shutil.copy(config.PROJECT / "params.yaml", tmp_path)
     shutil.copy(empty_store, tmp_path)
+    was_run(tmp_path)
     yield tmp_path
     config.register()
+
+
+def was_run(project: Path) -> None:
+    """Write what DVC leaves behind once the pipeline has run with the parameters as they are."""
+    params = OmegaConf.to_container(OmegaConf.load(project / "params.yaml"))
+    assert isinstance(params, dict)
+    stages = {
+        stage: {"cmd": f"python -m src.{stage}", "params": {"params.yaml": {stage: params[stage]}}}
+        for stage in config.STAGES
+    }
+    (project / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": stages}))
 
 
 def tunables(stage: str, *overrides: str) -> dict[str, Any]:
@@ -94,6 +106,32 @@ def test_over_seeds_the_spread_is_part_of_the_promise(project: Path) -> None:
     (project / "reports").mkdir()
     (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": 0.74}}))
     assert check(project, parent) == (0.75, 0.02, 0.74)
+
+
+def test_what_the_pipeline_was_not_run_with_cannot_be_checked(project: Path) -> None:
+    (project / "reports").mkdir()
+    (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": 0.9}}))
+    run = recorded(project, "distill", "T=4.5")
+    promote(project, run)
+    with pytest.raises(UserError, match=r"distill was last run with another distill than params\.yaml has: run `dvc"):
+        check(project, run)
+    was_run(project)
+    assert check(project, run) == (0.5, 0, 0.9)
+    (project / "dvc.lock").unlink()
+    with pytest.raises(UserError, match=r"dvc\.lock: it knows no run of distill"):
+        check(project, run)
+
+
+def test_what_a_run_used_of_the_machine_is_not_promoted(project: Path) -> None:
+    difference = promote(project, recorded(project, "quantize", "calibrator=mse", "threads=1", "register=mine"))
+    changed = [line for line in difference.splitlines() if line.startswith(("+ ", "- "))]
+    assert [line.split("#")[0].strip() for line in changed] == ["-  calibrator: minmax", "+  calibrator: mse"]
+
+
+def test_another_form_of_data_is_a_choice_and_its_folder_a_value(project: Path) -> None:
+    difference = promote(project, recorded(project, "prepare_labels", "data=voc", "data.root=data/mine"))
+    added = [line.split("#")[0].strip() for line in difference.splitlines() if line.startswith("+ ")]
+    assert added == ["+  data: voc", "+  root: data/mine"]
 
 
 def test_what_was_not_promoted_cannot_be_checked(project: Path) -> None:
