@@ -474,12 +474,34 @@ def typed(stage: str, config: DictConfig) -> Any:
     Raises:
         UserError: a value is missing or out of range.
     """
+    _expect_known(config, stage)
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise UserError(f"{stage}: no value for {', '.join(missing)}: add it to params.yaml or conf/")
     params = OmegaConf.to_object(config)
     _check_ranges(params, stage)
     return params
+
+
+def suggestion(key: str, schema: str) -> str:
+    """Return what was perhaps meant by a key that a schema, named by its class, does not have."""
+    known = {cls.__name__: cls for cls in (STAGES | BY_HAND).values()}.get(schema)
+    if key in STAGES:
+        return ": by hand keys have no section"
+    return _suggestion(key, [item.name for item in dataclasses.fields(known)]) if known else ""
+
+
+def _expect_known(config: DictConfig, where: str) -> None:
+    """Check that a composed config has the keys of its dataclasses alone: Hydra adds any that is written `+key`."""
+    schema = OmegaConf.get_type(config)
+    if not dataclasses.is_dataclass(schema):
+        return
+    known = [item.name for item in dataclasses.fields(schema)]
+    for key in map(str, config):
+        if key not in known:
+            raise UserError(f"{where}: nothing uses the key {key}{_suggestion(key, known)}")
+        if not OmegaConf.is_missing(config, key) and isinstance(config[key], DictConfig):
+            _expect_known(config[key], f"{where}.{key}")
 
 
 def _check_ranges(params: Any, where: str) -> None:

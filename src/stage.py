@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -25,6 +28,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src import config, files, sweep, tracking
 from src.errors import UserError
+
+INTERRUPTED = 130
+"""The exit code by which shells know Ctrl-C."""
 
 Metrics = Mapping[str, Any]
 Stage = Callable[[Any, "Place", tracking.Run], Metrics]
@@ -105,6 +111,7 @@ class Place:
         try:
             yield path
             shutil.rmtree(path)
+            path.with_suffix(".lock").unlink(missing_ok=True)
         finally:
             lock.release()
 
@@ -146,7 +153,11 @@ def _execute(stage: str, run: Stage, composed: DictConfig) -> float | None:
 
 
 def guard(main: Callable[[], Any]) -> None:
-    """Call a stage's `main`: what a user can mend is one line on stderr and exit code 1, without a traceback."""
+    """Call a stage's `main`: what a user can mend is one line on stderr and exit code 1, without a traceback.
+
+    A request to end (SIGTERM, by which queues end a job) is taken like Ctrl-C: what was begun is closed.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to here instead of printing them in several lines
     failed = True
     try:
@@ -155,6 +166,11 @@ def guard(main: Callable[[], Any]) -> None:
         failed = False
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {_in_one_line(error)}")
+    except (OSError, yaml.YAMLError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     finally:
         sweep.finish(failed)
 
@@ -178,5 +194,9 @@ def _in_one_line(error: BaseException) -> str:
     text = "\n".join([str(error), *([str(error.__cause__)] if error.__cause__ else [])])
     text = text.partition("Config search path:")[0]
     lines = (line.strip().rstrip(".") for line in text.splitlines())
-    kept = [line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_type="))]
-    return "; ".join(dict.fromkeys(kept)).replace(":; ", ": ")
+    # Hydra advises to add the key, which nothing would use.
+    passed_over = ("To append to your config use", "object_type=", "reference_type=")
+    kept = [line.replace("full_key:", "key") for line in lines if line and not line.startswith(passed_over)]
+    message = "; ".join(dict.fromkeys(kept)).replace(":; ", ": ")
+    unknown = re.search(r"Key '([^']+)' not in '(\w+)'", message)
+    return message + (config.suggestion(unknown[1], unknown[2]) if unknown else "")

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from src import config
 from src.errors import UserError
 from src.stage import Place
 
@@ -80,3 +83,30 @@ def test_inputs_come_from_the_project_and_outputs_go_elsewhere(project: Path) ->
     at = place(project)
     assert at.read("models/teacher.pt") == project / "models/teacher.pt"
     assert at.write("models/student.pt") == project / "out/models/student.pt"
+
+
+STAGE = """
+import os, signal, sys
+from src import stage
+
+def main():
+    if sys.argv[1] == "disk":
+        raise OSError(28, "No space left on device", "models/x.pt")
+    os.kill(os.getpid(), {"ctrl-c": signal.SIGINT, "queue": signal.SIGTERM}[sys.argv[1]])
+
+stage.guard(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        ("ctrl-c", 130, "interrupted\n"),
+        ("queue", 130, "interrupted\n"),
+        ("disk", 1, "error: [Errno 28] No space left on device: 'models/x.pt'\n"),
+    ],
+)
+def test_an_end_from_outside_is_one_line(end: str, code: int, said: str) -> None:
+    command = [sys.executable, "-c", STAGE, end]
+    done = subprocess.run(command, cwd=config.PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, said)
