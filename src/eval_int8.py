@@ -16,6 +16,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 from tqdm import tqdm
+from ultralytics.nn.tasks import DetectionModel
 
 from src import stage
 from src.config import EvalInt8
@@ -53,7 +54,8 @@ def run(params: EvalInt8, place: stage.Place, log: Run) -> dict[str, Any]:
     """Measure all models, write the reports, then judge: the accuracies are returned if INT8 passes the gate."""
     device = settle(params.device, params.threads)
     files = {name: place.read(path) for name, path in MODELS.items()}
-    expect_size(files["onnx_int8"], params.imgsz)
+    for name in ("onnx_fp32", "onnx_int8"):
+        expect_size(files[name], params.imgsz)
     prepared = place.read("data/prepared")
     log.dataset("prepared", digest(prepared), "data/prepared", {"split": "test"})
     images = sorted((prepared / "images" / "test").iterdir())
@@ -84,9 +86,10 @@ def _accuracies(files: dict[str, Path], prepared: Path, params: EvalInt8, device
     results = {}
     with view_of(prepared) as data_yaml:
         for name, path in files.items():
-            accuracy = validate(path, data_yaml, split="test", imgsz=params.imgsz, device=device)
             # Both ONNX files are the pruned network: the same layers, in another form.
             network = load_detector(path if path.suffix == ".pt" else files["pruned"])
+            _expect_classes(network, class_names(prepared), MODELS[name])
+            accuracy = validate(path, data_yaml, split="test", imgsz=params.imgsz, device=device)
             counted = complexity(network, params.imgsz)
             results[name] = {
                 "map50_95": accuracy.map50_95,
@@ -97,6 +100,14 @@ def _accuracies(files: dict[str, Path], prepared: Path, params: EvalInt8, device
                 "size_mib": round(path.stat().st_size / MIB, 4),
             }
     return results
+
+
+def _expect_classes(network: DetectionModel, expected: list[str], name: str) -> None:
+    known = [network.names[index] for index in sorted(network.names)]
+    if known != expected:
+        raise UserError(
+            f"{name} knows the classes {', '.join(known)}, data/prepared has {', '.join(expected)}: run `dvc repro`"
+        )
 
 
 def _per_class(accuracy: Accuracy) -> dict[str, dict[str, float]]:

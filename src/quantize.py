@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import numpy as np
 import onnx
 import pandas as pd
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from src import stage
@@ -29,6 +31,7 @@ from src.detector.accuracy import Accuracy, validate
 from src.detector.dataset import view_of
 from src.detector.runtime import settle
 from src.errors import UserError
+from src.evaluation.latency import measure, onnx_forward
 from src.files import digest, whole_file, whole_folder
 from src.qat import trained_for
 from src.quantization.bench import Bench
@@ -43,6 +46,8 @@ from src.quantization.weight_only import with_int4_weights
 from src.tracking import Run
 
 MIB = 2**20
+
+LATENCY_ROUNDS = 30
 
 WITHOUT_RANGES = ("dynamic", "fp16", "int4")
 """The methods that take nothing from calibration."""
@@ -92,6 +97,8 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
         log.tags({f"chosen.{name}": str(value) for name, value in asdict(setting).items()})
     log.dataset("prepared", digest(prepared), "data/prepared", {"split": "val"})
     log.onnx_model(network, next(bench.images()), params.register)
+    # To MLflow alone: a report is the same on every run, and times are not.
+    log.metrics({"latency": _latency(float_network, network, next(bench.images()), params.threads)})
     return {
         "method": params.method,
         "target": params.target,
@@ -103,6 +110,14 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
         "float_layers": setting.float_layers,
         "tries": len(tried),
     }
+
+
+def _latency(float_network: Path, network: Path, image: NDArray[np.float32], threads: int) -> dict[str, float]:
+    """Return the median ms of both networks, timed in turns, and their ratio: so that sweeps can be judged by speed."""
+    forwards = {name: onnx_forward(path, image, threads) for name, path in (("fp32", float_network), ("int8", network))}
+    latency = measure(forwards, LATENCY_ROUNDS)
+    fp32, int8 = latency["fp32"].p50_ms, latency["int8"].p50_ms
+    return {"fp32_p50_ms": fp32, "int8_p50_ms": int8, "speedup": round(fp32 / int8, 3)}
 
 
 def _quantized(params: Quantize, bench: Bench, setting: Setting) -> onnx.ModelProto:

@@ -7,6 +7,7 @@ tracking `Run` to log to, and returns its final metrics, which become reports/<s
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -31,6 +32,8 @@ from src.errors import UserError
 
 INTERRUPTED = 130
 """The exit code by which shells know Ctrl-C."""
+
+_logger = logging.getLogger(__name__)
 
 Metrics = Mapping[str, Any]
 Stage = Callable[[Any, "Place", tracking.Run], Metrics]
@@ -146,10 +149,16 @@ def _execute(stage: str, run: Stage, composed: DictConfig) -> float | None:
             files.write_json(report, metrics)
             log.metrics(metrics)
             log.artifact(report)
+            _logger.info("%s; outputs are in %s", _score(metrics), place.output)
         finally:
             # Also for a gate that fails: what it judged was written and can be traced back.
             log.link(_linked(place.was_read), _linked(place.was_written))
     return metrics.get("val", {}).get("map50_95")
+
+
+def _score(metrics: Metrics) -> str:
+    value = metrics.get("val", {}).get("map50_95")
+    return "done" if value is None else f"val mAP50-95 {value:.4f}"
 
 
 def guard(main: Callable[[], Any]) -> None:

@@ -27,7 +27,7 @@ PARAMS = Calibrate(
     equalize=False,
     momentum=0.9,
     percentile=90.0,
-    bins=64,
+    bins=256,
 )
 
 
@@ -85,3 +85,12 @@ def test_the_same_inputs_give_the_same_bytes(project: Path, tmp_path: Path) -> N
 def test_a_network_that_cannot_be_equalized_is_refused(project: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"calibrate\.equalize: .* found none \(SiLU cannot be equalized\)"):
         calibrate.run(replace(PARAMS, equalize=True), Place("calibrate", "", project, tmp_path), Log())
+
+
+@pytest.mark.parametrize("damage", [b"", b"no weights", None], ids=["empty", "text", "truncated"])
+def test_damaged_weights_are_told(project: Path, tmp_path: Path, damage: bytes | None) -> None:
+    shutil.copytree(project, tmp_path / "project")
+    weights = tmp_path / "project/models/pruned.pt"
+    weights.write_bytes(weights.read_bytes()[:-1000] if damage is None else damage)
+    with pytest.raises(UserError, match=r"models/pruned\.pt: not a checkpoint that can be loaded safely"):
+        calibrate.run(PARAMS, Place("calibrate", "", tmp_path / "project", tmp_path), Log())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -94,5 +95,20 @@ def test_a_larger_drop_than_the_gate_fails_after_the_same_reports_are_written(
 
 
 def test_another_size_than_the_exported_one_is_refused(project: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"imgsz must be {IMGSZ}, for which int8\.onnx was exported, got 96"):
+    with pytest.raises(UserError, match=rf"imgsz must be {IMGSZ}, for which pruned\.onnx was exported, got 96"):
         eval_int8.run(replace(PARAMS, imgsz=96), Place("eval_int8", "", project, tmp_path), Log())
+
+
+def test_a_damaged_network_is_told(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path / "project")
+    network = tmp_path / "project/models/int8.onnx"
+    network.write_bytes(network.read_bytes()[:-1000])
+    with pytest.raises(UserError, match=r"int8\.onnx: not a network in ONNX: run `dvc repro`"):
+        eval_int8.run(PARAMS, Place("eval_int8", "", tmp_path / "project", tmp_path), Log())
+
+
+def test_models_of_other_classes_are_told(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path / "project")
+    (tmp_path / "project/data/prepared/data.yaml").write_text("names: {0: cat, 1: dog, 2: cow}\n")
+    with pytest.raises(UserError, match=r"models/teacher\.pt knows the classes class 0, class 1, data/prepared has"):
+        eval_int8.run(PARAMS, Place("eval_int8", "", tmp_path / "project", tmp_path), Log())

@@ -80,6 +80,10 @@ def test_a_network_in_integers_comes_out_that_ultralytics_can_use(project: Path)
     assert metrics["convolutions"] == metrics["integer_convolutions"] + 1  # DFL's, which is no learned one
     assert metrics["size_mib"] < 0.3 * metrics["fp32_size_mib"]
     assert 0 <= metrics["val"]["map50_95"] <= metrics["val"]["map50"] <= 1
+    [(logged, *_)] = log.of("metrics")
+    latency = logged["latency"]
+    assert latency["speedup"] == pytest.approx(latency["fp32_p50_ms"] / latency["int8_p50_ms"], abs=0.001)
+    assert "latency" not in metrics, "a report is the same on every run"
     [(path, sample, registered_name)] = log.of("onnx_model")
     assert (path.name, sample.shape, registered_name) == ("int8.onnx", (1, 3, IMGSZ, IMGSZ), "shrunk")
 

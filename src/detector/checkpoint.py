@@ -9,13 +9,15 @@ from pathlib import Path
 import torch
 import ultralytics
 from torch import nn
-from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+from ultralytics.nn.tasks import DetectionModel, torch_safe_load, yaml_model_load
 from ultralytics.utils import DEFAULT_CFG_DICT
 
 from src import files
 from src.errors import UserError
 
 ARCHITECTURES = Path(ultralytics.__file__).parent / "cfg" / "models"
+HEADS = ("Detect", "v10Detect")
+"""What the last module of a detector's YAML may be called."""
 
 
 def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
@@ -75,19 +77,25 @@ def load_detector(path: Path, *, trust: bool = False) -> DetectionModel:
 
 
 def find_architecture(name: str) -> str:
-    """Return `name` if it is a model YAML that ultralytics knows (such as yolov8n.yaml) or a file that exists.
+    """Return `name` if it is the YAML of a detector: one that ultralytics knows (such as yolov8n.yaml) or a file.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is neither, or describes something else, such as a segmentation.
     """
     family = {path.name for path in ARCHITECTURES.rglob("*.yaml")}
     without_scale = {name, *(name.replace(f"{scale}.yaml", ".yaml").replace(f"{scale}-", "-") for scale in "nsmlx")}
-    if Path(name).is_file() or family & without_scale:
-        return name
-    raise UserError(
-        f"architecture {name}: neither a file nor one of ultralytics' own: expected for example yolov8n.yaml "
-        "or yolo11n.yaml, or the path of a model YAML"
-    )
+    if not (Path(name).is_file() or family & without_scale):
+        raise UserError(
+            f"architecture {name}: neither a file nor one of ultralytics' own: expected for example yolov8n.yaml "
+            "or yolo11n.yaml, or the path of a model YAML"
+        )
+    try:
+        head = yaml_model_load(name)["head"][-1][2]
+    except Exception as error:  # whatever a broken file makes ultralytics stumble over
+        raise UserError(f"architecture {name}: not a model YAML ({type(error).__name__}: {error})") from error
+    if head not in HEADS:
+        raise UserError(f"architecture {name}: expected a detector, whose last module is Detect, found {head}")
+    return name
 
 
 def _first_line(error: Exception) -> str:

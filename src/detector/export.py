@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError
 from ultralytics import YOLO
 
 from src import files
+from src.detector.checkpoint import load_detector
 from src.errors import UserError
 
 
@@ -20,7 +22,11 @@ def export_onnx(weights: Path, target: Path, imgsz: int) -> None:
     Input `images` (1, 3, imgsz, imgsz) in [0, 1], RGB; output `output0` (1, 4 + classes, places): box centre, width and
     height in px, then a score in [0, 1] per class. The date that ultralytics would put into the file is left out, so
     that the same weights give the same bytes.
+
+    Raises:
+        UserError: `weights` is no detector that can be read.
     """
+    load_detector(weights)  # ultralytics' own errors would name a copy elsewhere
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
         model = onnx.load(_exported(weights, Path(scratch), format="onnx", imgsz=imgsz, simplify=True))
     kept = [entry for entry in model.metadata_props if entry.key != "date"]
@@ -34,9 +40,13 @@ def expect_size(network: Path, imgsz: int) -> None:
     """Check that an ONNX file was exported for squares of `imgsz` px.
 
     Raises:
-        UserError: it was exported for others.
+        UserError: it was exported for others, or cannot be read.
     """
-    exported = onnx.load(network, load_external_data=False).graph.input[0].type.tensor_type.shape.dim[-1].dim_value
+    try:
+        model = onnx.load(network, load_external_data=False)
+        exported = model.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
+    except (DecodeError, IndexError) as error:
+        raise UserError(f"{network}: not a network in ONNX: run `dvc repro`") from error
     if exported != imgsz:
         raise UserError(
             f"imgsz must be {exported}, for which {network.name} was exported, got {imgsz}: "

@@ -83,6 +83,20 @@ def test_unknown_architectures(name: str) -> None:
         find_architecture(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "head"), [("yolov8n-seg.yaml", "Segment"), ("yolov8n-cls.yaml", "Classify"), ("rtdetr-l.yaml", "RTDETR")]
+)
+def test_architectures_of_other_tasks(name: str, head: str) -> None:
+    with pytest.raises(UserError, match=f"architecture {name}: expected a detector, .* found {head}"):
+        find_architecture(name)
+
+
+def test_a_file_that_is_no_architecture(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("nc: 3\n")
+    with pytest.raises(UserError, match=r"mine\.yaml: not a model YAML"):
+        find_architecture(str(tmp_path / "mine.yaml"))
+
+
 def test_complexity_of_yolov8n() -> None:
     # ultralytics' documentation: yolov8n with 80 classes, 3.2 million parameters and 8.7 GFLOPs at 640 px.
     counted = complexity(DetectionModel("yolov8n.yaml", nc=80, verbose=False), 640)
