@@ -38,8 +38,9 @@ def prune_channels(
 
     Args:
         ratio: share of the channels of `original` that are gone in the end, in [0, 1); 0 returns an unchanged copy.
-        round_to: what is left is rounded to the nearest multiple of this (and is at least this): integer kernels work
-            on vectors of 8 or 16, and a channel that leaves one half empty saves no time.
+        round_to: what is left is rounded to the nearest multiple of this, and is at least this; layers that are
+            narrower keep their channels. Integer kernels work on vectors of 8 or 16, and a channel that leaves one half
+            empty saves no time.
         imgsz: side of the square image that the network is traced with, px.
         importance: which channels go first.
         original: what `network` was before earlier rounds of pruning; None: itself.

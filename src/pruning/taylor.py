@@ -1,7 +1,8 @@
 """Importance by first-order Taylor expansion: what the loss would change by if a channel were zero.
 
-Molchanov et al., "Importance Estimation for Neural Network Pruning" (CVPR 2019, eq. 8): weight times gradient of the
-loss on training images, summed over a group.
+Molchanov et al., "Importance Estimation for Neural Network Pruning" (CVPR 2019), from weight times gradient of the loss
+on training images. Theirs (eq. 8) squares each product and sums; torch-pruning's, used here, sums the absolute products
+over a channel and averages over its group.
 """
 
 from __future__ import annotations

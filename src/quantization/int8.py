@@ -138,7 +138,6 @@ def quantize_network(
     else:
         quantizer = QDQQuantizer(prepared, weight_qType=weights, activation_qType=values, **shared)
     quantizer.quantize_model()
-    quantizer.model.topological_sort()
     quantized: onnx.ModelProto = quantizer.model.model
     without_softmax(quantized)
     # The quantizer leaves shapes of tensors that are gone.
