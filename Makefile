@@ -6,7 +6,11 @@ IMAGES ?= data/prepared/images/train
 # dvc.yaml says `python`: the one that has the packages.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test check ui demo bench-compression bench-distillation bench-steps bench-speed
+.DEFAULT_GOAL := help
+.PHONY: help repro test check ui demo bench-compression bench-distillation bench-steps bench-speed
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
 
 repro: .venv/ready ## the whole pipeline on the dataset that params.yaml names
 	$(BIN)/dvc repro

@@ -140,7 +140,14 @@ VARIANTS = (
     Variant("heads, assistant yolov8s", ("teaching=assistants",), "assistants"),
     Variant("teacher's weights, labels alone", ("teaching=hard",), "selected_hard", config.FROM_TEACHER),
     Variant("teacher's weights, distill_model", (), "selected_ultralytics", config.FROM_TEACHER),
+    Variant("teacher's weights, channel-wise", ("distillation=channel_wise",), "selected_channel", config.FROM_TEACHER),
     Variant("teacher's weights, heads", ("distillation=heads",), "selected_heads", config.FROM_TEACHER),
+    Variant(
+        "teacher's weights, heads + channel-wise",
+        ("distillation=heads_channel_wise",),
+        "selected_both",
+        config.FROM_TEACHER,
+    ),
 )
 
 
