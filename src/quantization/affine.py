@@ -3,15 +3,14 @@
 S is the scale, a positive real number, and Z the zero point, the integer that stands for 0.
 
 Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference (arXiv
-1712.05877): `dequantize` is eq. (1); `quantize` is eq. (12) with its result left as the integer; S is its s(a, b, n).
-Rounding Z to an integer is the nudging of section 3.1 that makes 0.0 exactly representable, without which the zeros
-that pad a convolution would carry an error. Rounding is half to even, as in ONNX's QuantizeLinear.
+1712.05877): eq. (1); S is its s(a, b, n) of eq. (12). Rounding Z to an integer is the nudging of section 3.1 that makes
+0.0 exactly representable, without which the zeros that pad a convolution would carry an error. The table of ranges has
+these; onnxruntime's quantizer computes those of the INT8 graph by the same rule.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 UINT8 = (0, 255)
 INT8 = (-128, 127)
@@ -41,17 +40,3 @@ def scale_and_zero_point(low: float, high: float, q_min: int = UINT8[0], q_max: 
         return 1.0, 0
     zero_point = int(np.round(q_min - low / scale))
     return float(np.float32(scale)), min(max(zero_point, q_min), q_max)
-
-
-def quantize(
-    r: NDArray[np.floating], scale: float, zero_point: int, q_min: int = UINT8[0], q_max: int = UINT8[1]
-) -> NDArray[np.int64]:
-    """Return the integers nearest to the real numbers `r` (any shape), clamped to [q_min, q_max]."""
-    q: NDArray[np.int64] = np.clip(np.round(r / scale) + zero_point, q_min, q_max).astype(np.int64)
-    return q
-
-
-def dequantize(q: NDArray[np.integer], scale: float, zero_point: int) -> NDArray[np.float64]:
-    """Return the real numbers that the integers `q` (any shape) stand for: eq. (1)."""
-    r: NDArray[np.float64] = scale * (q.astype(np.float64) - zero_point)
-    return r

@@ -3,13 +3,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from src.quantization.affine import dequantize, quantize, scale_and_zero_point
+from src.quantization.affine import scale_and_zero_point
 from src.quantization.entropy import entropy_range
 from src.quantization.histogram import Histogram, count, share_outside
 from src.quantization.minmax import minmax_range
 from src.quantization.moving_average import moving_average_range
 from src.quantization.mse import mse_range
 from src.quantization.percentile import percentile_range
+from tests.quantization.grid import dequantize, quantize
 
 
 def histogram(least: float, greatest: float, *counts: int) -> Histogram:
