@@ -154,7 +154,7 @@ def test_agreement_pictures_settings_and_earlier_metrics_are_there() -> None:
 
 def test_without_a_pair_or_a_picture_nothing_is_promised() -> None:
     accuracy = {**ACCURACY, "agreement": {**ACCURACY["agreement"], "mean_matched_iou": None}}
-    text = write_report(accuracy, LATENCY, {}, "a: 1", 0.03, Pictures("p.png", "c.png", []))
+    text = write_report(accuracy, LATENCY, UPSTREAM, "a: 1", 0.03, Pictures("p.png", "c.png", []))
     assert "no pair was found" in text
     assert "images that agree least" not in text
 
