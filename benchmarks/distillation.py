@@ -171,7 +171,7 @@ def main() -> None:
             wanted = arguments.on in (None, ground.name) and variant.key in chosen and variant.key not in ground.without
             if wanted and missing:
                 trained = _trained(ground, variant, missing, arguments.jobs)
-                files.write_json(ground.results_file, {**known, **trained})
+                files.write_json(ground.results_file, {**_known(ground), **trained})  # others may have added some
                 _write(grounds)
     _write(grounds)
 
