@@ -23,7 +23,7 @@ TINY = {
     "train_teacher": {"epochs": 1, "batch": 8},
     "distill": {"epochs": 1, "batch": 8},
     "prune": {"epochs": 1, "batch": 8},
-    "calibrate": {"images": 4, "bins": 64},
+    "calibrate": {"images": 4, "bins": 256},
     "eval_int8": {"latency_rounds": 2, "pictures": 1, "max_drop": 1.0},
 }
 TINY_SCENES = {"train_images": 16, "val_images": 6, "test_images": 6, "size_px": 64, "most_digits": 4}
