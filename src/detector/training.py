@@ -411,16 +411,18 @@ def trainer_with(given: Given) -> type[ResumableTrainer]:
 def _expect_same_architecture(weights: DetectionModel, network: DetectionModel) -> None:
     """Check that weights have all of a network's tensors, in the same shapes.
 
-    ultralytics takes what happens to fit. What scores classes (cv3) is as wide as there are classes, and may differ.
+    ultralytics takes what happens to fit. What scores classes (the head's cv3) is as wide as there are classes, and may
+    differ.
 
     Raises:
         UserError: they have not.
     """
     given, own = weights.state_dict(), network.state_dict()
+    head = f"model.{len(network.model) - 1}."
     unlike = [
         name
         for name, tensor in own.items()
-        if "cv3." not in name and (name not in given or given[name].shape != tensor.shape)
+        if not (name.startswith(head) and "cv3." in name) and (name not in given or given[name].shape != tensor.shape)
     ]
     if unlike:
         raise UserError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
@@ -110,6 +110,14 @@ def test_weights_of_another_architecture_are_refused(prepared: Path, tmp_path: P
     other = DetectionModel(architecture, nc=10, verbose=False)
     with view_of(prepared) as data, pytest.raises(UserError, match=r"start from are of another architecture: \d+ of"):
         train("yolov8n.yaml", data, TINY_TRAINING, device="cpu", checkpoint=tmp_path / "c.pt", weights=other)
+
+
+def test_only_the_heads_scores_may_have_another_shape(prepared: Path, tmp_path: Path) -> None:
+    other = DetectionModel("yolo11n.yaml", nc=10, verbose=False)
+    block = other.get_submodule("model.6.m.0.cv3.conv")  # no part of the head, though it is called as one
+    block.weight = nn.Parameter(block.weight[:, 1:])
+    with view_of(prepared) as data, pytest.raises(UserError, match=r": 1 of \d+ tensors .* model\.6\.m\.0\.cv3"):
+        train("yolo11n.yaml", data, TINY_TRAINING, device="cpu", checkpoint=tmp_path / "c.pt", weights=other)
 
 
 def test_weights_for_other_classes_are_a_start(prepared: Path, tmp_path: Path) -> None:
