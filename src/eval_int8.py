@@ -16,14 +16,13 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 from tqdm import tqdm
-from ultralytics.nn.tasks import DetectionModel
 
 from src import stage
 from src.config import EvalInt8
 from src.detector.accuracy import Accuracy, validate
 from src.detector.checkpoint import load_detector
 from src.detector.complexity import complexity
-from src.detector.dataset import class_names, view_of
+from src.detector.dataset import class_names, expect_classes, view_of
 from src.detector.export import expect_size, export_onnx
 from src.detector.runtime import settle
 from src.errors import UserError
@@ -88,7 +87,7 @@ def _accuracies(files: dict[str, Path], prepared: Path, params: EvalInt8, device
         for name, path in files.items():
             # Both ONNX files are the pruned network: the same layers, in another form.
             network = load_detector(path if path.suffix == ".pt" else files["pruned"])
-            _expect_classes(network, class_names(prepared), MODELS[name])
+            expect_classes(network, class_names(prepared), who=MODELS[name], advice="run `dvc repro`")
             accuracy = validate(path, data_yaml, split="test", imgsz=params.imgsz, device=device)
             counted = complexity(network, params.imgsz)
             results[name] = {
@@ -100,14 +99,6 @@ def _accuracies(files: dict[str, Path], prepared: Path, params: EvalInt8, device
                 "size_mib": round(path.stat().st_size / MIB, 4),
             }
     return results
-
-
-def _expect_classes(network: DetectionModel, expected: list[str], name: str) -> None:
-    known = [network.names[index] for index in sorted(network.names)]
-    if known != expected:
-        raise UserError(
-            f"{name} knows the classes {', '.join(known)}, data/prepared has {', '.join(expected)}: run `dvc repro`"
-        )
 
 
 def _per_class(accuracy: Accuracy) -> dict[str, dict[str, float]]:

@@ -24,7 +24,7 @@ from src.distillation.mean_teacher import distillation_from_moving_average
 from src.distillation.mutual import mutual_learning
 from src.distillation.predictions import bins, feature_channels
 from src.distillation.soft import Objective, SoftLoss
-from src.distillation.teacher import Teaching, expect_classes
+from src.distillation.teacher import Teaching, expect_to_know
 from src.distillation.unlabelled import distillation_with_unlabelled
 from src.distillation.unlabelled_images import unlabelled_images, view_of_unlabelled
 from src.distillation.weight_selection import select_weights
@@ -60,7 +60,7 @@ def first_weights(params: Distill, place: Place, prepared: Path) -> DetectionMod
     if params.student.weights != config.FROM_TEACHER:
         return own_weights(params.student, place)
     network = load_detector(place.read(TEACHER))
-    expect_classes(network, class_names(prepared))
+    expect_to_know(network, class_names(prepared))
     return select_weights(network, find_architecture(params.student.architecture))
 
 

@@ -110,5 +110,5 @@ def test_a_damaged_network_is_told(project: Path, tmp_path: Path) -> None:
 def test_models_of_other_classes_are_told(project: Path, tmp_path: Path) -> None:
     shutil.copytree(project, tmp_path / "project")
     (tmp_path / "project/data/prepared/data.yaml").write_text("names: {0: cat, 1: dog, 2: cow}\n")
-    with pytest.raises(UserError, match=r"models/teacher\.pt knows the classes class 0, class 1, data/prepared has"):
+    with pytest.raises(UserError, match=r"models/teacher\.pt knows the classes class 0, class 1; the dataset has"):
         eval_int8.run(PARAMS, Place("eval_int8", "", tmp_path / "project", tmp_path), Log())

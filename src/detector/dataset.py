@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from ultralytics.nn.tasks import DetectionModel
 
+from src.errors import UserError
 from src.labels.dataset import SPLITS
 
 
@@ -40,3 +42,20 @@ def class_names(prepared: Path) -> list[str]:
     """Return the names of the prepared dataset's classes, by index."""
     names = yaml.safe_load((prepared / "data.yaml").read_text(encoding="utf-8"))["names"]
     return [names[index] for index in sorted(names)] if isinstance(names, dict) else list(names)
+
+
+def expect_classes(network: DetectionModel, names: Sequence[str], *, who: str, advice: str) -> None:
+    """Check that a network knows the classes of the dataset, in the same order.
+
+    Args:
+        network: a detector.
+        names: of the dataset's classes, by index.
+        who: what the network is called.
+        advice: what to do if it knows other ones.
+
+    Raises:
+        UserError: it does.
+    """
+    known = [network.names[index] for index in sorted(network.names)]
+    if known != list(names):
+        raise UserError(f"{who} knows the classes {', '.join(known)}; the dataset has {', '.join(names)}: {advice}")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
+from src.detector.dataset import expect_classes
 from src.distillation.predictions import Predictions, bins, feature_channels
-from src.errors import UserError
 
 AT_A_TIME = 8
 """Images. The maps of more do not stay in the allocator's pool, and their pages are asked of the system each time."""
@@ -48,7 +48,7 @@ class Teacher:
     """
 
     def __init__(self, network: DetectionModel, class_names: Sequence[str]) -> None:
-        expect_classes(network, class_names)
+        expect_to_know(network, class_names)
         self.channels = feature_channels(network)
         self.bins = bins(network)
         frozen = deepcopy(network).eval().requires_grad_(False)
@@ -70,18 +70,14 @@ class Teacher:
         return Predictions.joined(said).rounded()
 
 
-def expect_classes(teacher: DetectionModel, class_names: Sequence[str]) -> None:
+def expect_to_know(teacher: DetectionModel, class_names: Sequence[str]) -> None:
     """Check that a teacher knows the student's classes, in the same order.
 
     Raises:
         UserError: it knows others.
     """
-    taught = [teacher.names[index] for index in sorted(teacher.names)]
-    if taught != list(class_names):
-        raise UserError(
-            f"the teacher knows the classes {', '.join(taught)}; the dataset has {', '.join(class_names)}: "
-            "train the teacher on this dataset (`dvc repro train-teacher`)"
-        )
+    advice = "train the teacher on this dataset (`dvc repro train-teacher`)"
+    expect_classes(teacher, class_names, who="the teacher", advice=advice)
 
 
 def precision(device: torch.device) -> torch.dtype:
