@@ -90,9 +90,14 @@ def find_architecture(name: str) -> str:
             "or yolo11n.yaml, or the path of a model YAML"
         )
     try:
-        head = yaml_model_load(name)["head"][-1][2]
+        description: object = yaml_model_load(name)
     except Exception as error:  # whatever a broken file makes ultralytics stumble over
         raise UserError(f"architecture {name}: not a model YAML ({type(error).__name__}: {error})") from error
+    match description:
+        case {"head": [*_, [_, _, head, *_]]}:
+            pass
+        case _:
+            raise UserError(f"architecture {name}: not a model YAML: it has no head whose last row names a module")
     if head not in HEADS:
         raise UserError(f"architecture {name}: expected a detector, whose last module is Detect, found {head}")
     return name

@@ -91,8 +91,9 @@ def test_architectures_of_other_tasks(name: str, head: str) -> None:
         find_architecture(name)
 
 
-def test_a_file_that_is_no_architecture(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("nc: 3\n")
+@pytest.mark.parametrize("text", ["nc: 3\n", "nc: 3\nbackbone: []\nhead: []\n", "head: [[1, 2\n", "- 1\n", ""])
+def test_a_file_that_is_no_architecture(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(UserError, match=r"mine\.yaml: not a model YAML"):
         find_architecture(str(tmp_path / "mine.yaml"))
 
