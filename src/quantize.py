@@ -34,6 +34,7 @@ from src.errors import UserError
 from src.evaluation.latency import measure, onnx_forward
 from src.files import digest, whole_file, whole_folder
 from src.qat import trained_for
+from src.quantization import WITHOUT_RANGES
 from src.quantization.bench import Bench
 from src.quantization.calibration import read_calibration
 from src.quantization.dynamic import quantize_dynamically
@@ -48,9 +49,6 @@ from src.tracking import Run
 MIB = 2**20
 
 LATENCY_ROUNDS = 30
-
-WITHOUT_RANGES = ("dynamic", "fp16", "int4")
-"""The methods that take nothing from calibration."""
 
 _logger = logging.getLogger(__name__)
 
@@ -71,6 +69,9 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
         params.sensitivity_images,
         params.threads,
     )
+    if params.float_layers > len(bench.layers):
+        most = len(bench.layers)
+        raise UserError(f"quantize.float_layers must be at most {most}, all there are, got {params.float_layers}")
     with place.checkpoint() as kept, view_of(prepared) as data_yaml:
 
         @cache
@@ -156,7 +157,7 @@ def _setting(params: Quantize) -> Setting:
 
 
 def _expect_used(params: Quantize) -> None:
-    """Check that nothing was asked for that the method would pass over.
+    """Check that nothing was asked for that the method would pass over, or the model registry refuse.
 
     Raises:
         UserError: something was.
@@ -175,6 +176,9 @@ def _expect_used(params: Quantize) -> None:
             f"quantize.{unused[0]} has no meaning for quantize.method={params.method}: expected static or qat, or "
             f"quantize.{unused[0]} as it is by default: edit params.yaml"
         )
+    name = params.register
+    if name is not None and (not name.strip() or set(name) & set("/:")):  # MLflow would refuse it after the work
+        raise UserError(f"quantize.register must be a name without / and :, or null, got {name!r}: edit params.yaml")
 
 
 def _search(

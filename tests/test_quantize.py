@@ -200,6 +200,22 @@ def test_what_a_method_would_pass_over_is_refused(
         quantize.run(params, Place("quantize", "", project, tmp_path), Log())
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"float_layers": 1000}, r"float_layers must be at most \d+, all there are, got 1000"),
+        ({"register": "team/detector"}, "register must be a name without / and :, or null, got 'team/detector'"),
+        ({"register": " "}, "register must be a name"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_work(
+    project: Path, tmp_path: Path, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=f"quantize.{message}"):
+        quantize.run(replace(PARAMS, **asked), Place("quantize", "", project, tmp_path), Log())
+    assert not (tmp_path / "models").exists()
+
+
 def test_a_zero_point_for_the_weights_of_each_channel_is_refused(project: Path, tmp_path: Path) -> None:
     params = replace(PARAMS, symmetric_weights=False)
     with pytest.raises(UserError, match="symmetric_weights must be true where"):

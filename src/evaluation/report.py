@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from src.quantization import WITHOUT_RANGES
+
 ACCURACY_NOISE = 0.01
 """Of mAP50-95: small test sets move by a few tenths of a point between seeds, and there is one seed here."""
 
 LATENCY_NOISE = 0.03
 """Relative: medians of the same network in the same process differ by about this much."""
-
-CONTROLS = ("dynamic", "fp16", "int4")
-"""The methods of quantize that are not INT8 with ranges of calibration."""
 
 TITLES = {
     "teacher": "Teacher",
@@ -125,7 +124,7 @@ def _models(accuracy: Mapping[str, Any], latency: Mapping[str, Any]) -> str:
 def _caveats(quantize: Mapping[str, Any]) -> list[str]:
     """Say where the last model is not what its title says, or was not run where it is meant to run."""
     caveats = []
-    if quantize["method"] in CONTROLS:
+    if quantize["method"] in WITHOUT_RANGES:
         caveats.append(f"**The last model is a control**, `quantize.method={quantize['method']}`: no static INT8.")
     if quantize["target"] == "openvino":
         caveats.append(
