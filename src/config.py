@@ -237,6 +237,9 @@ class HardTargets(Teaching):
     """No teacher: a control with the labels alone."""
 
 
+MOST_THREADS = 1024
+"""Far more than a machine has; a slip of the keyboard beyond it exhausts the memory."""
+
 # --- stages -----------------------------------------------------------------------------------------------------------
 
 
@@ -246,7 +249,7 @@ class Common:
 
     imgsz: int = number(least=32, multiple_of=32)  # the coarsest stride of the heads
     device: str = MISSING
-    threads: int = number(least=1)
+    threads: int = number(least=1, most=MOST_THREADS)
     workers: int = number(least=0)
 
 
@@ -366,7 +369,7 @@ class EvalInt8(Common):
 
     max_drop: float = number(least=0, most=1)
     latency_rounds: int = number(least=1)
-    latency_threads: int = number(least=1)
+    latency_threads: int = number(least=1, most=MOST_THREADS)
     pictures: int = number(least=0)
 
 
