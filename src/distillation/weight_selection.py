@@ -31,9 +31,9 @@ def select_weights(teacher: DetectionModel, architecture: str) -> DetectionModel
     unlike += [name for name in taught if name not in own]
     if unlike:
         raise UserError(
-            f"{architecture} cannot begin with its teacher's weights: {len(unlike)} tensors are one's alone or larger "
-            f"than the teacher's, {unlike[0]} for one; choose a student and a teacher of the same family and depth, "
-            "such as yolov8n and yolov8s, or student.weights=null"
+            f"{architecture} cannot begin with its teacher's weights: {len(unlike)} tensors are in only one of the "
+            f"two or larger than the teacher's, {unlike[0]} for one; choose a student and a teacher of the same family "
+            "and depth, such as yolov8n and yolov8s, or student.weights=null"
         )
     student.load_state_dict({name: evenly_spaced(taught[name], tensor.shape) for name, tensor in own.items()})
     return student
