@@ -142,11 +142,11 @@ def _folding_factor(weight: Tensor, norm: nn.BatchNorm2d | None) -> Tensor:
 
 
 def _activation_grids(int8: onnx.ModelProto) -> dict[str, Grid]:
-    """Return the grid of every tensor that a QuantizeLinear reads."""
+    """Return the grid of every activation that is quantized, or was moved as integers."""
     constants = {tensor.name: tensor for tensor in int8.graph.initializer}
     grids = {}
     for node in int8.graph.node:
-        if node.op_type == "QuantizeLinear":
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[0] not in constants:
             scale, zero_point = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
             grids[node.input[0]] = Grid(float(scale), int(zero_point), *_GRIDS[zero_point.dtype])
     return grids

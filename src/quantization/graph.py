@@ -7,6 +7,9 @@ import onnx
 # They move values about and change none: whatever reads one of these reads the tensor behind it.
 _RESHAPING = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Identity"}
 
+_MOVING = {"Concat", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Transpose"}
+"""What they put out is among what they read, so that both can be on one grid."""
+
 _ACTIVATIONS = {"Sigmoid", "Mul", "Relu", "HardSigmoid", "HardSwish", "Clip"}
 """What activations are made of: SiLU of a Sigmoid and a Mul that both read the convolution."""
 
@@ -80,6 +83,14 @@ def activations(model: onnx.ModelProto) -> list[str]:
         if any(name in found for name in node.input):
             found.update({name: None for name in node.output if name})
     return list(found)
+
+
+def moved_inputs(node: onnx.NodeProto) -> list[str]:
+    """Return the tensors of which a node only moves the values; none for a node that computes others."""
+    interpolates = any(attribute.name == "mode" and attribute.s != b"nearest" for attribute in node.attribute)
+    if node.op_type not in _MOVING or (node.op_type == "Resize" and interpolates):
+        return []
+    return list(node.input) if node.op_type == "Concat" else list(node.input[:1])
 
 
 def float_head(model: onnx.ModelProto) -> list[onnx.NodeProto]:

@@ -24,6 +24,7 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from src.errors import UserError
 from src.quantization.expectation import without_softmax
 from src.quantization.graph import copy_to_quantize, float_head, keep_metadata, with_activation
+from src.quantization.moves import move_bytes
 from src.quantization.shared_ranges import share_ranges
 
 _TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
@@ -140,6 +141,8 @@ def quantize_network(
     quantizer.quantize_model()
     quantized: onnx.ModelProto = quantizer.model.model
     without_softmax(quantized)
+    if how.target == "openvino":
+        move_bytes(quantized)
     # The quantizer leaves shapes of tensors that are gone.
     del quantized.graph.value_info[:]
     keep_metadata(model, quantized)

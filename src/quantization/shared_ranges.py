@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import onnx
 
-from src.quantization.graph import float_head
-
-_MOVING = {"Concat", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Transpose"}
+from src.quantization.graph import float_head, moved_inputs
 
 
 def share_ranges(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
@@ -23,8 +21,8 @@ def share_ranges(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]])
     head = {name for node in float_head(model) for name in node.output}
     groups: dict[str, set[str]] = {name: {name} for name in ranges}
     for node in model.graph.node:
-        if node.op_type in _MOVING and node.output[0] not in head:
-            moved = node.input if node.op_type == "Concat" else node.input[:1]
+        moved = moved_inputs(node)
+        if moved and node.output[0] not in head:
             joined = {other for name in (*moved, *node.output) if name in groups for other in groups[name]}
             groups.update(dict.fromkeys(joined, joined))
     return {

@@ -68,6 +68,7 @@ def test_weights_are_rounded_as_in_the_int8_graph(
     expected = integer_weights(int8)
     layers = rounding_layers(rounding)
     assert len(layers) == len(expected) > 50
+    assert all(layer._forward_pre_hooks for layer in layers)  # what they read is rounded, too
     for layer, integers in zip(layers, sorted_like(layers, expected), strict=True):
         norm = layer.parametrizations.weight[0].norm[0]
         factor = 1.0 if norm is None else (norm.weight / (norm.running_var + norm.eps).sqrt())[:, None, None, None]
