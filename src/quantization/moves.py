@@ -24,6 +24,7 @@ def move_bytes(model: onnx.ModelProto) -> None:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     producers = {name: node for node in graph.node for name in node.output}
+    given_out = {output.name for output in graph.output}
     readers = defaultdict(list)
     for node in graph.node:
         for name in node.input:
@@ -33,26 +34,24 @@ def move_bytes(model: onnx.ModelProto) -> None:
         return [numpy_helper.to_array(constants[name]).tolist() for name in node.input[1:3]]
 
     for node in list(graph.node):
-        before = [producers.get(name) for name in moved_inputs(node)]
+        moved = moved_inputs(node)
+        before = [producers[name] for name in moved if name in producers]
         after = [reader for name in node.output for reader in readers[name]]
-        if not before or not after or any(source is None or source.op_type != "DequantizeLinear" for source in before):
+        between_integers = (
+            len(before) == len(moved)
+            and {source.op_type for source in before} == {"DequantizeLinear"}
+            and {reader.op_type for reader in after} == {"QuantizeLinear"}
+            and given_out.isdisjoint(node.output)
+        )
+        if not between_integers or any(grid(other) != grid(before[0]) for other in (*before, *after)):
             continue
-        if any(reader.op_type != "QuantizeLinear" for reader in after):
-            continue
-        sources = [source for source in before if source is not None]
-        if any(grid(other) != grid(sources[0]) for other in (*sources, *after)):
-            continue
-        for index, source in enumerate(sources):
+        for index, source in enumerate(before):
             node.input[index] = source.input[0]
         for quantizer in after:
             for reader in readers[quantizer.output[0]]:
                 reader.input[0] = quantizer.input[0]
             graph.node.remove(quantizer)
-    _remove_unread(graph)
-
-
-def _remove_unread(graph: onnx.GraphProto) -> None:
-    read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    read = {name for node in graph.node for name in node.input} | given_out
     for node in list(graph.node):
         if node.op_type == "DequantizeLinear" and node.output[0] not in read:
             graph.node.remove(node)

@@ -70,6 +70,14 @@ def test_what_changes_grids_stays() -> None:
     np.testing.assert_array_equal(run(after, X), run(before, X))
 
 
+def test_what_is_given_out_in_float_stays_float() -> None:
+    before = joined(mode="nearest")
+    before.graph.output.append(helper.make_tensor_value_info("both", TensorProto.FLOAT, [1, 2, None, None]))
+    after = moved(before)
+    assert kinds(after)[-3:] == ["Concat", "QuantizeLinear", "DequantizeLinear"]
+    np.testing.assert_array_equal(run(after, X), run(before, X))
+
+
 def test_interpolating_is_not_moving() -> None:
     after = moved(joined(mode="linear"))
     assert kinds(after)[:4] == ["QuantizeLinear", "DequantizeLinear", "Resize", "QuantizeLinear"]
