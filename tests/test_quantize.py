@@ -13,7 +13,7 @@ from src.config import CALIBRATORS, Augmentation, Distillation, Quantize
 from src.detector.accuracy import Accuracy
 from src.errors import UserError
 from src.stage import Place
-from tests.quantization.networks import IMGSZ, Log, random_images, tiny_project
+from tests.quantization.networks import IMGSZ, LEVELS, Log, random_images, tiny_project
 from tests.test_calibrate import PARAMS as CALIBRATE
 
 PARAMS = Quantize(
@@ -77,7 +77,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_network_in_integers_comes_out_that_ultralytics_can_use(project: Path) -> None:
     log = Log()
     metrics = quantize.run(PARAMS, Place("quantize", "", project, project), log)
-    assert metrics["convolutions"] == metrics["integer_convolutions"] + 1  # DFL's, which is no learned one
+    assert metrics["convolutions"] == metrics["integer_convolutions"] + LEVELS  # DFL, which is not learned
     assert metrics["size_mib"] < 0.3 * metrics["fp32_size_mib"]
     assert 0 <= metrics["val"]["map50_95"] <= metrics["val"]["map50"] <= 1
     [(logged, *_)] = log.of("metrics")
@@ -109,9 +109,9 @@ def test_another_network_than_the_calibrated_one_is_refused(project: Path, tmp_p
 def test_the_most_sensitive_layers_are_left_in_float_and_reported(project: Path, tmp_path: Path) -> None:
     params = replace(PARAMS, float_layers=2)
     metrics = quantize.run(params, Place("quantize", "", project, tmp_path), Log())
-    assert metrics["convolutions"] - metrics["integer_convolutions"] == 1 + 2  # and DFL's
+    assert metrics["convolutions"] - metrics["integer_convolutions"] == LEVELS + 2
     table = pd.read_csv(tmp_path / "reports/quantize/sensitivity.csv")
-    assert len(table) == metrics["convolutions"] - 1
+    assert len(table) == metrics["convolutions"] - LEVELS
     assert table["sqnr_db"].is_monotonic_increasing
     assert (tmp_path / "reports/quantize/sensitivity.png").stat().st_size < 200_000
 
@@ -145,7 +145,7 @@ def test_training_ends_in_integers(project: Path, tmp_path: Path, method: str) -
     quantize.run(PARAMS, Place("quantize", "", project, tmp_path / "without"), Log())
     log = Log()
     metrics = quantize.run(replace(PARAMS, method=method), Place("quantize", "", project, tmp_path / "with"), log)
-    assert metrics["convolutions"] == metrics["integer_convolutions"] + 1
+    assert metrics["convolutions"] == metrics["integer_convolutions"] + LEVELS
     networks = [onnx.load(tmp_path / folder / "models/int8.onnx") for folder in ("without", "with")]
     plain, trained = ([node.op_type for node in network.graph.node] for network in networks)
     assert plain == trained

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import onnx
 
 # They move values about and change none: whatever reads one of these reads the tensor behind it.
@@ -12,6 +14,29 @@ _MOVING = {"Concat", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Transpos
 
 _ACTIVATIONS = {"Sigmoid", "Mul", "Relu", "HardSigmoid", "HardSwish", "Clip"}
 """What activations are made of: SiLU of a Sigmoid and a Mul that both read the convolution."""
+
+
+class Links:
+    """Who writes and who reads each tensor of a graph, as it was when this was made.
+
+    Attributes:
+        constants: the initializers, by name.
+        producers: the node that writes each tensor.
+        readers: the nodes that read each tensor.
+    """
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.constants = {tensor.name: tensor for tensor in graph.initializer}
+        self.producers = {name: node for node in graph.node for name in node.output}
+        self.readers: defaultdict[str, list[onnx.NodeProto]] = defaultdict(list)
+        for node in graph.node:
+            for name in node.input:
+                self.readers[name].append(node)
+
+    def only_reader(self, node: onnx.NodeProto, kind: str) -> onnx.NodeProto | None:
+        """Return the node that reads what `node` puts out, if it is the only one and of this kind."""
+        readers = [reader for name in node.output for reader in self.readers[name]]
+        return readers[0] if len(readers) == 1 and readers[0].op_type == kind else None
 
 
 def copy_to_quantize(model: onnx.ModelProto) -> onnx.ModelProto:

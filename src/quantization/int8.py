@@ -22,9 +22,10 @@ from onnxruntime.quantization.quant_utils import QuantizationMode
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from src.errors import UserError
-from src.quantization.expectation import without_softmax
+from src.quantization.expectation import expectations_by_level
 from src.quantization.graph import copy_to_quantize, float_head, keep_metadata, with_activation
 from src.quantization.moves import move_bytes
+from src.quantization.scores import scores_by_level
 from src.quantization.shared_ranges import share_ranges
 
 _TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
@@ -72,7 +73,7 @@ def quantize_network(
 ) -> onnx.ModelProto:
     """Return `model` (left as it is) in INT8, with the same inputs, outputs and metadata.
 
-    Tensors between which values are only moved share a range, and the head takes its expectations without a softmax.
+    Tensors between which values are only moved share a range, and the head decodes level by level, without a softmax.
 
     Args:
         model: a float network.
@@ -140,7 +141,10 @@ def quantize_network(
         quantizer = QDQQuantizer(prepared, weight_qType=weights, activation_qType=values, **shared)
     quantizer.quantize_model()
     quantized: onnx.ModelProto = quantizer.model.model
-    without_softmax(quantized)
+    expectations_by_level(quantized)
+    scores_by_level(quantized)
+    quantizer.model.remove_unused_constant()
+    quantizer.model.topological_sort()
     if how.target == "openvino":
         move_bytes(quantized)
     # The quantizer leaves shapes of tensors that are gone.

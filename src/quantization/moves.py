@@ -6,13 +6,12 @@ sees that by itself; OpenVINO, where zero points are not zero, rounds every byte
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 import onnx
 from onnx import numpy_helper
 
-from src.quantization.graph import moved_inputs
+from src.quantization.graph import Links, moved_inputs
 
 
 def move_bytes(model: onnx.ModelProto) -> None:
@@ -22,21 +21,16 @@ def move_bytes(model: onnx.ModelProto) -> None:
         model: in QDQ format, its nodes in the order of computation.
     """
     graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    producers = {name: node for node in graph.node for name in node.output}
+    links = Links(graph)
     given_out = {output.name for output in graph.output}
-    readers = defaultdict(list)
-    for node in graph.node:
-        for name in node.input:
-            readers[name].append(node)
 
     def grid(node: onnx.NodeProto) -> Any:
-        return [numpy_helper.to_array(constants[name]).tolist() for name in node.input[1:3]]
+        return [numpy_helper.to_array(links.constants[name]).tolist() for name in node.input[1:3]]
 
     for node in list(graph.node):
         moved = moved_inputs(node)
-        before = [producers[name] for name in moved if name in producers]
-        after = [reader for name in node.output for reader in readers[name]]
+        before = [links.producers[name] for name in moved if name in links.producers]
+        after = [reader for name in node.output for reader in links.readers[name]]
         between_integers = (
             len(before) == len(moved)
             and {source.op_type for source in before} == {"DequantizeLinear"}
@@ -48,7 +42,7 @@ def move_bytes(model: onnx.ModelProto) -> None:
         for index, source in enumerate(before):
             node.input[index] = source.input[0]
         for quantizer in after:
-            for reader in readers[quantizer.output[0]]:
+            for reader in links.readers[quantizer.output[0]]:
                 reader.input[0] = quantizer.input[0]
             graph.node.remove(quantizer)
     read = {name for node in graph.node for name in node.input} | given_out

@@ -20,6 +20,8 @@ from src.detector.export import export_onnx
 from src.detector.training import ACTIVATIONS
 
 IMGSZ = 64
+LEVELS = 3
+"""Of a detector's head; the INT8 graph takes DFL's expectation in each."""
 
 
 def random_images(folder: Path, number: int, seed: int = 0) -> list[Path]:

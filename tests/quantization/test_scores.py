@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization.onnx_model import ONNXModel
+
+from src.quantization.scores import scores_by_level
+
+CLASSES = 3
+SIDES = {"large": 4, "small": 2}
+
+
+def head(*, read_twice: str = "") -> onnx.ModelProto:
+    """Return the graph of a head that joins the logits of two levels and takes their sigmoid."""
+    nodes = [helper.make_node("Reshape", [name, "flat"], [f"{name}_flat"]) for name in SIDES]
+    nodes.append(helper.make_node("Concat", [f"{name}_flat" for name in SIDES], ["joined"], axis=2))
+    nodes.append(helper.make_node("Sigmoid", ["joined"], ["scores"]))
+    outputs = ["scores"]
+    if read_twice:
+        nodes.append(helper.make_node("Relu", [read_twice], ["again"]))
+        outputs.append("again")
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, CLASSES, side, side]) for name, side in SIDES.items()
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "head",
+        inputs,
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(np.array([1, CLASSES, -1]), "flat")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def test_scores_stay_and_are_computed_before_levels_are_joined() -> None:
+    model = head()
+    random = np.random.default_rng(0)
+    logits = {name: random.normal(0, 3, (1, CLASSES, n, n)).astype(np.float32) for name, n in SIDES.items()}
+    joined = np.concatenate([value.reshape(1, CLASSES, -1) for value in logits.values()], axis=2)
+    scores_by_level(model)
+    ONNXModel(model).topological_sort()
+    assert sorted(node.op_type for node in model.graph.node) == ["Concat", *["Reshape"] * 2, *["Sigmoid"] * 2]
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(["scores"], logits)[0], 1 / (1 + np.exp(-joined)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["large_flat", "joined"])
+def test_logits_that_others_read_stay(name: str) -> None:
+    model = head(read_twice=name)
+    before = model.SerializeToString()
+    scores_by_level(model)
+    assert model.SerializeToString() == before
