@@ -89,8 +89,10 @@ def test_detectors_for_openvino(networks: dict[str, Path], tmp_path: Path, kind:
     images = random_images(tmp_path, 4)
     after = quantize_network(model, ranges_of(model, images), replace(HOW, target="openvino"))
     written = {name: node.op_type for node in after.graph.node for name in node.output}
-    moving = [node for node in after.graph.node if node.op_type in ("Concat", "MaxPool", "Resize")]
-    integers = [node for node in moving if written.get(node.input[0]) != "DequantizeLinear"]
+    moving = [node for node in after.graph.node if node.op_type in ("Concat", "MaxPool", "Resize", "Split")]
+    integers = [node for node in moving if written.get(node.input[0]) not in ("DequantizeLinear", "Reshape")]
     assert len(integers) >= 18  # 13 Concat, 3 MaxPool and 2 Resize before the head
+    quantized = [written.get(node.input[0]) for node in after.graph.node if node.op_type == "QuantizeLinear"]
+    assert {node.op_type for node in moving}.isdisjoint(quantized)
     image = load_image(images[0], IMGSZ)
     assert np.corrcoef(run(model, image).ravel(), run(after, image).ravel())[0, 1] > 0.9
