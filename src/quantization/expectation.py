@@ -9,6 +9,7 @@ the softmax took a sixth of the time in onnxruntime; in OpenVINO to do it level 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -59,26 +60,19 @@ def expectations_by_level(model: onnx.ModelProto) -> None:
 
 def _around(softmax: onnx.NodeProto, links: Links) -> _Expectation | None:
     """Return the expectation that this softmax is a part of, as ultralytics exports it; None if it is of none."""
-    transpose = links.producers.get(softmax.input[0])
-    split = links.producers.get(transpose.input[0]) if transpose is not None and transpose.input else None
+    transpose = links.only_source(softmax, "Transpose")
+    split = links.only_source(transpose, "Reshape")
     convolution = links.only_reader(softmax, "Conv")
-    last = links.only_reader(convolution, "Reshape") if convolution is not None else None
+    last = links.only_reader(convolution, "Reshape")
     if transpose is None or split is None or convolution is None or last is None:
         return None
     bins = _expected_values(convolution, links)
-    shape = _constant(split, 1, links) if split.op_type == "Reshape" else None
-    as_expected = (
-        bins is not None
-        and shape is not None
-        and len(shape) == 4
-        and shape[2] == bins
-        and transpose.op_type == "Transpose"
-        and helper.get_node_attr_value(transpose, "perm") == [0, 2, 1, 3]
-        and helper.get_node_attr_value(softmax, "axis") == 1
-        and all(links.only_reader(node, kind) for node, kind in ((split, "Transpose"), (transpose, "Softmax")))
-    )
-    levels = flattened(split.input[0], links) if as_expected else []
-    if not levels or bins is None or shape is None:
+    shape = _constant(split, 1, links)
+    if bins is None or shape is None or len(shape) != 4 or shape[2] != bins:
+        return None
+    over_bins = _attribute(transpose, "perm") == [0, 2, 1, 3] and _attribute(softmax, "axis") == 1
+    levels = flattened(split.input[0], links) if over_bins else []
+    if not levels:
         return None
     nodes = [*levels, links.producers[split.input[0]], split, transpose, softmax, convolution, last]
     return _Expectation([node.input[0] for node in levels], nodes, int(shape[1]), bins)
@@ -96,6 +90,10 @@ def _expected_values(node: onnx.NodeProto, links: Links) -> int | None:
 def _constant(node: onnx.NodeProto, index: int, links: Links) -> NDArray[np.float32] | None:
     tensor = links.constants.get(node.input[index])
     return None if tensor is None else numpy_helper.to_array(tensor)
+
+
+def _attribute(node: onnx.NodeProto, name: str) -> Any:
+    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), None)
 
 
 def _add_sums(graph: onnx.GraphProto, expectation: _Expectation) -> None:

@@ -21,11 +21,13 @@ class Links:
 
     Attributes:
         constants: the initializers, by name.
+        given_out: the graph's outputs.
         producers: the node that writes each tensor.
         readers: the nodes that read each tensor.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
+        self.given_out = {output.name for output in graph.output}
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
         self.producers = {name: node for node in graph.node for name in node.output}
         self.readers: defaultdict[str, list[onnx.NodeProto]] = defaultdict(list)
@@ -33,10 +35,19 @@ class Links:
             for name in node.input:
                 self.readers[name].append(node)
 
-    def only_reader(self, node: onnx.NodeProto, kind: str) -> onnx.NodeProto | None:
-        """Return the node that reads what `node` puts out, if it is the only one and of this kind."""
+    def only_reader(self, node: onnx.NodeProto | None, kind: str) -> onnx.NodeProto | None:
+        """Return the node that reads what `node` puts out, if it is of this kind and nothing else wants that."""
+        if node is None or not self.given_out.isdisjoint(node.output):
+            return None
         readers = [reader for name in node.output for reader in self.readers[name]]
         return readers[0] if len(readers) == 1 and readers[0].op_type == kind else None
+
+    def only_source(self, node: onnx.NodeProto | None, kind: str) -> onnx.NodeProto | None:
+        """Return the node that puts out what `node` reads first, if it is of this kind and nothing else wants that."""
+        source = None if node is None else self.producers.get(node.input[0])
+        if source is None or node is None or source.op_type != kind:
+            return None
+        return source if self.only_reader(source, node.op_type) is not None else None
 
 
 def copy_to_quantize(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -14,11 +14,12 @@ from src.quantization.graph import Links
 def flattened(joined: str, links: Links) -> list[onnx.NodeProto]:
     """Return the Reshape of each level that a Concat joins to the tensor `joined`; none if it is not made so.
 
-    Nothing else reads the levels flattened, and one node alone reads them joined.
+    Nothing else wants the levels flattened, and one node alone wants them joined.
     """
     concat = links.producers.get(joined)
-    if concat is None or concat.op_type != "Concat" or len(links.readers[joined]) != 1:
+    alone = len(links.readers[joined]) == 1 and joined not in links.given_out
+    if concat is None or concat.op_type != "Concat" or not alone:
         return []
     found = [links.producers[name] for name in concat.input if name in links.producers]
-    alone = [node for node in found if node.op_type == "Reshape" and links.only_reader(node, "Concat") is not None]
-    return alone if len(alone) == len(concat.input) else []
+    levels = [node for node in found if node.op_type == "Reshape" and links.only_reader(node, "Concat") is not None]
+    return levels if len(levels) == len(concat.input) else []

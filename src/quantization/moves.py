@@ -22,7 +22,6 @@ def move_bytes(model: onnx.ModelProto) -> None:
     """
     graph = model.graph
     links = Links(graph)
-    given_out = {output.name for output in graph.output}
 
     def grid(node: onnx.NodeProto) -> Any:
         return [numpy_helper.to_array(links.constants[name]).tolist() for name in node.input[1:3]]
@@ -35,7 +34,7 @@ def move_bytes(model: onnx.ModelProto) -> None:
             len(before) == len(moved)
             and {source.op_type for source in before} == {"DequantizeLinear"}
             and {reader.op_type for reader in after} == {"QuantizeLinear"}
-            and given_out.isdisjoint(node.output)
+            and links.given_out.isdisjoint(node.output)
         )
         if not between_integers or any(grid(other) != grid(before[0]) for other in (*before, *after)):
             continue
@@ -45,7 +44,7 @@ def move_bytes(model: onnx.ModelProto) -> None:
             for reader in links.readers[quantizer.output[0]]:
                 reader.input[0] = quantizer.input[0]
             graph.node.remove(quantizer)
-    read = {name for node in graph.node for name in node.input} | given_out
+    read = {name for node in graph.node for name in node.input} | links.given_out
     for node in list(graph.node):
         if node.op_type == "DequantizeLinear" and node.output[0] not in read:
             graph.node.remove(node)

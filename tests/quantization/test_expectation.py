@@ -15,6 +15,8 @@ from src.quantization.expectation import expectations_by_level
 BINS, SIDES = 16, 4
 LEVELS = {"large": 4, "small": 2}
 """Their side, in places."""
+BETWEEN = ("large_flat", "joined", "by_side", "by_bin", "shares", "expected")
+"""The tensors between the levels and the sides."""
 PLACES = sum(side**2 for side in LEVELS.values())
 
 
@@ -23,6 +25,7 @@ def head(
     weights: NDArray[np.float32] | None = None,
     *,
     read_twice: str = "",
+    given_out: str = "",
     perm: tuple[int, ...] = (0, 2, 1, 3),
 ) -> onnx.ModelProto:
     """Return the graph of a head that joins the logits of two levels and takes expectations, as ultralytics does."""
@@ -36,7 +39,7 @@ def head(
         ("Conv", ["shares", "weights"], "expected", {}),
         ("Reshape", ["expected", "box"], "sides", {}),
     ]
-    outputs = ["sides"]
+    outputs = ["sides", given_out] if given_out else ["sides"]
     if read_twice:
         steps.append(("Relu", [read_twice], "again", {}))
         outputs.append("again")
@@ -105,9 +108,11 @@ def test_logits_that_exp_cannot_hold_give_what_is_decided(sign: int) -> None:
         head(axis=2),
         head(weights=np.linspace(0, 1, BINS, dtype=np.float32)),
         head(perm=(0, 2, 3, 1)),
-        *(head(read_twice=name) for name in ("large_flat", "joined", "by_side", "by_bin", "shares", "expected")),
+        *(head(read_twice=name) for name in BETWEEN),
+        *(head(given_out=name) for name in BETWEEN),
     ],
-    ids=["over another axis", "learned weights", "another order"] + [f"read by others {n}" for n in range(6)],
+    ids=["over another axis", "learned weights", "another order"]
+    + [f"{name} {wanted}" for wanted in ("read by others", "given out") for name in BETWEEN],
 )
 def test_what_is_no_expectation_is_left(model: onnx.ModelProto) -> None:
     before = model.SerializeToString()

@@ -18,12 +18,12 @@ CLASSES = 3
 SIDES = {"large": 4, "small": 2}
 
 
-def head(*, read_twice: str = "") -> onnx.ModelProto:
+def head(*, read_twice: str = "", given_out: str = "") -> onnx.ModelProto:
     """Return the graph of a head that joins the logits of two levels and takes their sigmoid."""
     nodes = [helper.make_node("Reshape", [name, "flat"], [f"{name}_flat"]) for name in SIDES]
     nodes.append(helper.make_node("Concat", [f"{name}_flat" for name in SIDES], ["joined"], axis=2))
     nodes.append(helper.make_node("Sigmoid", ["joined"], ["scores"]))
-    outputs = ["scores"]
+    outputs = ["scores", given_out] if given_out else ["scores"]
     if read_twice:
         nodes.append(helper.make_node("Relu", [read_twice], ["again"]))
         outputs.append("again")
@@ -52,9 +52,10 @@ def test_scores_stay_and_are_computed_before_levels_are_joined() -> None:
     np.testing.assert_allclose(session.run(["scores"], logits)[0], 1 / (1 + np.exp(-joined)), atol=1e-6)
 
 
+@pytest.mark.parametrize("wanted", ["read_twice", "given_out"])
 @pytest.mark.parametrize("name", ["large_flat", "joined"])
-def test_logits_that_others_read_stay(name: str) -> None:
-    model = head(read_twice=name)
+def test_logits_that_others_want_stay(name: str, wanted: str) -> None:
+    model = head(**{wanted: name})
     before = model.SerializeToString()
     scores_by_level(model)
     assert model.SerializeToString() == before
