@@ -347,7 +347,7 @@ class Quantize(Soft, Training):
 
     method: str = one_of("static", "qat", "tuned", "dynamic", "fp16", "int4")
     calibrator: str = one_of(*CALIBRATORS)
-    target: str = one_of("onnxruntime", "openvino")
+    target: str = one_of("onnxruntime", "openvino", "openvino_amx")
     format: str = one_of("qdq", "qoperator")
     activation_type: str = one_of("uint8", "int8")
     weight_type: str = one_of("int8", "uint8")

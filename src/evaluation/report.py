@@ -126,10 +126,10 @@ def _caveats(quantize: Mapping[str, Any]) -> list[str]:
     caveats = []
     if quantize["method"] in WITHOUT_RANGES:
         caveats.append(f"**The last model is a control**, `quantize.method={quantize['method']}`: no static INT8.")
-    if quantize["target"] == "openvino":
+    if quantize["target"] != "onnxruntime":
         caveats.append(
-            "**INT8 is placed for OpenVINO** (`quantize.target=openvino`) and was timed in onnxruntime, which computes "
-            "convolutions before a SiLU in float then: its speed here says nothing of OpenVINO's."
+            f"**INT8 is placed for OpenVINO** (`quantize.target={quantize['target']}`) and was timed in onnxruntime, "
+            "which computes convolutions before a SiLU in float then: its speed here says nothing of OpenVINO's."
         )
     return caveats
 

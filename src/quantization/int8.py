@@ -27,6 +27,7 @@ from src.quantization.graph import copy_to_quantize, float_head, keep_metadata, 
 from src.quantization.moves import move_bytes
 from src.quantization.scores import scores_by_level
 from src.quantization.shared_ranges import share_ranges
+from src.quantization.silu import silu_by_tanh
 
 _TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
@@ -39,10 +40,11 @@ class Int8:
     and measured slower than not to quantize at all.
 
     Attributes:
-        target: the runtime whose fusions the places of Q and DQ suit: onnxruntime or openvino. Any runtime runs either
-            file. onnxruntime makes an integer kernel of a convolution only if its output is quantized at once. OpenVINO
-            computes a convolution, its SiLU and one rounding in one kernel, so nothing may stand between them: on the
-            same machine such a file was as fast there as NNCF's, and slower than float in onnxruntime.
+        target: the runtime that the graph suits: onnxruntime, openvino, or openvino_amx, which is OpenVINO on a
+            processor with AMX. Any runtime runs either file. onnxruntime makes an integer kernel of a convolution only
+            if its output is quantized at once. OpenVINO computes a convolution, its SiLU and one rounding in one
+            kernel, so nothing may stand between them; with AMX it is faster to keep the SiLU out of that kernel
+            (silu.py). What is made for OpenVINO is slower than float in onnxruntime.
         format: qdq or qoperator.
         activation_type: uint8 or int8.
         weight_type: uint8 or int8.
@@ -61,6 +63,11 @@ class Int8:
     symmetric_activations: bool
     symmetric_weights: bool
     float_head: bool
+
+    @property
+    def for_openvino(self) -> bool:
+        """Whether Q and DQ stand where OpenVINO fuses them."""
+        return self.target != "onnxruntime"
 
 
 def quantize_network(
@@ -95,16 +102,16 @@ def quantize_network(
             "quantize.symmetric_weights must be true where quantize.per_channel is true (integer kernels want one zero "
             "point for all channels), got false: edit params.yaml"
         )
-    if how.target == "openvino" and how.format != "qdq":
+    if how.for_openvino and how.format != "qdq":
         raise UserError(
-            f"quantize.format must be qdq where quantize.target is openvino, got {how.format}: edit params.yaml"
+            f"quantize.format must be qdq where quantize.target is {how.target}, got {how.format}: edit params.yaml"
         )
     op_types = {*QDQRegistry, *QLinearOpsRegistry}
     options: dict[str, Any] = {
         "ActivationSymmetric": how.symmetric_activations,
         "WeightSymmetric": how.symmetric_weights,
     }
-    if how.target == "openvino":
+    if how.for_openvino:
         op_types -= {"Sigmoid", "Mul"}
         options["OpTypesToExcludeOutputQuantization"] = ["Conv"]
     prepared = copy_to_quantize(model)
@@ -143,9 +150,11 @@ def quantize_network(
     quantized: onnx.ModelProto = quantizer.model.model
     expectations_by_level(quantized)
     scores_by_level(quantized)
+    if how.target == "openvino_amx":
+        silu_by_tanh(quantized)
     quantizer.model.remove_unused_constant()
     quantizer.model.topological_sort()
-    if how.target == "openvino":
+    if how.for_openvino:
         move_bytes(quantized)
     # The quantizer leaves shapes of tensors that are gone.
     del quantized.graph.value_info[:]

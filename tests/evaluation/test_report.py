@@ -87,7 +87,8 @@ def test_what_the_last_model_is_not_is_said() -> None:
     assert "is a control" not in page()
     assert "OpenVINO" not in page()
     assert "**The last model is a control**, `quantize.method=fp16`" in page(method="fp16")
-    assert "**INT8 is placed for OpenVINO**" in page(target="openvino")
+    for target in ("openvino", "openvino_amx"):
+        assert f"**INT8 is placed for OpenVINO** (`quantize.target={target}`)" in page(target=target)
 
 
 def test_the_table_has_all_five() -> None:

@@ -24,6 +24,7 @@ SETTINGS = {
     "weights with a zero point": replace(HOW, per_channel=False, symmetric_weights=False),
     "unsigned weights": replace(HOW, weight_type="uint8"),
     "for OpenVINO": replace(HOW, target="openvino"),
+    "for OpenVINO with AMX": replace(HOW, target="openvino_amx"),
 }
 
 
