@@ -3,11 +3,14 @@
     make bench-speed IMAGES=path/to/images
 
 Weights are random: they do not matter to time. Images set the ranges alone. The extra `bench` of pyproject.toml adds
-OpenVINO and NNCF; without them their rows are left out and the page says so. Writes reports/benchmarks/speed.md.
+OpenVINO and NNCF; without them their rows are left out and the page says so. Which variant is the fastest depends on
+the processor, so there is a page for each kind, named by what its integer kernels use:
+reports/benchmarks/speed-avx512_vnni.md, speed-amx_int8.md.
 """
 
 from __future__ import annotations
 
+import platform
 import sys
 import tempfile
 from collections.abc import Callable
@@ -36,12 +39,14 @@ from src.quantization.minmax import minmax_range
 from src.quantization.observation import observe
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGE = PROJECT / "reports/benchmarks/speed.md"
+PAGES = PROJECT / "reports/benchmarks"
 CALIBRATION_IMAGES = 16
 ROUNDS = 100
 TITLES = {"silu": "SiLU", "relu": "ReLU"}
 MIB = 2**20
 FP32 = "FP32, onnxruntime"
+FOR_OPENVINO = "INT8, QDQ for OpenVINO"
+FOR_AMX = "INT8, QDQ for OpenVINO with AMX"
 HOW = Int8(
     "onnxruntime",
     "qdq",
@@ -83,8 +88,11 @@ def build(activation: str, imgsz: int, images: list[Path], folder: Path) -> dict
     for name, how in {
         "INT8, QDQ": HOW,
         "INT8, QOperator": Int8(**{**vars(HOW), "format": "qoperator"}),
-        "INT8, QDQ for OpenVINO": Int8(**{**vars(HOW), "target": "openvino"}),
+        FOR_OPENVINO: Int8(**{**vars(HOW), "target": "openvino"}),
+        FOR_AMX: Int8(**{**vars(HOW), "target": "openvino_amx"}),
     }.items():
+        if name == FOR_AMX and activation != "silu":  # the one for OpenVINO
+            continue
         network = folder / f"{name}.onnx"
         onnx.save(quantize_network(model, ranges, how), network)
         variants[name] = Variant(network, "onnxruntime")
@@ -93,8 +101,9 @@ def build(activation: str, imgsz: int, images: list[Path], folder: Path) -> dict
     )
     if HAS_OPENVINO:
         variants["FP32, OpenVINO"] = Variant(in_float, "openvino")
-        variants["INT8, QDQ, OpenVINO"] = Variant(variants["INT8, QDQ"].network, "openvino")
-        variants["INT8, QDQ for OpenVINO, OpenVINO"] = Variant(variants["INT8, QDQ for OpenVINO"].network, "openvino")
+        for name in ("INT8, QDQ", FOR_OPENVINO, FOR_AMX):
+            if name in variants:
+                variants[f"{name}, OpenVINO"] = Variant(variants[name].network, "openvino")
         variants["INT8 by NNCF, OpenVINO"] = Variant(nncf_int8(in_float, [load(path) for path in images]), "openvino")
     return variants
 
@@ -150,7 +159,8 @@ def main() -> None:
         f"was not, in each of {ROUNDS} rounds of one process. {machine['cpu']} ({', '.join(machine['flags'])}; "
         f"{machine['cores']} cores). {versions}. {absent}".rstrip(),
     ]
-    files.write_text(PAGE, "\n\n".join([*head, *sections]) + "\n")
+    fastest = (machine["flags"] or [platform.machine()])[-1]
+    files.write_text(PAGES / f"speed-{fastest}.md", "\n\n".join([*head, *sections]) + "\n")
 
 
 if __name__ == "__main__":
