@@ -32,7 +32,6 @@ from benchmarks.rivals import (
     HAS_MODELOPT,
     HAS_OPENVINO,
     in_openvino,
-    openvino_forward,
     ultralytics_int8,
     ultralytics_qat,
 )
@@ -43,7 +42,7 @@ from src.detector import runtime
 from src.detector.accuracy import validate
 from src.detector.dataset import view_of
 from src.detector.export import export_onnx
-from src.evaluation.latency import Latency, measure, onnx_forward
+from src.evaluation.latency import Latency, measure, onnx_forward, openvino_forward
 from src.evaluation.machine import describe_machine
 from src.evaluation.plots import draw_pareto
 from src.quantization.calibrators import calibrated

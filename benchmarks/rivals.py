@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,6 @@ from src.detector.dataset import view_of
 
 HAS_OPENVINO = all(importlib.util.find_spec(name) for name in ("openvino", "nncf"))
 HAS_MODELOPT = all(importlib.util.find_spec(name) for name in ("modelopt", "huggingface_hub"))
-
-
-def openvino_forward(network: Path, image: np.ndarray, threads: int) -> Callable[[], object]:
-    """Return a call that runs a network in OpenVINO, on the CPU with `threads` threads.
-
-    It reads the image and leaves the answer where they are, as onnxruntime does: by default OpenVINO copies both.
-    """
-    import openvino
-
-    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    request = openvino.Core().compile_model(network, "CPU", settings).create_infer_request()
-    return lambda: request.infer({0: image}, share_inputs=True, share_outputs=True)
 
 
 def in_openvino(network: Path) -> Path:

@@ -25,12 +25,12 @@ import torch
 from tqdm import tqdm
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
-from benchmarks.rivals import HAS_OPENVINO, nncf_int8, openvino_forward, ultralytics_int8
+from benchmarks.rivals import HAS_OPENVINO, nncf_int8, ultralytics_int8
 from src import files
 from src.detector.checkpoint import save_detector
 from src.detector.export import export_onnx
 from src.detector.training import ACTIVATIONS
-from src.evaluation.latency import Latency, measure, onnx_forward
+from src.evaluation.latency import Latency, measure, onnx_forward, openvino_forward
 from src.evaluation.machine import describe_machine
 from src.quantization.images import choose_images, load_image
 from src.quantization.int8 import Int8, quantize_network

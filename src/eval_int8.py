@@ -28,11 +28,11 @@ from src.detector.runtime import settle
 from src.errors import UserError
 from src.evaluation.agreement import Agreement, compare, summarize, worst_first
 from src.evaluation.detections import LEAST_SCORE, detect
-from src.evaluation.latency import Latency, measure, onnx_forward, torch_forward, torch_threads
+from src.evaluation.latency import Latency, forwards_by_runtime, measure, onnx_forward, torch_forward, torch_threads
 from src.evaluation.machine import describe_machine
 from src.evaluation.pictures import Half, side_by_side
 from src.evaluation.plots import draw_pareto, draw_per_class
-from src.evaluation.report import TITLES, Pictures, gate_passes, write_report
+from src.evaluation.report import TITLES, Pictures, gate_passes, timed, write_report
 from src.files import digest, whole_file, whole_folder, write_json, write_text
 from src.quantization.images import load_image
 from src.tracking import Run
@@ -143,16 +143,20 @@ def _row(name: str, agreement: Agreement) -> dict[str, Any]:
 
 
 def _latencies(files: dict[str, Path], image: Any, params: EvalInt8) -> dict[str, Any]:
-    """Time the five as they are, and teacher and student as ONNX too, so that one runtime compares all networks."""
+    """Time the five as they are, and teacher and student as ONNX too, so that one runtime compares all networks.
+
+    Where OpenVINO is installed it runs the two ONNX files, too: `onnx_int8_openvino`.
+    """
     threads = params.latency_threads
     with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
         exported = {name: Path(folder) / f"{name}.onnx" for name in ("teacher_onnx", "student_onnx")}
         for name, path in exported.items():
             export_onnx(files[name.removesuffix("_onnx")], path, params.imgsz)
-        forwards = {
-            name: torch_forward(path, image) if path.suffix == ".pt" else onnx_forward(path, image, threads)
-            for name, path in (files | exported).items()
-        }
+        forwards = {name: torch_forward(path, image) for name, path in files.items() if path.suffix == ".pt"}
+        forwards |= {name: onnx_forward(path, image, threads) for name, path in exported.items()}
+        for name in ("onnx_fp32", "onnx_int8"):
+            for runtime, forward in forwards_by_runtime(files[name], image, threads).items():
+                forwards[name if runtime == "onnxruntime" else f"{name}_{runtime}"] = forward
         latency = measure(forwards, params.latency_rounds)
     return {
         **{name: {"p50_ms": of.p50_ms, "p95_ms": of.p95_ms} for name, of in latency.items()},
@@ -162,26 +166,31 @@ def _latencies(files: dict[str, Path], image: Any, params: EvalInt8) -> dict[str
 
 
 def _speedups(latency: dict[str, Latency]) -> dict[str, float]:
-    """Return how many times faster the first is than the second, medians, both in onnxruntime."""
+    """Return how many times faster the first is than the second: medians, both in onnxruntime or both in OpenVINO."""
     pairs = {
         "int8_vs_fp32": ("onnx_int8", "onnx_fp32"),
         "int8_vs_teacher": ("onnx_int8", "teacher_onnx"),
         "pruned_vs_student": ("onnx_fp32", "student_onnx"),
         "student_vs_teacher": ("student_onnx", "teacher_onnx"),
+        "int8_vs_fp32_openvino": ("onnx_int8_openvino", "onnx_fp32_openvino"),
     }
-    return {name: round(latency[slow].p50_ms / latency[fast].p50_ms, 3) for name, (fast, slow) in pairs.items()}
+    return {
+        name: round(latency[slow].p50_ms / latency[fast].p50_ms, 3)
+        for name, (fast, slow) in pairs.items()
+        if fast in latency and slow in latency
+    }
 
 
 def _write_reports(results: dict[str, Any], latency: dict[str, Any], params: EvalInt8, place: stage.Place) -> None:
     write_json(place.write("reports/eval_int8.json"), results)
     write_json(place.write("reports/latency.json"), latency)
     points = {
-        f"{TITLES[name]} ({'torch' if path.endswith('.pt') else 'onnxruntime'})": (
-            latency[name]["p50_ms"],
-            results[name]["map50_95"],
-            results[name]["size_mib"],
+        f"{TITLES[one.model]} ({one.runtime})": (
+            latency[one.key]["p50_ms"],
+            results[one.model]["map50_95"],
+            results[one.model]["size_mib"],
         )
-        for name, path in MODELS.items()
+        for one in timed(latency)
     }
     machine = latency["machine"]
     with whole_file(place.write("reports/pareto.png")) as partial:

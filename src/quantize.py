@@ -31,7 +31,7 @@ from src.detector.accuracy import Accuracy, validate
 from src.detector.dataset import view_of
 from src.detector.runtime import settle
 from src.errors import UserError
-from src.evaluation.latency import measure, onnx_forward
+from src.evaluation.latency import forwards_by_runtime, measure
 from src.files import digest, whole_file, whole_folder
 from src.qat import trained_for
 from src.quantization import WITHOUT_RANGES
@@ -113,12 +113,24 @@ def run(params: Quantize, place: stage.Place, log: Run) -> dict[str, Any]:
     }
 
 
-def _latency(float_network: Path, network: Path, image: NDArray[np.float32], threads: int) -> dict[str, float]:
-    """Return the median ms of both networks, timed in turns, and their ratio: so that sweeps can be judged by speed."""
-    forwards = {name: onnx_forward(path, image, threads) for name, path in (("fp32", float_network), ("int8", network))}
-    latency = measure(forwards, LATENCY_ROUNDS)
-    fp32, int8 = latency["fp32"].p50_ms, latency["int8"].p50_ms
-    return {"fp32_p50_ms": fp32, "int8_p50_ms": int8, "speedup": round(fp32 / int8, 3)}
+def _latency(float_network: Path, network: Path, image: NDArray[np.float32], threads: int) -> dict[str, Any]:
+    """Return the median ms of both networks, timed in turns, and their ratio: so that sweeps can be judged by speed.
+
+    Where OpenVINO is installed, its times go under `openvino`.
+    """
+    runs = {
+        f"{runtime} {name}": forward
+        for name, path in (("fp32", float_network), ("int8", network))
+        for runtime, forward in forwards_by_runtime(path, image, threads).items()
+    }
+    latency = measure(runs, LATENCY_ROUNDS)
+
+    def compared(runtime: str) -> dict[str, float]:
+        fp32, int8 = (latency[f"{runtime} {name}"].p50_ms for name in ("fp32", "int8"))
+        return {"fp32_p50_ms": fp32, "int8_p50_ms": int8, "speedup": round(fp32 / int8, 3)}
+
+    in_openvino = {"openvino": compared("openvino")} if "openvino int8" in latency else {}
+    return {**compared("onnxruntime"), **in_openvino}
 
 
 def _quantized(params: Quantize, bench: Bench, setting: Setting) -> onnx.ModelProto:

@@ -13,6 +13,7 @@ from src import calibrate, eval_int8, quantize
 from src.config import EvalInt8
 from src.detector.accuracy import Accuracy, ClassAccuracy
 from src.errors import UserError
+from src.evaluation.latency import HAS_OPENVINO
 from src.stage import Place
 from tests.quantization.networks import IMGSZ, Log, tiny_project
 from tests.test_calibrate import PARAMS as CALIBRATE
@@ -71,8 +72,9 @@ def test_all_five_are_measured_and_reported(project: Path, results: dict[str, An
     latency = json.loads((project / "reports/latency.json").read_text())
     for name in (*eval_int8.MODELS, "teacher_onnx", "student_onnx"):
         assert 0 < latency[name]["p50_ms"] <= latency[name]["p95_ms"]
-    fp32, int8 = latency["onnx_fp32"]["p50_ms"], latency["onnx_int8"]["p50_ms"]
-    assert latency["speedup"]["int8_vs_fp32"] == pytest.approx(fp32 / int8, abs=0.001)
+    for suffix in ("", "_openvino") if HAS_OPENVINO else ("",):
+        fp32, int8 = (latency[f"{name}{suffix}"]["p50_ms"] for name in ("onnx_fp32", "onnx_int8"))
+        assert latency["speedup"][f"int8_vs_fp32{suffix}"] == pytest.approx(fp32 / int8, abs=0.001)
     assert latency["machine"]["threads"] == 1
 
     page = (project / "reports/report.md").read_text()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,17 @@ def describe_machine(cpu_info: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
         "cpu": facts.get("model name") or platform.processor() or platform.machine(),
         "flags": [flag for flag in TELLING_FLAGS if flag in flags],
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "versions": {name: version(name) for name in ("torch", "onnxruntime", "ultralytics")},
+        "versions": _versions("torch", "onnxruntime", "openvino", "ultralytics"),
     }
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    """Return the versions of those that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def _facts(cpu_info: Path) -> list[tuple[str, str]]:

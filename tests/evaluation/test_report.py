@@ -62,6 +62,12 @@ LATENCY: dict[str, Any] = {
         "imgsz": 160,
     },
 }
+IN_OPENVINO: dict[str, Any] = {
+    **LATENCY,
+    "onnx_fp32_openvino": {"p50_ms": 5.5, "p95_ms": 6.0},
+    "onnx_int8_openvino": {"p50_ms": 2.0, "p95_ms": 2.5},
+    "speedup": {**LATENCY["speedup"], "int8_vs_fp32_openvino": 2.75},
+}
 UPSTREAM: dict[str, Any] = {
     "distill": {"val": {"map50_95": 0.5, "per_class": {"a|b": {"map50": 0.25}}}, "epochs": 20, "notes": ["x"]},
     "quantize": {"method": "static", "target": "onnxruntime"},
@@ -88,7 +94,20 @@ def test_what_the_last_model_is_not_is_said() -> None:
     assert "OpenVINO" not in page()
     assert "**The last model is a control**, `quantize.method=fp16`" in page(method="fp16")
     for target in ("openvino", "openvino_amx"):
-        assert f"**INT8 is placed for OpenVINO** (`quantize.target={target}`)" in page(target=target)
+        told = line(page(target=target), f"**INT8 is placed for OpenVINO** (`quantize.target={target}`)")
+        assert told.endswith("was not measured: it is not installed.")
+        assert line(page(latency=IN_OPENVINO, target=target), "**INT8 is placed").endswith("the last row has.")
+
+
+def test_the_same_file_is_shown_in_both_runtimes() -> None:
+    text = page(latency=IN_OPENVINO)
+    found = [row for row in text.splitlines() if row.startswith("| ONNX INT8 ")]
+    assert [row.split(" | ")[-3:] for row in found] == [
+        ["3.00", "6.00", "onnxruntime |"],
+        ["2.00", "2.50", "OpenVINO |"],
+    ]
+    assert found[0].split(" | ")[:-3] == found[1].split(" | ")[:-3]
+    assert line(text, "In OpenVINO, INT8") == "In OpenVINO, INT8 is 2.75 times faster than FP32."
 
 
 def test_the_table_has_all_five() -> None:
