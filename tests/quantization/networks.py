@@ -39,7 +39,9 @@ def random_images(folder: Path, number: int, seed: int = 0) -> list[Path]:
 
 def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
     """Return what onnxruntime's first output says."""
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: image})[0]
 
 
