@@ -151,8 +151,8 @@ def _caveats(quantize: Mapping[str, Any], latency: Mapping[str, Any]) -> list[st
     in_openvino = "onnx_int8_openvino" in latency
     if quantize["target"] == "onnxruntime" and in_openvino:
         caveats.append(
-            "INT8 is placed for onnxruntime. `quantize.target=openvino`, or `openvino_amx` on a processor with AMX, gives "
-            "a file that is faster in OpenVINO."
+            "INT8 is placed for onnxruntime. `quantize.target=openvino`, or `openvino_amx` on a processor with AMX, "
+            "gives a file that is faster in OpenVINO."
         )
     if quantize["target"] != "onnxruntime":
         there = "the last row has" if in_openvino else "was not measured: it is not installed"
