@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
+from runpy import run_path
+from typing import Any
 
 import pytest
 import yaml
@@ -27,7 +31,7 @@ OVERRIDES = {
 }
 
 
-def composed(stage: str, *overrides: str) -> object:
+def composed(stage: str, *overrides: str) -> Any:
     with initialize_config_dir(str(config.PROJECT / "conf"), version_base="1.3"):
         return config.typed(stage, compose(stage, list(overrides)))
 
@@ -59,6 +63,13 @@ GROUP_FILES = [
     ]
     for path in sorted((config.PROJECT / "conf" / group).glob("*.yaml"))
 ]
+
+
+@pytest.mark.parametrize("stage", config.STAGES)
+def test_an_override_changes_that_key_alone(stage: str) -> None:
+    key, value = OVERRIDES[stage]
+    plain, changed = asdict(composed(stage)), asdict(composed(stage, f"{key}={value}"))
+    assert changed == {**plain, key: yaml.safe_load(value)} != plain
 
 
 @pytest.mark.parametrize(("stage", "group", "choice"), GROUP_FILES)
@@ -135,11 +146,26 @@ def test_faults_of_params_yaml_are_told(tmp_path: Path, old: str, new: str, mess
         pytest.param("distill", "epochs=many", "could not be converted to Integer; key epochs", id="type"),
     ],
 )
-def test_the_shell_shows_one_line_and_no_traceback(stage: str, override: str, message: str) -> None:
-    done = run_by_hand(config.PROJECT, stage, override)
-    assert done.returncode == 1
-    (line,) = done.stderr.strip().splitlines()
-    assert message in line
+def test_a_mistake_is_told_in_one_line(
+    stage: str, override: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # In this process, whose imports are done: a shell's would take seconds each.
+    monkeypatch.setattr(sys, "argv", [f"src/{stage}.py", override])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+    with pytest.raises(SystemExit) as ended:
+        run_path(str(config.PROJECT / f"src/{stage}.py"), run_name="__main__")
+    assert isinstance(ended.value.code, str), "sys.exit writes it to stderr and ends with 1"
+    assert message in ended.value.code
+    assert "\n" not in ended.value.code + capsys.readouterr().err
+
+
+def test_the_shell_shows_one_line_and_no_traceback() -> None:
+    done = run_by_hand(config.PROJECT, "distill", "T=-1")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: distill.T must be above 0, got -1.0: edit params.yaml or conf/\n",
+    )
 
 
 def run_by_hand(root: Path, stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -148,6 +174,8 @@ def run_by_hand(root: Path, stage: str, *arguments: str) -> subprocess.Completed
 
 
 # Every way to run a stage must compose the same config, which each stage prints in the following instead of working.
+# Starting a stage takes seconds of imports, so three run: that all compose from params.yaml is shown above.
+STARTED = ("prepare_labels", "distill", "eval_int8")
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +193,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "params": ["choices", "common", "data", stage],
             "outs": [{f"composed/{stage}.yaml": {"cache": False}}],
         }
-        for stage in config.STAGES
+        for stage in STARTED
     }
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     (root / ".gitignore").write_text("__pycache__/\n/outputs/\n")
@@ -180,7 +208,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def by_hand(project: Path) -> dict[bool, dict[str, object]]:
-    """The composed configs of all stages, without (False) and with (True) an override each."""
+    """The composed configs of these stages, without (False) and with (True) an override each."""
 
     def printed(stage: str, overridden: bool) -> object:
         overrides = ["=".join(OVERRIDES[stage])] if overridden else []
@@ -190,21 +218,20 @@ def by_hand(project: Path) -> dict[bool, dict[str, object]]:
 
     with ThreadPoolExecutor(2) as pool:
         return {
-            overridden: dict(
-                zip(config.STAGES, pool.map(lambda s, o=overridden: printed(s, o), config.STAGES), strict=True)
-            )
+            overridden: dict(zip(STARTED, pool.map(lambda s, o=overridden: printed(s, o), STARTED), strict=True))
             for overridden in (False, True)
         }
 
 
 def test_by_hand_an_override_changes_that_key_alone(by_hand: dict[bool, dict[str, dict[str, object]]]) -> None:
-    for stage, (key, value) in OVERRIDES.items():
+    for stage in STARTED:
+        key, value = OVERRIDES[stage]
         expected = {**by_hand[False][stage], key: yaml.safe_load(value)}
         assert by_hand[True][stage] == expected != by_hand[False][stage]
 
 
 def test_dvc_composes_what_hands_do(project: Path, by_hand: dict[bool, dict[str, object]]) -> None:
-    settings = [part for stage, pair in OVERRIDES.items() for part in ("-S", f"{stage}.{'='.join(pair)}")]
+    settings = [part for stage in STARTED for part in ("-S", f"{stage}.{'='.join(OVERRIDES[stage])}")]
     call(project, "dvc", "repro", "-q")
     assert composed_in(project) == by_hand[False]
     call(project, "git", "add", "-A")
@@ -221,7 +248,7 @@ def test_dvc_composes_what_hands_do(project: Path, by_hand: dict[bool, dict[str,
         stage: OmegaConf.to_container(
             OmegaConf.create(call(project, "git", "show", f"{reference}:composed/{stage}.yaml"))
         )
-        for stage in config.STAGES
+        for stage in STARTED
     }
     assert queued == by_hand[True]
 
@@ -234,4 +261,4 @@ def call(root: Path, *command: str) -> str:
 
 
 def composed_in(root: Path) -> dict[str, object]:
-    return {stage: OmegaConf.to_container(OmegaConf.load(root / f"composed/{stage}.yaml")) for stage in config.STAGES}
+    return {stage: OmegaConf.to_container(OmegaConf.load(root / f"composed/{stage}.yaml")) for stage in STARTED}

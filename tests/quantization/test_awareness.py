@@ -26,6 +26,12 @@ SETTINGS = {
     "for OpenVINO": replace(HOW, target="openvino"),
     "for OpenVINO with AMX": replace(HOW, target="openvino_amx"),
 }
+# Every setting, and every kind of network both ways in which Q and DQ are placed.
+CASES = [("yolov8n", setting) for setting in SETTINGS] + [
+    (kind, setting)
+    for kind in ("yolov8n with ReLU", "yolo11n", "yolo26n")
+    for setting in ("per channel", "for OpenVINO")
+]
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +66,11 @@ def integer_weights(int8: onnx.ModelProto) -> list[np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize("how", SETTINGS.values(), ids=SETTINGS.keys())
-@pytest.mark.parametrize("kind", ["yolov8n", "yolov8n with ReLU", "yolo11n", "yolo26n"])
+@pytest.mark.parametrize(("kind", "setting"), CASES)
 def test_weights_are_rounded_as_in_the_int8_graph(
-    networks: dict[str, Path], images: list[Path], kind: str, how: Int8
+    networks: dict[str, Path], images: list[Path], kind: str, setting: str
 ) -> None:
-    _, rounding, _, int8 = prepared(networks[kind], images, how)
+    _, rounding, _, int8 = prepared(networks[kind], images, SETTINGS[setting])
     expected = integer_weights(int8)
     layers = rounding_layers(rounding)
     assert len(layers) == len(expected) > 50
