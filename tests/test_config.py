@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from runpy import run_path
 from typing import Any
 
 import pytest
@@ -146,26 +144,11 @@ def test_faults_of_params_yaml_are_told(tmp_path: Path, old: str, new: str, mess
         pytest.param("distill", "epochs=many", "could not be converted to Integer; key epochs", id="type"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(
-    stage: str, override: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # In this process, whose imports are done: a shell's would take seconds each.
-    monkeypatch.setattr(sys, "argv", [f"src/{stage}.py", override])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
-    with pytest.raises(SystemExit) as ended:
-        run_path(str(config.PROJECT / f"src/{stage}.py"), run_name="__main__")
-    assert isinstance(ended.value.code, str), "sys.exit writes it to stderr and ends with 1"
-    assert message in ended.value.code
-    assert "\n" not in ended.value.code + capsys.readouterr().err
-
-
-def test_the_shell_shows_one_line_and_no_traceback() -> None:
-    done = run_by_hand(config.PROJECT, "distill", "T=-1")
-    assert (done.returncode, done.stderr) == (
-        1,
-        "error: distill.T must be above 0, got -1.0: edit params.yaml or conf/\n",
-    )
+def test_the_shell_shows_one_line_and_no_traceback(stage: str, override: str, message: str) -> None:
+    done = run_by_hand(config.PROJECT, stage, override)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert message in line
 
 
 def run_by_hand(root: Path, stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
