@@ -152,10 +152,10 @@ def quantize_network(
     scores_by_level(quantized)
     if how.target == "openvino_amx":
         silu_by_tanh(quantized)
-    quantizer.model.remove_unused_constant()
     quantizer.model.topological_sort()
     if how.for_openvino:
         move_bytes(quantized)
+    quantizer.model.remove_unused_constant()
     # The quantizer leaves shapes of tensors that are gone.
     del quantized.graph.value_info[:]
     keep_metadata(model, quantized)

@@ -94,5 +94,7 @@ def test_detectors_for_openvino(networks: dict[str, Path], tmp_path: Path, kind:
     assert len(integers) >= 18  # 13 Concat, 3 MaxPool and 2 Resize before the head
     quantized = [written.get(node.input[0]) for node in after.graph.node if node.op_type == "QuantizeLinear"]
     assert {node.op_type for node in moving}.isdisjoint(quantized)
+    read = {name for node in after.graph.node for name in node.input}
+    assert {tensor.name for tensor in after.graph.initializer} <= read
     image = load_image(images[0], IMGSZ)
     assert np.corrcoef(run(model, image).ravel(), run(after, image).ravel())[0, 1] > 0.9
