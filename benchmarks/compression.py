@@ -30,7 +30,7 @@ from tqdm import tqdm
 from benchmarks.photographs import bccd_folder, cloned, kept_folder, run_stage
 from benchmarks.rivals import (
     HAS_MODELOPT,
-    HAS_OPENVINO,
+    HAS_NNCF,
     in_openvino,
     ultralytics_int8,
     ultralytics_qat,
@@ -141,7 +141,7 @@ def main() -> None:
     images = choose_images(prepared / "images/train", CALIBRATION_IMAGES, seed=0)
     teacher = _exported(project / "models/teacher.pt", kept / "teacher", IMGSZ)
     teachers = [Variant(TEACHER, teacher, IMGSZ)]
-    if HAS_OPENVINO:
+    if HAS_NNCF:
         teachers.append(Variant(TEACHER + IN_OPENVINO, in_openvino(teacher), IMGSZ))
     variants = {
         seed: [*teachers, *variants_of(kept / f"seed-{seed}", images, prepared, seed)]
@@ -200,7 +200,7 @@ def variants_of(folder: Path, images: list[Path], prepared: Path, seed: int) -> 
     if HAS_MODELOPT:
         learned = ultralytics_qat(chain / "pruned.pt", prepared, _qat_settings(seed), folder / "ultralytics-qat")
         found.append(Variant("chain, INT8 by ultralytics' QAT", learned, IMGSZ, PRUNED))
-    if HAS_OPENVINO:
+    if HAS_NNCF:
         integers = in_openvino(folder / "openvino/models/int8.onnx")
         nncf = ultralytics_int8(chain / "pruned.pt", images, IMGSZ, "openvino")
         found += [
@@ -305,7 +305,7 @@ def page(variants: list[Variant], accuracies: dict[str, list[float]], latencies:
             f"{variant.weights.stat().st_size / MIB:.2f} |"
         )
     lines += ["", f"![mAP50-95 over latency, size as the dot's area]({PICTURE.name})"]
-    if not HAS_OPENVINO:
+    if not HAS_NNCF:
         lines += ["", "OpenVINO and NNCF were not installed, so their rows are missing."]
     if not HAS_MODELOPT:
         lines += ["", "nvidia-modelopt was not installed, so the row of ultralytics' QAT is missing."]

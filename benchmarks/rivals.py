@@ -17,7 +17,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from src.detector.checkpoint import load_detector
 from src.detector.dataset import view_of
 
-HAS_OPENVINO = all(importlib.util.find_spec(name) for name in ("openvino", "nncf"))
+HAS_NNCF = all(importlib.util.find_spec(name) for name in ("openvino", "nncf"))
 HAS_MODELOPT = all(importlib.util.find_spec(name) for name in ("modelopt", "huggingface_hub"))
 
 

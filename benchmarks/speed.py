@@ -25,7 +25,7 @@ import torch
 from tqdm import tqdm
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
-from benchmarks.rivals import HAS_OPENVINO, nncf_int8, ultralytics_int8
+from benchmarks.rivals import HAS_NNCF, nncf_int8, ultralytics_int8
 from src import files
 from src.detector.checkpoint import save_detector
 from src.detector.export import export_onnx
@@ -99,7 +99,7 @@ def build(activation: str, imgsz: int, images: list[Path], folder: Path) -> dict
     variants["ultralytics `export(quantize=8)`"] = Variant(
         ultralytics_int8(weights, images, imgsz, "onnx"), "onnxruntime"
     )
-    if HAS_OPENVINO:
+    if HAS_NNCF:
         variants["FP32, OpenVINO"] = Variant(in_float, "openvino")
         for name in ("INT8, QDQ", FOR_OPENVINO, FOR_AMX):
             if name in variants:
@@ -152,7 +152,7 @@ def main() -> None:
                 plural = "s" if threads > 1 else ""
                 sections += [f"## {TITLES[activation]}, {imgsz} px, {threads} thread{plural}", table(found)]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    absent = "" if HAS_OPENVINO else "OpenVINO and NNCF were not installed, so their rows are missing."
+    absent = "" if HAS_NNCF else "OpenVINO and NNCF were not installed, so their rows are missing."
     head = [
         "# INT8 speed: yolov8n, random weights",
         "`make bench-speed IMAGES=...`: one forward pass of one image; every variant was timed once, after a pass that "

@@ -83,7 +83,7 @@ def test_every_runtime_that_is_there_gives_the_same(tmp_path: Path, monkeypatch:
     x = np.random.default_rng(0).normal(size=(1, 3, 4, 4)).astype(np.float32)
     forwards = forwards_by_runtime(network, x, threads=1)
     assert list(forwards) == (["onnxruntime", "openvino"] if latency.HAS_OPENVINO else ["onnxruntime"])
-    answers = [forward()[0] for forward in forwards.values()]  # type: ignore[index]
+    answers = [forward()[0] for forward in forwards.values()]
     for answer in answers:
         np.testing.assert_allclose(answer, answers[0], atol=1e-5)
     monkeypatch.setattr(latency, "HAS_OPENVINO", False)

@@ -38,7 +38,7 @@ def test_every_convolution_is_an_integer_kernel_and_the_answer_is_onnxruntimes(
     onnx.save(quantize_network(model, ranges_of(model, images), replace(HOW, target=target)), network)
     assert kernels(network) == {"i8": 63, "f32": LEVELS}  # the sums of DFL's expectation
     image = load_image(images[0], IMGSZ)
-    answers = [forward()[0] for forward in forwards_by_runtime(network, image, threads=1).values()]  # type: ignore[index]
+    answers = [forward()[0] for forward in forwards_by_runtime(network, image, threads=1).values()]
     boxes, scores = ([answer[:, rows].ravel() for answer in answers] for rows in (slice(4), slice(4, None)))
     assert np.abs(boxes[0] - boxes[1]).mean() < 0.01 * IMGSZ
     assert np.corrcoef(*scores)[0, 1] > 0.99
