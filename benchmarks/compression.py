@@ -36,19 +36,20 @@ from benchmarks.rivals import (
     ultralytics_qat,
 )
 from benchmarks.speed import HOW
-from src import config, files
+from src import config
 from src.config import PROJECT
+from src.deployment.export import export_onnx
 from src.detector import runtime
 from src.detector.accuracy import validate
 from src.detector.dataset import view_of
-from src.detector.export import export_onnx
 from src.evaluation.latency import Latency, measure, onnx_forward, openvino_forward
 from src.evaluation.machine import describe_machine
-from src.evaluation.plots import draw_pareto
-from src.quantization.calibrators import calibrated
-from src.quantization.half import halve
+from src.foundation.atomic import whole_file, whole_folder, write_text
+from src.quantization.fp16 import halve
 from src.quantization.images import choose_images, load_image
 from src.quantization.int8 import quantize_network
+from src.quantization.ranges.calibrators import calibrated
+from src.reporting.accuracy_plots import draw_pareto
 
 PAGE = PROJECT / "reports/benchmarks/compression.md"
 PICTURE = PAGE.with_suffix(".png")
@@ -149,7 +150,7 @@ def main() -> None:
     }
     accuracies = _accuracies(variants, prepared)
     latencies = _latencies(variants[0], images[0])
-    files.write_text(PAGE, page(variants[0], accuracies, latencies))
+    write_text(PAGE, page(variants[0], accuracies, latencies))
     _draw(variants[0], accuracies, latencies)
 
 
@@ -161,7 +162,7 @@ def train_seed(project: Path, folder: Path, bccd: Path, seed: int) -> None:
         for key, value in chain.items():
             command += ["-S", f"{key}={value}"]
         subprocess.run([*command, "quantize"], cwd=project, check=True)
-        with files.whole_folder(folder / "chain") as copied:
+        with whole_folder(folder / "chain") as copied:
             for name in ("student.pt", "pruned.pt", "pruned.onnx", "int8.onnx"):
                 shutil.copy(project / "models" / name, copied / name)
     settings = {"openvino": "target=openvino", "qat": "method=qat", "tuned": "method=tuned"}
@@ -335,7 +336,7 @@ def _draw(variants: list[Variant], accuracies: dict[str, list[float]], latencies
         )
         for one in variants
     }
-    with files.whole_file(PICTURE) as partial:
+    with whole_file(PICTURE) as partial:
         draw_pareto(points, "BCCD, one image, 1 thread; area: size of the file", partial)
 
 

@@ -31,14 +31,16 @@ from hydra import compose, initialize_config_dir
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from benchmarks.photographs import bccd_folder, kept_folder, run_stage, taught_project
-from src import config, files
+from src import config
 from src.detector import runtime
 from src.detector.accuracy import validate
 from src.detector.checkpoint import load_detector, save_detector
 from src.detector.dataset import view_of
-from src.distillation.weight_selection import select_weights
 from src.evaluation.machine import describe_machine
+from src.foundation.atomic import whole_file, write_json, write_text
+from src.foundation.digests import digest
 from src.labels.digits import compose_scenes
+from src.teaching.weight_selection import select_weights
 
 PROJECT = config.PROJECT
 PAGE = PROJECT / "reports/benchmarks/distillation.md"
@@ -96,7 +98,7 @@ class Ground:
     @cached_property
     def results_file(self) -> Path:
         """Where finished runs of this data, teacher, code and budget are kept."""
-        what = [files.digest(self.prepared), files.digest(self.teacher), self.epochs, self.params]
+        what = [digest(self.prepared), digest(self.teacher), self.epochs, self.params]
         return kept_folder("distillation", [STAGE], *what) / "results.json"
 
 
@@ -171,7 +173,7 @@ def main() -> None:
             wanted = arguments.on in (None, ground.name) and variant.key in chosen and variant.key not in ground.without
             if wanted and missing:
                 trained = _trained(ground, variant, missing, arguments.jobs)
-                files.write_json(ground.results_file, {**_known(ground), **trained})  # others may have added some
+                write_json(ground.results_file, {**_known(ground), **trained})  # others may have added some
                 _write(grounds)
     _write(grounds)
 
@@ -302,7 +304,7 @@ def _by_variant(ground: Ground) -> dict[Variant, list[dict[str, Any]]]:
 
 def _write(grounds: tuple[Ground, ...]) -> None:
     runs = {ground: _by_variant(ground) for ground in grounds}
-    files.write_text(PAGE, page(runs))
+    write_text(PAGE, page(runs))
     for ground, found in runs.items():
         if found:
             _draw(ground, found)
@@ -377,7 +379,7 @@ def _draw(ground: Ground, runs: dict[Variant, list[dict[str, Any]]]) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("mAP50-95 on test, percent: a dot per seed, a bar at the mean")
     axes.grid(axis="x", alpha=0.3)
-    with files.whole_file(ground.picture) as partial:
+    with whole_file(ground.picture) as partial:
         figure.savefig(partial, dpi=120, metadata={"Software": None})
     plt.close(figure)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from src import files
 from src.config import PROJECT
+from src.foundation.atomic import whole_folder
 
 
 def bccd_folder(value: str) -> Path:
@@ -61,7 +61,7 @@ def code_of(stages: Sequence[str]) -> list[str]:
 def cloned(folder: Path) -> Path:
     """Return a clone of the last commit in `folder`, made if there is none."""
     if not folder.exists():
-        with files.whole_folder(folder) as partial:
+        with whole_folder(folder) as partial:
             subprocess.run(["git", "clone", "-q", str(PROJECT), str(partial)], check=True)
     return folder
 

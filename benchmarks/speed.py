@@ -26,17 +26,17 @@ from tqdm import tqdm
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from benchmarks.rivals import HAS_NNCF, nncf_int8, ultralytics_int8
-from src import files
+from src.deployment.export import export_onnx
+from src.deployment.kernels import count_convolutions
 from src.detector.checkpoint import save_detector
-from src.detector.export import export_onnx
 from src.detector.training import ACTIVATIONS
 from src.evaluation.latency import Latency, measure, onnx_forward, openvino_forward
 from src.evaluation.machine import describe_machine
+from src.foundation.atomic import write_text
 from src.quantization.images import choose_images, load_image
 from src.quantization.int8 import Int8, quantize_network
-from src.quantization.kernels import count_convolutions
-from src.quantization.minmax import minmax_range
-from src.quantization.observation import observe
+from src.quantization.ranges.minmax import minmax_range
+from src.quantization.ranges.observation import observe
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = PROJECT / "reports/benchmarks"
@@ -160,7 +160,7 @@ def main() -> None:
         f"{machine['cores']} cores). {versions}. {absent}".rstrip(),
     ]
     fastest = (machine["flags"] or [platform.machine()])[-1]
-    files.write_text(PAGES / f"speed-{fastest}.md", "\n\n".join([*head, *sections]) + "\n")
+    write_text(PAGES / f"speed-{fastest}.md", "\n\n".join([*head, *sections]) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,17 +23,17 @@ from tqdm import tqdm
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from benchmarks.photographs import bccd_folder, run_stage, taught_project
-from src import files
 from src.config import PROJECT
 from src.detector import runtime
 from src.detector.checkpoint import load_detector
 from src.detector.dataset import class_names, view_of
 from src.detector.training import Given, ResumableTrainer, trainer_with
-from src.distillation.cache import CachedTeacher
-from src.distillation.loss import distillation_from
-from src.distillation.soft import Objective, SoftWeights
-from src.distillation.teacher import Teacher
+from src.distillation.cached_teacher import CachedTeacher
+from src.distillation.distillation_loss import distillation_from
+from src.distillation.frozen_teacher import Teacher
+from src.distillation.soft_loss import Objective, SoftWeights
 from src.evaluation.machine import describe_machine
+from src.foundation.atomic import write_text
 
 PAGE = PROJECT / "reports/benchmarks/steps.md"
 IMGSZ, BATCH, THREADS = 320, 16, 4
@@ -58,7 +58,7 @@ def main() -> None:
         learned = [f"imgsz={IMGSZ}", "augmentation=objects", f"threads={THREADS}"]
         taught_project(clone, arguments.bccd, TEACHER_EPOCHS, learned)
         steps = measure_steps(clone)
-        files.write_text(PAGE, page(steps, {} if arguments.steps_only else measure_sweep(clone)))
+        write_text(PAGE, page(steps, {} if arguments.steps_only else measure_sweep(clone)))
 
 
 def measure_steps(project: Path) -> dict[str, list[float]]:

@@ -13,18 +13,19 @@ import hydra
 import onnx
 from omegaconf import DictConfig
 
-from src import stage
 from src.config import CALIBRATORS, Calibrate
-from src.detector.export import export_onnx
+from src.deployment.export import export_onnx
 from src.detector.runtime import settle
-from src.files import digest, whole_file, whole_folder
+from src.foundation.atomic import whole_file, whole_folder
+from src.foundation.digests import digest
 from src.quantization.calibration import Calibration, write_calibration, write_ranges
-from src.quantization.calibrators import calibrated
-from src.quantization.equalization import equalize
-from src.quantization.histogram import share_outside
 from src.quantization.images import choose_images
-from src.quantization.plots import draw_histograms, evenly_spaced, most_stretched
-from src.tracking import Run
+from src.quantization.ranges.calibrators import calibrated
+from src.quantization.ranges.histogram import share_outside
+from src.quantization.rewrites.equalization import equalize
+from src.reporting.quantization_plots import draw_histograms, evenly_spaced, most_stretched
+from src.workflow import stage
+from src.workflow.tracking import Run
 
 
 def run(params: Calibrate, place: stage.Place, log: Run) -> dict[str, Any]:

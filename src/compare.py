@@ -22,8 +22,8 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.scm import RevError
 
-from src import files
-from src.errors import UserError
+from src.foundation.atomic import write_text
+from src.foundation.errors import UserError
 
 PROJECT = Path(__file__).resolve().parents[1]
 ACCURACY, LATENCY = "reports/eval_int8.json", "reports/latency.json"
@@ -202,7 +202,7 @@ def main() -> None:
     except UserError as error:
         sys.exit(f"error: {error}")
     if arguments.output:
-        files.write_text(arguments.output, comment)
+        write_text(arguments.output, comment)
     else:
         print(comment, end="")
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from src import stage, teaching, training
 from src.config import Distill
 from src.detector import runtime
 from src.detector.checkpoint import find_architecture
-from src.stage import Metrics, Place
-from src.tracking import Run
+from src.trainings import job, teaching
+from src.workflow import stage
+from src.workflow.stage import Metrics, Place
+from src.workflow.tracking import Run
 
 
 def run(params: Distill, place: Place, log: Run) -> Metrics:
@@ -30,7 +31,7 @@ def run(params: Distill, place: Place, log: Run) -> Metrics:
             params, place, log, prepared=prepared, device=device, kept=kept, weights=weights
         ) as make_criterion,
     ):
-        return training.train_and_keep(
+        return job.train_and_keep(
             architecture,
             "models/student.pt",
             params,

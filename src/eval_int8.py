@@ -17,25 +17,26 @@ import hydra
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from src import stage
 from src.config import EvalInt8
+from src.deployment.export import expect_size, export_onnx
 from src.detector.accuracy import Accuracy, validate
 from src.detector.checkpoint import load_detector
 from src.detector.complexity import complexity
 from src.detector.dataset import class_names, expect_classes, view_of
-from src.detector.export import expect_size, export_onnx
 from src.detector.runtime import settle
-from src.errors import UserError
 from src.evaluation.agreement import Agreement, compare, summarize, worst_first
 from src.evaluation.detections import LEAST_SCORE, detect
 from src.evaluation.latency import Latency, forwards_by_runtime, measure, onnx_forward, torch_forward, torch_threads
 from src.evaluation.machine import describe_machine
-from src.evaluation.pictures import Half, side_by_side
-from src.evaluation.plots import draw_pareto, draw_per_class
-from src.evaluation.report import TITLES, Pictures, gate_passes, timed, write_report
-from src.files import digest, whole_file, whole_folder, write_json, write_text
+from src.foundation.atomic import whole_file, whole_folder, write_json, write_text
+from src.foundation.digests import digest
+from src.foundation.errors import UserError
 from src.quantization.images import load_image
-from src.tracking import Run
+from src.reporting.accuracy_plots import draw_pareto, draw_per_class
+from src.reporting.report import TITLES, Pictures, gate_passes, timed, write_report
+from src.reporting.side_by_side import Half, side_by_side
+from src.workflow import stage
+from src.workflow.tracking import Run
 
 MODELS = {
     "teacher": "models/teacher.pt",

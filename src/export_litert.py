@@ -15,17 +15,17 @@ import hydra
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from src import stage
 from src.config import ExportLitert
+from src.deployment.export import export_tflite
 from src.detector.accuracy import validate
 from src.detector.dataset import view_of
-from src.detector.export import export_tflite
 from src.detector.runtime import settle
-from src.files import digest
+from src.foundation.digests import digest
 from src.quantization.calibration import read_calibration
 from src.quantization.images import load_image
 from src.quantization.litert import count_tflite_convolutions, expect_litert, quantize_tflite
-from src.tracking import Run
+from src.workflow import stage
+from src.workflow.tracking import Run
 
 MIB = 2**20
 

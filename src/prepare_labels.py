@@ -18,20 +18,22 @@ import hydra
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from src import files, stage
 from src.config import CocoFolder, PrepareLabels, Scenes, VocFolder, YoloFolder
-from src.errors import UserError
+from src.foundation.atomic import whole_folder
+from src.foundation.digests import digest
+from src.foundation.errors import UserError
 from src.labels.coco import read_coco
 from src.labels.dataset import Dataset
 from src.labels.digits import compose_scenes
 from src.labels.faults import Faults, Mend, Note
 from src.labels.layout import write_yolo
-from src.labels.preview import draw_box_sizes, draw_samples
 from src.labels.splitting import complete_splits
 from src.labels.summary import summarize
 from src.labels.voc import read_voc
 from src.labels.yolo import read_yolo
-from src.tracking import Run
+from src.reporting.dataset_pictures import draw_box_sizes, draw_samples
+from src.workflow import stage
+from src.workflow.tracking import Run
 
 _logger = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ def run(params: PrepareLabels, place: stage.Place, log: Run) -> dict[str, Any]:
     """Prepare the labels and return what was counted."""
     faults = Faults(place.project / params.data.root)
     prepared, report = place.write("data/prepared"), place.write("reports/prepare_labels")
-    with files.whole_folder(prepared) as folder, files.whole_folder(report) as pictures:
+    with whole_folder(prepared) as folder, whole_folder(report) as pictures:
         dataset = _dataset(params, folder, faults)
         fractions = {"val_fraction": params.val_fraction, "test_fraction": params.test_fraction}
         dataset = complete_splits(dataset, faults, **fractions, seed=params.seed)
@@ -64,7 +66,7 @@ def run(params: PrepareLabels, place: stage.Place, log: Run) -> dict[str, Any]:
     )
     for path in sorted(report.iterdir()):
         log.artifact(path, folder="prepare_labels")
-    log.dataset("prepared", files.digest(prepared), params.data.root, counts["images"])
+    log.dataset("prepared", digest(prepared), params.data.root, counts["images"])
     return {**counts, "mended": faults.mend_counts(), "notes": faults.note_counts()}
 
 

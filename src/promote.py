@@ -24,8 +24,10 @@ from omegaconf import OmegaConf
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from src import config, files, tracking
-from src.errors import UserError
+from src import config
+from src.foundation.atomic import write_text
+from src.foundation.errors import UserError
+from src.workflow import tracking
 
 PARAMS = "params.yaml"
 LOCK = "dvc.lock"
@@ -45,7 +47,7 @@ def promote(project: Path, run_id: str) -> str:
     before = path.read_text(encoding="utf-8")
     _expect_places(YAML().load(before), found, changed)
     after = _edited(before, found.stage, changed)
-    files.write_text(path, after)
+    write_text(path, after)
     lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), PARAMS, PARAMS, n=1)
     return "".join(lines)
 

@@ -22,26 +22,27 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 from ultralytics.nn.tasks import DetectionModel
 
-from src import files, stage
 from src.config import Prune
+from src.deployment.export import export_onnx
 from src.detector import runtime
 from src.detector.accuracy import validate
 from src.detector.checkpoint import load_detector, save_detector
 from src.detector.complexity import complexity
 from src.detector.dataset import view_of
-from src.detector.export import export_onnx
-from src.detector.gradients import add_gradients
-from src.errors import UserError
 from src.evaluation.latency import measure, onnx_forward
+from src.foundation.atomic import whole_folder
+from src.foundation.errors import UserError
 from src.pruning.channels import prunable_layers, ratios_by_round
-from src.pruning.plots import draw_drops
+from src.pruning.gradients import add_gradients
 from src.pruning.pruner import Pruner
 from src.pruning.sensitivity import LayerDrop, layer_drops, most_sensitive
 from src.pruning.unstructured import share_of_zeros
-from src.stage import Metrics, Place
-from src.teacher import TEACHER, taught_by
-from src.tracking import Run
-from src.training import train_and_keep, train_on_the_way
+from src.reporting.layer_drops import draw_drops
+from src.trainings.job import train_and_keep, train_on_the_way
+from src.trainings.teachers import TEACHER, taught_by
+from src.workflow import stage
+from src.workflow.stage import Metrics, Place
+from src.workflow.tracking import Run
 
 LATENCY_ROUNDS = 50
 
@@ -122,7 +123,7 @@ def _spared_layers(
                 student, lambda spared: pruner.pruned(student, student, params.ratio, spared), score, progress.update
             )
     report = place.write("reports/prune/sensitivity")
-    with files.whole_folder(report) as folder:
+    with whole_folder(report) as folder:
         columns = [field.name for field in fields(LayerDrop)]
         pd.DataFrame([asdict(drop) for drop in drops], columns=columns).to_csv(folder / "layers.csv", index=False)
         if drops:

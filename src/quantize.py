@@ -25,26 +25,27 @@ import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from src import stage
 from src.config import CALIBRATORS, Quantize
+from src.deployment.kernels import count_convolutions
 from src.detector.accuracy import Accuracy, validate
 from src.detector.dataset import view_of
 from src.detector.runtime import settle
-from src.errors import UserError
 from src.evaluation.latency import forwards_by_runtime, measure
-from src.files import digest, whole_file, whole_folder
-from src.qat import trained_for
+from src.foundation.atomic import whole_file, whole_folder
+from src.foundation.digests import digest
+from src.foundation.errors import UserError
 from src.quantization import WITHOUT_RANGES
-from src.quantization.bench import Bench
+from src.quantization.calibrated_network import Bench
 from src.quantization.calibration import read_calibration
 from src.quantization.dynamic import quantize_dynamically
-from src.quantization.half import halve
+from src.quantization.fp16 import halve
+from src.quantization.int4 import with_int4_weights
 from src.quantization.int8 import Int8
-from src.quantization.kernels import count_convolutions
-from src.quantization.plots import draw_sensitivity
 from src.quantization.search import Setting, Try, best, search
-from src.quantization.weight_only import with_int4_weights
-from src.tracking import Run
+from src.reporting.quantization_plots import draw_sensitivity
+from src.trainings.qat import trained_for
+from src.workflow import stage
+from src.workflow.tracking import Run
 
 MIB = 2**20
 

@@ -8,22 +8,23 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from src import stage, training
 from src.config import TrainTeacher
 from src.detector import runtime
 from src.detector.checkpoint import find_architecture
-from src.stage import Metrics, Place
-from src.tracking import Run
+from src.trainings import job
+from src.workflow import stage
+from src.workflow.stage import Metrics, Place
+from src.workflow.tracking import Run
 
 
 def run(params: TrainTeacher, place: Place, log: Run) -> Metrics:
     """Train the teacher and return its accuracy on val, its size and its arithmetic."""
     device = runtime.settle(params.device, params.threads)
     architecture = find_architecture(params.teacher.architecture)
-    weights = training.own_weights(params.teacher, place)
+    weights = job.own_weights(params.teacher, place)
     prepared = place.read("data/prepared")
     with place.checkpoint() as kept:
-        return training.train_and_keep(
+        return job.train_and_keep(
             architecture,
             "models/teacher.pt",
             params,

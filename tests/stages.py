@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from src import tracking
 from src.detector.checkpoint import save_detector
 from src.detector.dataset import class_names
+from src.workflow import tracking
 from tests.conftest import TINY_TRAINING
 
 TINY: dict[str, Any] = {key: value for key, value in TINY_TRAINING.items() if key not in ("mosaic", "close_mosaic")}

@@ -11,10 +11,10 @@ import pytest
 
 from src import calibrate
 from src.config import CALIBRATORS, Calibrate
-from src.errors import UserError
-from src.files import digest
+from src.foundation.digests import digest
+from src.foundation.errors import UserError
 from src.quantization.affine import scale_and_zero_point
-from src.stage import Place
+from src.workflow.stage import Place
 from tests.quantization.networks import IMGSZ, Log, tiny_project
 
 PARAMS = Calibrate(

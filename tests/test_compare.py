@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from src.compare import write_comment
-from src.errors import UserError
+from src.foundation.errors import UserError
 
 DVC_YAML = """\
 stages:

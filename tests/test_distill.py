@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 
 from src import config, distill
 from src.detector.checkpoint import load_detector
-from src.errors import UserError
-from src.stage import Place
+from src.foundation.errors import UserError
+from src.workflow.stage import Place
 from tests.stages import TINY, Diary, small_project
 
 
@@ -153,7 +153,7 @@ def test_what_cannot_be_taught_is_told_before_anybody_is_trained(
     def trained(*arguments: object, **options: object) -> None:
         raise AssertionError("training began")
 
-    monkeypatch.setattr("src.teaching.train_on_the_way", trained)
+    monkeypatch.setattr("src.trainings.teaching.train_on_the_way", trained)
     with pytest.raises(UserError, match=message):
         distilled(project, *overrides)
 
@@ -167,7 +167,7 @@ def test_networks_trained_on_the_way_are_not_trained_again(project: Path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("src.training.train_and_keep", killed)
+        patched.setattr("src.trainings.job.train_and_keep", killed)
         distilled(project, *overrides, output="killed")
     _, again, _ = distilled(project, *overrides, output="again")
     assert whole.below == ["generation-0"]

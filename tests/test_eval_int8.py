@@ -12,9 +12,9 @@ import pytest
 from src import calibrate, eval_int8, quantize
 from src.config import EvalInt8
 from src.detector.accuracy import Accuracy, ClassAccuracy
-from src.errors import UserError
 from src.evaluation.latency import HAS_OPENVINO
-from src.stage import Place
+from src.foundation.errors import UserError
+from src.workflow.stage import Place
 from tests.quantization.networks import IMGSZ, Log, tiny_project
 from tests.test_calibrate import PARAMS as CALIBRATE
 from tests.test_quantize import PARAMS as QUANTIZE

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from src import calibrate, export_litert
 from src.config import ExportLitert
-from src.detector.export import export_tflite
-from src.errors import UserError
+from src.deployment.export import export_tflite
 from src.evaluation.latency import onnx_forward
+from src.foundation.errors import UserError
 from src.quantization import litert
 from src.quantization.images import load_image
-from src.stage import Place
+from src.workflow.stage import Place
 from tests.quantization.networks import IMGSZ, Log, random_images, tiny_project, untrained_detector
 from tests.test_calibrate import PARAMS as CALIBRATION
 

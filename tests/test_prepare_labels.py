@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from src import files, prepare_labels, stage
+from src import prepare_labels
 from src.config import Data, PrepareLabels, Scenes, VocFolder, YoloFolder
-from src.errors import UserError
+from src.foundation.digests import digest
+from src.foundation.errors import UserError
+from src.workflow import stage
 from tests.labels.small_folders import voc_folder, yolo_folder
 
 PROJECT = Path(__file__).parents[1]
@@ -84,8 +86,8 @@ def test_a_users_folder(tmp_path: Path) -> None:
     assert (reports / "notes.csv").read_text() == "file,what\n"
     names = ["box_sizes.png", "mended.csv", "notes.csv", "samples.png"]
     assert log.artifacts == [f"prepare_labels/{name}" for name in names]
-    digest = files.digest(tmp_path / "out/data/prepared")
-    assert log.datasets == [("prepared", digest, "raw", counts["images"])]
+    md5 = digest(tmp_path / "out/data/prepared")
+    assert log.datasets == [("prepared", md5, "raw", counts["images"])]
 
 
 def test_digits_are_the_same_each_time_and_leave_nothing_behind(tmp_path: Path) -> None:

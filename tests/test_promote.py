@@ -12,9 +12,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from src import config, tracking
-from src.errors import UserError
+from src import config
+from src.foundation.errors import UserError
 from src.promote import check, main, promote
+from src.workflow import tracking
 
 CONF = config.PROJECT / "conf"
 

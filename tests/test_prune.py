@@ -10,8 +10,8 @@ from torch import nn
 
 from src import config, prune
 from src.detector.checkpoint import load_detector
-from src.errors import UserError
-from src.stage import Place
+from src.foundation.errors import UserError
+from src.workflow.stage import Place
 from tests.stages import TINY, Diary, small_project
 
 

@@ -11,9 +11,9 @@ import pytest
 from src import calibrate, quantize
 from src.config import CALIBRATORS, Augmentation, Distillation, Quantize
 from src.detector.accuracy import Accuracy
-from src.errors import UserError
 from src.evaluation.latency import HAS_OPENVINO
-from src.stage import Place
+from src.foundation.errors import UserError
+from src.workflow.stage import Place
 from tests.quantization.networks import IMGSZ, LEVELS, Log, random_images, tiny_project
 from tests.test_calibrate import PARAMS as CALIBRATE
 

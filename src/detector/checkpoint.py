@@ -12,8 +12,8 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel, torch_safe_load, yaml_model_load
 from ultralytics.utils import DEFAULT_CFG_DICT
 
-from src import files
-from src.errors import UserError
+from src.foundation.atomic import whole_file
+from src.foundation.errors import UserError
 
 ARCHITECTURES = Path(ultralytics.__file__).parent / "cfg" / "models"
 HEADS = ("Detect", "v10Detect")
@@ -48,7 +48,7 @@ def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
     # A buffer, not the path: torch names the archive's inner folder after the file it writes to.
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with files.whole_file(path) as partial:
+    with whole_file(path) as partial:
         partial.write_bytes(buffer.getvalue())
 
 

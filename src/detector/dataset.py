@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from ultralytics.nn.tasks import DetectionModel
 
-from src.errors import UserError
+from src.foundation.errors import UserError
 from src.labels.dataset import SPLITS
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from ultralytics.utils import torch_utils
 
-from src.errors import UserError
+from src.foundation.errors import UserError
 
 
 def settle(device: str, threads: int) -> str:

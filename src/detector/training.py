@@ -20,8 +20,8 @@ from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 from ultralytics.utils import DEFAULT_CFG, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
-from src import files
-from src.errors import UserError
+from src.foundation.atomic import whole_file
+from src.foundation.errors import UserError
 
 Predictions = Mapping[str, Tensor]
 Batch = Mapping[str, Any]
@@ -340,7 +340,7 @@ class ResumableTrainer(DetectionTrainer):
             "criterion_updates": getattr(unwrap_model(self.model).criterion, "updates", None),
             "criterion_learned": self.criterion.learned.state_dict() if self.criterion else None,
         }
-        with files.whole_file(self.given.checkpoint) as partial:
+        with whole_file(self.given.checkpoint) as partial:
             torch.save(state, partial)
         self.on_epoch(self.epoch + 1, self.history[-1])
         return True

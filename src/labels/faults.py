@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.errors import UserError
+from src.foundation.errors import UserError
 
 MEND_KINDS = ("clipped", "no_size", "doubled")
 NOTE_KINDS = ("no_label_file", "left_out", "crowd", "split")

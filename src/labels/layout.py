@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from src.files import MANIFEST
+from src.foundation.digests import MANIFEST
 from src.labels.dataset import SPLITS, Dataset, LabelledImage
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from src.errors import UserError
+from src.foundation.errors import UserError
 from src.labels.dataset import SPLITS, Dataset
 from src.labels.faults import Faults
 

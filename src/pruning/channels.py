@@ -17,7 +17,7 @@ from ultralytics.nn.modules.block import C2PSA
 from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 
-from src.errors import UserError
+from src.foundation.errors import UserError
 from src.pruning.c2f import join_blocks, split_blocks
 
 

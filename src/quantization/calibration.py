@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from src.errors import UserError
-from src.files import digest, write_text
+from src.foundation.atomic import write_text
+from src.foundation.digests import digest
+from src.foundation.errors import UserError
 from src.quantization.affine import scale_and_zero_point
-from src.quantization.histogram import Histogram, share_outside
+from src.quantization.ranges.histogram import Histogram, share_outside
 
 Range = tuple[float, float]
 

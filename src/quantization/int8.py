@@ -21,13 +21,13 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import QuantizationMode
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-from src.errors import UserError
-from src.quantization.expectation import expectations_by_level
+from src.foundation.errors import UserError
 from src.quantization.graph import copy_to_quantize, float_head, keep_metadata, with_activation
-from src.quantization.moves import move_bytes
-from src.quantization.scores import scores_by_level
-from src.quantization.shared_ranges import share_ranges
-from src.quantization.silu import silu_by_tanh
+from src.quantization.ranges.shared import share_ranges
+from src.quantization.rewrites.expectation import expectations_by_level
+from src.quantization.rewrites.integer_moves import move_bytes
+from src.quantization.rewrites.scores import scores_by_level
+from src.quantization.rewrites.silu import silu_by_tanh
 
 _TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 

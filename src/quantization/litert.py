@@ -20,10 +20,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from src import files
-from src.errors import UserError
+from src.deployment.kernels import Convolutions
+from src.foundation.atomic import whole_file
+from src.foundation.errors import UserError
 from src.quantization.graph import float_head
-from src.quantization.kernels import Convolutions
 
 _METADATA = "metadata.json"
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D"}
@@ -69,7 +69,7 @@ def quantize_tflite(network: Path, target: Path, images: Iterable[NDArray[np.flo
     for scope in _head_scopes(network):
         keep_in_float(f"^{re.escape(scope)}$", qtyping.TFLOperationName.ALL_SUPPORTED)
     observed = quantizing.calibrate({"serving_default": [{"args_0": image} for image in images]}, num_threads=threads)
-    with files.whole_file(target) as partial:
+    with whole_file(target) as partial:
         quantizing.quantize(observed).export_model(partial, overwrite=True)
         _carry_metadata(network, partial)
 

@@ -10,7 +10,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from src.detector.checkpoint import find_architecture, load_detector, save_detector
 from src.detector.complexity import complexity
-from src.errors import UserError
+from src.foundation.errors import UserError
 
 
 @pytest.fixture(scope="module")

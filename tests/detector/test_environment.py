@@ -7,7 +7,7 @@ from ultralytics.utils import SETTINGS
 from ultralytics.utils.nms import TorchNMS
 
 from src.detector import runtime, torchvision_operators
-from src.errors import UserError
+from src.foundation.errors import UserError
 
 
 def test_nms_keeps_what_torchvision_documents() -> None:

@@ -17,13 +17,13 @@ from src.detector import runtime, training
 from src.detector.checkpoint import load_detector, save_detector
 from src.detector.dataset import class_names, view_of
 from src.detector.training import InTraining, MakeCriterion, OwnCriterion, Trained, train
-from src.distillation.loss import distillation_from
-from src.distillation.mean_teacher import distillation_from_moving_average
-from src.distillation.mutual import mutual_learning
-from src.distillation.soft import Objective, SoftWeights
-from src.distillation.teacher import Teacher
-from src.distillation.unlabelled import distillation_with_unlabelled
-from src.errors import UserError
+from src.distillation.distillation_loss import distillation_from
+from src.distillation.frozen_teacher import Teacher
+from src.distillation.soft_loss import Objective, SoftWeights
+from src.foundation.errors import UserError
+from src.teaching.mean_teacher import distillation_from_moving_average
+from src.teaching.mutual import mutual_learning
+from src.teaching.unlabelled import distillation_with_unlabelled
 from tests.conftest import TINY_TRAINING
 from tests.detector.two_processes import OnTwoProcesses
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.distillation.cache import FORGOTTEN_AFTER_S, CachedTeacher
+from src.distillation.cached_teacher import FORGOTTEN_AFTER_S, CachedTeacher
+from src.distillation.frozen_teacher import Teacher, Teaching
 from src.distillation.predictions import Predictions
-from src.distillation.soft import SURE
-from src.distillation.teacher import Teacher, Teaching
+from src.distillation.soft_loss import SURE
 from tests.distillation.networks import NAMES, batch_of_two, network
 
 IMAGES = batch_of_two()["img"]
@@ -104,7 +104,7 @@ def test_a_full_cache_forgets_what_nobody_has_asked_for_in_a_day(tmp_path: Path)
 
 def test_what_other_code_was_told_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cached(tmp_path)(IMAGES)
-    monkeypatch.setattr("src.distillation.cache._code", lambda: "of another version")
+    monkeypatch.setattr("src.distillation.cached_teacher._code", lambda: "of another version")
     teacher = cached(tmp_path)
     teacher(IMAGES)
     assert (teacher.hits, teacher.misses) == (0, 1)

@@ -5,8 +5,8 @@ from math import log
 import pytest
 import torch
 
-from src.distillation.channel_wise import channel_wise_divergence, channel_wise_projector
-from src.distillation.feature import feature_difference
+from src.distillation.losses.channel_wise import channel_wise_divergence, channel_wise_projector
+from src.distillation.losses.feature import feature_difference
 
 
 def test_channel_wise_by_hand() -> None:

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.distillation import teacher as teacher_module
-from src.distillation.localization import localization_divergence
-from src.distillation.loss import DistillationLoss, distillation_from
+from src.distillation import frozen_teacher as teacher_module
+from src.distillation.distillation_loss import DistillationLoss, distillation_from
+from src.distillation.frozen_teacher import Teacher
+from src.distillation.losses.localization import localization_divergence
+from src.distillation.losses.response import response_divergence
 from src.distillation.predictions import Predictions
-from src.distillation.response import response_divergence
-from src.distillation.soft import SURE, Objective, SoftWeights
-from src.distillation.teacher import Teacher
-from src.errors import UserError
+from src.distillation.soft_loss import SURE, Objective, SoftWeights
+from src.foundation.errors import UserError
 from tests.distillation.networks import NAMES, batch_of_two, in_training, network
 
 

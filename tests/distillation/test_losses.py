@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.distillation.localization import localization_divergence
-from src.distillation.response import response_divergence
+from src.distillation.losses.localization import localization_divergence
+from src.distillation.losses.response import response_divergence
 
 Divergence = Callable[[Tensor, Tensor, float], Tensor]
 

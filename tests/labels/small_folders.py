@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from src.errors import UserError
+from src.foundation.errors import UserError
 from src.labels.coco import read_coco
 from src.labels.dataset import Dataset
 from src.labels.faults import Faults

@@ -11,10 +11,10 @@ from PIL import Image
 
 from src.labels.dataset import Dataset, LabelledImage
 from src.labels.layout import label_lines, to_fractions, write_yolo
-from src.labels.preview import MOST_BYTES, draw_box_sizes, draw_samples
 from src.labels.summary import summarize
 from src.labels.voc import read_voc
 from src.labels.yolo import read_yolo
+from src.reporting.dataset_pictures import MOST_BYTES, draw_box_sizes, draw_samples
 from tests.labels.small_folders import read_and_check, voc_folder, write_image
 
 

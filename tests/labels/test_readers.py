@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.errors import UserError
+from src.foundation.errors import UserError
 from src.labels.faults import Faults
 from tests.labels.small_folders import (
     CAT,

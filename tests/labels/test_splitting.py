@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.errors import UserError
+from src.foundation.errors import UserError
 from src.labels.dataset import Dataset, LabelledImage
 from src.labels.faults import Faults
 from src.labels.splitting import complete_splits, stratify

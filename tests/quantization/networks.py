@@ -15,8 +15,8 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from src.deployment.export import export_onnx
 from src.detector.checkpoint import save_detector
-from src.detector.export import export_onnx
 from src.detector.training import ACTIVATIONS
 
 IMGSZ = 64

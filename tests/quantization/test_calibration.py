@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.errors import UserError
-from src.files import digest
+from src.foundation.digests import digest
+from src.foundation.errors import UserError
 from src.quantization.affine import scale_and_zero_point
 from src.quantization.calibration import Calibrated, Calibration, read_calibration, write_calibration
-from src.quantization.histogram import Histogram
+from src.quantization.ranges.histogram import Histogram
 
 
 @pytest.fixture

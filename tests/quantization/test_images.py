@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.detector.dataset import view_of
-from src.errors import UserError
+from src.foundation.errors import UserError
 from src.quantization.images import choose_images, load_image
 from tests.quantization.networks import IMGSZ, random_images
 

@@ -8,14 +8,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from src.errors import UserError
+from src.deployment.kernels import count_convolutions
+from src.foundation.errors import UserError
 from src.quantization.affine import scale_and_zero_point
 from src.quantization.graph import learned_convolutions
 from src.quantization.images import load_image
 from src.quantization.int8 import Int8, quantize_network
-from src.quantization.kernels import count_convolutions
-from src.quantization.minmax import minmax_range
-from src.quantization.observation import observe
+from src.quantization.ranges.minmax import minmax_range
+from src.quantization.ranges.observation import observe
 from tests.quantization.grid import dequantize, quantize
 from tests.quantization.networks import IMGSZ, LEVELS, random_images, run, single_convolution
 

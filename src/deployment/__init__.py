@@ -1,0 +1,1 @@
+"""From a checkpoint to ONNX and TFLite, and the runtimes that run them."""

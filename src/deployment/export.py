@@ -1,0 +1,69 @@
+"""Export to ONNX and TFLite by ultralytics."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError
+from ultralytics import YOLO
+
+from src.detector.checkpoint import load_detector
+from src.foundation.atomic import whole_file
+from src.foundation.errors import UserError
+
+
+def export_onnx(weights: Path, target: Path, imgsz: int) -> None:
+    """Write the detector as ONNX: float32, batch 1, a square of `imgsz` px, class names and stride in its metadata.
+
+    Input `images` (1, 3, imgsz, imgsz) in [0, 1], RGB; output `output0` (1, 4 + classes, places): box centre, width and
+    height in px, then a score in [0, 1] per class. The date that ultralytics would put into the file is left out, so
+    that the same weights give the same bytes.
+
+    Raises:
+        UserError: `weights` is no detector that can be read.
+    """
+    load_detector(weights)  # ultralytics' own errors would name a copy elsewhere
+    with tempfile.TemporaryDirectory(prefix="export-") as scratch:
+        model = onnx.load(_exported(weights, Path(scratch), format="onnx", imgsz=imgsz, simplify=True))
+    kept = [entry for entry in model.metadata_props if entry.key != "date"]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    with whole_file(target) as partial:
+        onnx.save(model, partial)
+
+
+def expect_size(network: Path, imgsz: int) -> None:
+    """Check that an ONNX file was exported for squares of `imgsz` px.
+
+    Raises:
+        UserError: it was exported for others, or cannot be read.
+    """
+    try:
+        model = onnx.load(network, load_external_data=False)
+        exported = model.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
+    except (DecodeError, IndexError) as error:
+        raise UserError(f"{network}: not a network in ONNX: run `dvc repro`") from error
+    if exported != imgsz:
+        raise UserError(
+            f"imgsz must be {exported}, for which {network.name} was exported, got {imgsz}: "
+            "run `dvc repro calibrate`, or leave imgsz as it is"
+        )
+
+
+def export_tflite(weights: Path, scratch: Path, imgsz: int) -> Path:
+    """Return the detector as TFLite, float32, a file in the folder `scratch`. Needs litert-torch.
+
+    Input and output are those of `export_onnx`, with boxes as shares of the square. What ultralytics wants to know of
+    the file, a date among it, is in a ZIP archive at its end.
+    """
+    return _exported(weights, scratch, format="litert", imgsz=imgsz)
+
+
+def _exported(weights: Path, scratch: Path, **settings: Any) -> Path:
+    # ultralytics writes beside the weights.
+    copy = Path(shutil.copy(weights, scratch / "detector.pt"))
+    return Path(YOLO(copy).export(batch=1, device="cpu", verbose=False, **settings))

@@ -1,0 +1,1 @@
+"""From observed activations to ranges: one calibrator per file."""

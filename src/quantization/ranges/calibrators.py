@@ -1,0 +1,66 @@
+"""All calibrators on one network: observed once, every tensor gets the range that each of them chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import onnx
+from tqdm import tqdm
+
+from src.quantization.calibration import Calibrated, Range
+from src.quantization.images import load_image
+from src.quantization.ranges.entropy import entropy_range
+from src.quantization.ranges.minmax import minmax_range
+from src.quantization.ranges.moving_average import moving_average_range
+from src.quantization.ranges.mse import mse_range
+from src.quantization.ranges.observation import Observation, observe
+from src.quantization.ranges.percentile import percentile_range
+
+
+def calibrated(
+    model: onnx.ModelProto,
+    images: Sequence[Path],
+    imgsz: int,
+    settings: Mapping[str, float],
+    *,
+    bins: int,
+    threads: int,
+) -> dict[str, Calibrated]:
+    """Return every float activation's histogram over `images` and its ranges, in the order of computation.
+
+    Args:
+        model: a float network of one input.
+        images: at least one image file.
+        imgsz: px, side of the square input.
+        settings: of the calibrators that have any: momentum and percentile.
+        bins: of each histogram.
+        threads: of onnxruntime.
+
+    Raises:
+        UserError: an activation is not finite, or an image cannot be read.
+    """
+    with tqdm(total=2 * len(images), desc="observing activations", unit="image") as progress:
+        observations = observe(
+            model,
+            images,
+            partial(load_image, imgsz=imgsz),
+            bins=bins,
+            threads=threads,
+            on_image=progress.update,
+        )
+    return {
+        name: Calibrated(seen.histogram, _ranges(seen, settings))
+        for name, seen in tqdm(observations.items(), desc="choosing ranges", unit="tensor")
+    }
+
+
+def _ranges(seen: Observation, settings: Mapping[str, float]) -> dict[str, Range]:
+    return {
+        "minmax": minmax_range(seen.histogram),
+        "moving_average": moving_average_range(seen.extremes, settings["momentum"]),
+        "percentile": percentile_range(seen.histogram, settings["percentile"]),
+        "entropy": entropy_range(seen.histogram),
+        "mse": mse_range(seen.histogram),
+    }

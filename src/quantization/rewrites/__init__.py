@@ -1,0 +1,1 @@
+"""Rewrites of ONNX graphs that keep what they compute: one per file."""

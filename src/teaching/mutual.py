@@ -1,0 +1,75 @@
+"""Mutual learning: two networks are trained at once, on labels and on what the other says.
+
+Zhang et al., "Deep Mutual Learning" (arXiv 1706.00384, eq. 5 to 7): each minimises its own hard loss and the divergence
+from the other's prediction, which is held fixed. No teacher is needed. The paper takes turns; here both take their step
+at once, on the same batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from ultralytics.nn.tasks import DetectionModel
+
+from src.detector.training import Batch, InTraining, MakeCriterion
+from src.distillation.distillation_loss import HardLoss
+from src.distillation.predictions import Predictions, bins, feature_channels
+from src.distillation.soft_loss import Objective, SoftLoss
+
+
+def mutual_learning(architecture: str, objective: Objective) -> MakeCriterion:
+    """Return what builds the loss of a student and its peer.
+
+    Args:
+        architecture: the peer's, as ultralytics names it; it starts from other random weights than the student.
+        objective: of both.
+    """
+    return lambda training: MutualLoss(training, _peer_of(training, architecture), objective)
+
+
+class MutualLoss(HardLoss):
+    """The sum of both networks' totals: each alpha * soft * T^2 + (1 - alpha) * hard.
+
+    The peer is trained along and forgotten in the end.
+
+    Raises:
+        UserError: a loss has no meaning for these two heads.
+    """
+
+    def __init__(self, training: InTraining, peer: DetectionModel, objective: Objective) -> None:
+        super().__init__(training)
+        student = training.network
+        self.peer = peer
+        self.peer_hard = peer.init_criterion()
+        self.alpha = objective.alpha
+        self.soft, self.peer_soft = (
+            SoftLoss(objective, learner, teacher_channels=feature_channels(other), teacher_bins=bins(other))
+            for learner, other in ((student, peer), (peer, student))
+        )
+        self.learned = nn.ModuleDict(
+            {"peer": peer, "projectors": self.soft.projectors, "peer_projectors": self.peer_soft.projectors}
+        )
+
+    def __call__(self, predictions: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the sum of both losses times the batch size, and the detached parts of the student's by name."""
+        images = batch["img"]
+        said = self.peer(images)
+        hard, items = self.hard(predictions, batch)
+        peer_hard, _ = self.peer_hard(said, batch)
+        own, other = Predictions.of(predictions), Predictions.of(said)
+        soft, parts = self.soft(own, other.map(Tensor.detach))
+        peer_soft, _ = self.peer_soft(other, own.map(Tensor.detach))
+        total = self.alpha * (soft + peer_soft) * len(images) + (1 - self.alpha) * (hard.sum() + peer_hard.sum())
+        return total, {**items, **{name: value.detach() for name, value in parts.items()}}
+
+
+def _peer_of(training: InTraining, architecture: str) -> DetectionModel:
+    network = training.network
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed + 1)
+        peer = DetectionModel(architecture, nc=network.model[-1].nc, verbose=False)
+    peer.args = network.args
+    peer.names = network.names
+    return peer.to(next(network.parameters()).device).train()

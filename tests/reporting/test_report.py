@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from src.reporting.report import Pictures, gate_passes, write_report
+
+PICTURES = Pictures("pareto.png", "eval_int8/per_class.png", ["eval_int8/worst_1.jpg", "eval_int8/worst_2.jpg"])
+
+
+def model(map50_95: float, size_mib: float) -> dict[str, Any]:
+    return {
+        "map50_95": map50_95,
+        "map50": 0.9,
+        "per_class": {},
+        "parameters": 3_000_000,
+        "gflops": 1.5,
+        "size_mib": size_mib,
+    }
+
+
+ACCURACY: dict[str, Any] = {
+    "teacher": model(0.610, 22.0),
+    "student": model(0.489, 6.0),
+    "pruned": model(0.481, 4.0),
+    "onnx_fp32": model(0.481, 8.0),
+    "onnx_int8": model(0.478, 2.0),
+    "int8_drop": {"vs_fp32": 0.003, "vs_teacher": 0.132},
+    "agreement": {
+        "least_score": 0.25,
+        "least_iou": 0.5,
+        "images": 150,
+        "share_matched": 0.97,
+        "mean_matched_iou": 0.953,
+        "images_in_full_agreement": 120,
+        "worst_images": [],
+    },
+}
+LATENCY: dict[str, Any] = {
+    **{
+        name: {"p50_ms": ms, "p95_ms": 2 * ms}
+        for name, ms in {
+            "teacher": 40.0,
+            "student": 20.0,
+            "pruned": 18.0,
+            "onnx_fp32": 6.0,
+            "onnx_int8": 3.0,
+            "teacher_onnx": 15.0,
+            "student_onnx": 5.0,
+        }.items()
+    },
+    "speedup": {"int8_vs_fp32": 2.0, "int8_vs_teacher": 5.0, "pruned_vs_student": 0.833, "student_vs_teacher": 3.0},
+    "machine": {
+        "cpu": "Fast 9000",
+        "flags": ["avx2"],
+        "cores": 4,
+        "versions": {"torch": "2"},
+        "threads": 1,
+        "rounds": 9,
+        "imgsz": 160,
+    },
+}
+IN_OPENVINO: dict[str, Any] = {
+    **LATENCY,
+    "onnx_fp32_openvino": {"p50_ms": 5.5, "p95_ms": 6.0},
+    "onnx_int8_openvino": {"p50_ms": 2.0, "p95_ms": 2.5},
+    "speedup": {**LATENCY["speedup"], "int8_vs_fp32_openvino": 2.75},
+}
+UPSTREAM: dict[str, Any] = {
+    "distill": {"val": {"map50_95": 0.5, "per_class": {"a|b": {"map50": 0.25}}}, "epochs": 20, "notes": ["x"]},
+    "quantize": {"method": "static", "target": "onnxruntime"},
+}
+
+
+def page(
+    accuracy: dict[str, Any] = ACCURACY,
+    latency: dict[str, Any] = LATENCY,
+    max_drop: float = 0.03,
+    **quantize: str,
+) -> str:
+    upstream = {**UPSTREAM, "quantize": {**UPSTREAM["quantize"], **quantize}}
+    return write_report(accuracy, latency, upstream, "distill:\n  T: 2.0\n", max_drop, PICTURES)
+
+
+def line(text: str, start: str) -> str:
+    [found] = [line for line in text.splitlines() if line.startswith(start)]
+    return found
+
+
+def test_what_the_last_model_is_not_is_said() -> None:
+    assert "is a control" not in page()
+    assert "OpenVINO" not in page()
+    assert line(page(latency=IN_OPENVINO), "INT8 is placed for onnxruntime, so its speed in OpenVINO is not the best")
+    for target in ("onnxruntime", "openvino"):  # which a control has no use for
+        assert "INT8 is placed" not in page(latency=IN_OPENVINO, method="int4", target=target)
+    assert "**The last model is a control**, `quantize.method=fp16`" in page(method="fp16")
+    for target in ("openvino", "openvino_amx"):
+        told = line(page(target=target), f"**INT8 is placed for OpenVINO** (`quantize.target={target}`)")
+        assert told.endswith("was not measured: it is not installed.")
+        assert line(page(latency=IN_OPENVINO, target=target), "**INT8 is placed").endswith("the last row has.")
+
+
+def test_the_same_file_is_shown_in_both_runtimes() -> None:
+    text = page(latency=IN_OPENVINO)
+    found = [row for row in text.splitlines() if row.startswith("| ONNX INT8 ")]
+    assert [row.split(" | ")[-3:] for row in found] == [
+        ["3.00", "6.00", "onnxruntime |"],
+        ["2.00", "2.50", "OpenVINO |"],
+    ]
+    assert found[0].split(" | ")[:-3] == found[1].split(" | ")[:-3]
+    assert line(text, "In OpenVINO, INT8") == "In OpenVINO, INT8 is 2.75 times faster than FP32."
+
+
+def test_the_table_has_all_five() -> None:
+    text = page()
+    assert line(text, "| Teacher ") == "| Teacher | 22.00 | 3.00 | 1.50 | 61.0 | 90.0 | 40.00 | 80.00 | torch |"
+    assert line(text, "| ONNX INT8 ") == "| ONNX INT8 | 2.00 | 3.00 | 1.50 | 47.8 | 90.0 | 3.00 | 6.00 | onnxruntime |"
+    assert "the teacher takes 15.00 ms and the student 5.00 ms" in text
+
+
+def test_steps_are_told_as_they_are() -> None:
+    text = page()
+    assert line(text, "- **A smaller") == (
+        "- **A smaller network** (Teacher to Student): 22.00 to 6.00 MiB; 3.00 times faster; mAP50-95 -12.1 points."
+    )
+    pruning = line(text, "- **Pruning")
+    assert "**slower** (0.83 times the speed)" in pruning
+    assert pruning.endswith("mAP50-95 -0.8 points (within noise: one seed).")
+    assert line(text, "- **INT8**").endswith("2.00 times faster; mAP50-95 -0.3 points (within noise: one seed).")
+    assert "3.00 times faster" in line(text, "- **Export")
+
+
+@pytest.mark.parametrize(
+    ("speedup", "words"),
+    [
+        pytest.param(1.02, "no faster (1.02 times, within noise)", id="hardly faster"),
+        pytest.param(0.98, "no faster (0.98 times, within noise)", id="hardly slower"),
+        pytest.param(1.1, "1.10 times faster", id="faster"),
+        pytest.param(0.5, "**slower** (0.50 times the speed)", id="slower"),
+    ],
+)
+def test_speed_in_words(speedup: float, words: str) -> None:
+    latency = deepcopy(LATENCY)
+    latency["speedup"]["pruned_vs_student"] = speedup
+    assert words in line(page(latency=latency), "- **Pruning")
+
+
+@pytest.mark.parametrize(
+    ("drop", "passes", "words"),
+    [
+        pytest.param(0.003, True, "Gate: passed. INT8 may lose 3.0 points", id="small"),
+        pytest.param(0.03, True, "it lost 3.0.", id="just the gate"),
+        pytest.param(0.031, False, "Gate: **FAILED**", id="too large"),
+        pytest.param(-0.01, True, "it gained 1.0.", id="a gain"),
+    ],
+)
+def test_the_gate(drop: float, passes: bool, words: str) -> None:
+    accuracy = {**ACCURACY, "int8_drop": {"vs_fp32": drop, "vs_teacher": 0.1}}
+    assert gate_passes(accuracy, 0.03) is passes
+    assert words in page(accuracy)
+
+
+def test_agreement_pictures_settings_and_earlier_metrics_are_there() -> None:
+    text = page()
+    assert "97.0% of detections (score at least 0.25)" in text
+    assert "mean IoU of 0.953; 120 images agree in full" in text
+    for link in ("pareto.png", "eval_int8/per_class.png", *PICTURES.worst):
+        assert f"]({link})" in text
+    assert "```yaml\ndistill:\n  T: 2.0\n```" in text
+    assert "| `val.map50_95` | 0.5 |" in text
+    assert r"| `val.per_class.a\|b.map50` | 0.25 |" in text
+    assert "notes" not in text
+    assert "Fast 9000 (avx2; 4 cores), 1 thread(s), 9 rounds" in text
+
+
+def test_without_a_pair_or_a_picture_nothing_is_promised() -> None:
+    accuracy = {**ACCURACY, "agreement": {**ACCURACY["agreement"], "mean_matched_iou": None}}
+    text = write_report(accuracy, LATENCY, UPSTREAM, "a: 1", 0.03, Pictures("p.png", "c.png", []))
+    assert "no pair was found" in text
+    assert "images that agree least" not in text
+
+
+def test_every_table_row_has_as_many_cells_as_its_header() -> None:
+    width = None
+    for row in page().splitlines():
+        if not row.startswith("|"):
+            width = None
+            continue
+        cells = row.replace(r"\|", "").count("|")
+        width = width or cells
+        assert cells == width

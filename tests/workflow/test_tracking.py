@@ -1,0 +1,358 @@
+"""Tracking against real stores: SQLite, a server that dies, one that hangs, one that is not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import onnx
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from src.foundation.digests import MANIFEST, digest
+from src.workflow import tracking
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*tracking.SETTINGS, "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"]:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in tracking.SETTINGS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def project(tmp_path: Path, empty_store: Path) -> Path:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+def client_of(project: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+
+
+def runs_of(client: MlflowClient) -> list[Run]:
+    """Every run of the experiment, oldest first."""
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    assert experiment
+    return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
+
+
+def test_importing_the_module_does_not_import_mlflow() -> None:
+    code = "import sys, src.workflow.tracking; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPO, check=False).returncode == 0
+
+
+def test_what_is_logged_is_in_the_store(project: Path) -> None:
+    (project / "plots").mkdir()
+    (project / "plots" / "loss.txt").write_text("falling")
+    params = {"T": 2.0, "augmentation": {"mosaic": 0.5}, "strict": False, "weights": None, "optimizer": "AdamW"}
+
+    with tracking.run("distill", params, "T: 2.0\n", project) as log:
+        log.metrics({"map50_95": 0.25}, step=1)
+        log.metrics({"map50_95": 0.5, "per_class": {"a (b)": 1}, "machine": "any"}, step=2)
+        log.artifact(project / "plots" / "loss.txt", folder="plots")
+        log.dataset("digits", "0" * 32, "data/prepared", {"images": 3})
+
+    client = client_of(project)
+    (found,) = runs_of(client)
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == "distill"
+    assert found.data.params == {
+        "T": "2.0", "augmentation.mosaic": "0.5", "strict": "false", "weights": "null", "optimizer": "AdamW",
+    }  # fmt: skip
+    assert found.data.metrics == {"map50_95": 0.5, "per_class/a _b_": 1.0}
+    history = client.get_metric_history(found.info.run_id, "map50_95")
+    assert [(m.step, m.value) for m in history] == [(1, 0.25), (2, 0.5)]
+    assert found.data.tags["stage"] == "distill"
+    assert found.inputs
+    assert found.inputs.dataset_inputs[0].dataset.digest == "0" * 32
+    kept = Path(client.download_artifacts(found.info.run_id, "", str(project)))
+    assert (kept / "config.yaml").read_text() == "T: 2.0\n"
+    assert (kept / "plots" / "loss.txt").read_text() == "falling"
+
+
+def test_more_values_than_one_request_takes(project: Path) -> None:
+    with tracking.run("distill", {f"p{i}": i for i in range(150)}, "", project) as log:
+        log.metrics({f"m{i}": i for i in range(1200)})
+
+    (found,) = runs_of(client_of(project))
+    assert len(found.data.params) == 150
+    assert len(found.data.metrics) == 1200
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        pytest.param(ValueError("a bad value\nsecond line"), "FAILED", id="an exception fails the run"),
+        pytest.param(KeyboardInterrupt(), "KILLED", id="ctrl-C kills it"),
+    ],
+)
+def test_the_stages_own_exception_passes_through(project: Path, error: BaseException, status: str) -> None:
+    with pytest.raises(type(error)) as caught, tracking.run("prune", {}, "", project):
+        raise error
+
+    assert caught.value is error
+    (found,) = runs_of(client_of(project))
+    assert found.info.status == status
+    assert "\n" not in found.data.tags["error"]
+
+
+def test_runs_of_a_dvc_experiment_outlive_its_temporary_copy(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path_factory.mktemp("copy")
+    monkeypatch.setenv("DVC_ROOT", str(project))  # DVC names the main checkout here, also in a copy
+    monkeypatch.setenv("DVC_EXP_NAME", "dural-tics")
+    with tracking.run("prune", {}, "ratio: 0.5\n", copy):
+        pass
+    shutil.rmtree(copy)
+
+    client = client_of(project)
+    (found,) = runs_of(client)
+    assert found.info.run_name == "prune dural-tics"
+    assert found.data.tags["dvc.experiment"] == "dural-tics"
+    assert found.info.artifact_uri.startswith((project / "mlruns").as_uri())
+    assert [a.path for a in client.list_artifacts(found.info.run_id)] == ["config.yaml"]
+
+
+def test_one_clicks_back_to_the_run_that_wrote_what_was_read(project: Path) -> None:
+    teacher, student, elsewhere = project / "teacher.pt", project / "student.pt", project / "other.pt"
+    for path in (teacher, student, elsewhere):
+        path.write_text(path.name)
+    prepared = project / "prepared"
+    prepared.mkdir()
+    (prepared / MANIFEST).write_text("a")
+
+    with tracking.run("prepare_labels", {}, "", project) as log:
+        log.link({}, {"data/prepared": prepared})
+        data_run = log.run_id
+    for _ in range(2):  # the same bytes twice: the newest run counts
+        with tracking.run("train_teacher", {}, "", project) as log:
+            log.link({"data/prepared": prepared}, {"models/teacher.pt": teacher})
+            teacher_run = log.run_id
+    with tracking.run("distill", {}, "", project) as log:
+        log.link({"models/teacher.pt": teacher, "models/other.pt": elsewhere}, {"models/student.pt": student})
+
+    *_, above, last = runs_of(client_of(project))
+    assert above.data.tags["upstream.data/prepared"] == data_run
+    assert last.data.tags["output.models/student.pt"] == digest(student)
+    assert last.data.tags["upstream.models/teacher.pt"] == teacher_run
+    assert "upstream.models/other.pt" not in last.data.tags
+    note = last.data.tags["mlflow.note.content"]
+    assert f"[train_teacher](#/experiments/{last.info.experiment_id}/runs/{teacher_run})" in note
+    assert "`models/other.pt` (md5 " in note
+
+
+def test_an_output_that_is_not_there_is_named_in_the_warning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with tracking.run("distill", {}, "", project) as log:
+        log.link({}, {"reports/plots": project / "plots"})
+    assert "digests (reports/plots)" in capsys.readouterr().err
+
+
+def onnx_that_doubles(folder: Path) -> Path:
+    graph = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        twice (float[N, 3, 4, 4] images) => (float[N, 3, 4, 4] output0) { output0 = Add(images, images) }"""
+    )
+    onnx.save(graph, folder / "int8.onnx")
+    return folder / "int8.onnx"
+
+
+def test_the_onnx_model_loads_and_answers(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = onnx_that_doubles(project)
+    sample = np.ones((2, 3, 4, 4), dtype=np.float32)
+    for _ in range(2):
+        with tracking.run("quantize", {}, "", project) as log:
+            log.onnx_model(path, sample, registered_name="detector")
+
+    client = client_of(project)
+    assert [v.version for v in client.search_model_versions("name = 'detector'")] == [2, 1]
+    *_, found = runs_of(client)
+    assert found.outputs
+    model_id = found.outputs.model_outputs[0].model_id
+    previous = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+    try:
+        loaded = mlflow.pyfunc.load_model(f"models:/{model_id}")
+        assert mlflow.pyfunc.load_model("models:/detector/2").metadata.run_id == found.info.run_id
+        assert mlflow.onnx.load_model(f"models:/{model_id}").graph.name == "twice"
+    finally:
+        mlflow.set_tracking_uri(previous)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert loaded.metadata.signature.inputs.input_names() == ["images"]
+    np.testing.assert_array_equal(loaded.predict({"images": sample})["output0"], 2 * sample)
+
+
+def test_six_processes_at_once_on_a_store_that_does_not_exist(tmp_path: Path) -> None:
+    # Forked after the import of MLflow, which takes seconds: so they all reach the store at the same moment.
+    code = """
+import multiprocessing, sys, mlflow
+from pathlib import Path
+from src.workflow import tracking
+
+def job(number):
+    with tracking.run("distill", {}, "", Path(sys.argv[1])) as log:
+        log.metrics({"map50_95": 0.5})
+
+started = [multiprocessing.get_context("fork").Process(target=job, args=(n,)) for n in range(6)]
+for process in started: process.start()
+for process in started: process.join()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=120, check=True)
+
+    assert done.stderr == ""
+    runs = runs_of(client_of(tmp_path))
+    assert [(r.info.status, r.data.metrics["map50_95"]) for r in runs] == [("FINISHED", 0.5)] * 6
+
+
+def everything(project: Path) -> None:
+    """A small stage that logs a bit of all."""
+    (project / "report.md").write_text("# Report")
+    with tracking.run("distill", {"T": 1}, "T: 1\n", project) as log:
+        for epoch in range(6):
+            log.metrics({"map50_95": epoch / 10, "loss": 1.0}, step=epoch)
+        log.artifact(project / "report.md")
+
+
+def test_a_server_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
+    begun_s = time.monotonic()
+    everything(tmp_path)
+
+    assert time.monotonic() - begun_s < 5
+    said = capsys.readouterr().err
+    assert said.count("warning") == 1
+    assert "metrics (12 values)" in said
+    assert "artifacts (config.yaml, report.md)" in said
+    assert "secret" not in said
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """A server that accepts every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        accepted: list[socket.socket] = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    accepted.append(server.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        for connection in accepted:
+            connection.close()
+
+
+def test_a_server_that_hangs_delays_by_two_timeouts_at_most(
+    tmp_path: Path, silent_server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", silent_server)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")  # 5 s by default
+    begun_s = time.monotonic()
+    everything(tmp_path)
+
+    assert 4 <= time.monotonic() - begun_s < 6
+    assert "metrics (12 values)" in capsys.readouterr().err
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def start_server(project: Path, port: int) -> subprocess.Popen[bytes]:
+    store = f"sqlite:///{project / 'mlflow.db'}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store, "--artifacts-destination", str(project / "served")]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # a process less to wait for
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen(command, cwd=project, env=environment, stdout=quiet, stderr=quiet)
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30).close()
+            return server
+        except OSError:
+            time.sleep(0.1)
+    server.terminate()
+    pytest.fail("the MLflow server did not start within 60 s")
+
+
+def test_a_server_that_dies_midway(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a cold server on a busy machine is slow, not down
+    server = start_server(project, port)
+    begun_s = time.monotonic()
+    try:
+        with tracking.run("distill", {"T": 1}, "T: 1\n", project) as log:
+            log.metrics({"map50_95": 0.1}, step=1)
+            log.onnx_model(onnx_that_doubles(project), np.ones((1, 3, 4, 4), np.float32), registered_name="detector")
+            server.terminate()
+            server.wait(30)
+            log.metrics({"map50_95": 0.2}, step=2)
+            log.text("x", "report.md")
+    finally:
+        server.kill()
+
+    assert time.monotonic() - begun_s < 30
+    said = capsys.readouterr().err
+    assert "metrics (1 values)" in said
+    assert "artifacts (report.md)" in said
+    assert "params" not in said
+    assert "models" not in said
+    (found,) = runs_of(client_of(project))
+    assert found.data.metrics == {"map50_95": 0.1}
+    assert [v.run_id for v in client_of(project).search_model_versions("name = 'detector'")] == [found.info.run_id]
+
+
+def test_what_failed_once_is_recorded_at_the_end(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise OSError("gone")
+
+    with tracking.run("distill", {}, "", project) as log:
+        monkeypatch.setattr(MlflowClient, "log_batch", gone)
+        log.metrics({"map50_95": 0.5}, step=3)
+        monkeypatch.undo()
+    (found,) = runs_of(client_of(project))
+    assert found.data.metrics == {"map50_95": 0.5}
+    assert found.info.status == "FINISHED"
+    assert capsys.readouterr().err == ""
+
+
+def test_what_was_tried_on_the_way_is_a_finished_run_below(project: Path) -> None:
+    run = tracking.Run("quantize", project)
+    run.child("calibrator=mse", {"calibrator": "mse", "float_layers": 2}, {"val": {"map50_95": 0.5}})
+    run.end("FINISHED")
+    parent, child = runs_of(client_of(project))
+    assert child.info.run_name == "calibrator=mse"
+    assert child.info.status == "FINISHED"
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.data.tags["stage"] == "quantize"
+    assert child.data.params == {"calibrator": "mse", "float_layers": "2"}
+    assert child.data.metrics == {"val/map50_95": 0.5}
