@@ -29,7 +29,7 @@ from benchmarks.rivals import HAS_NNCF, nncf_int8, ultralytics_int8
 from src.deployment.export import export_onnx
 from src.deployment.kernels import count_convolutions
 from src.detector.checkpoint import save_detector
-from src.detector.training import ACTIVATIONS
+from src.detector.trainer import ACTIVATIONS
 from src.evaluation.latency import Latency, measure, onnx_forward, openvino_forward
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import write_text

@@ -26,8 +26,9 @@ from benchmarks.photographs import bccd_folder, run_stage, taught_project
 from src.config import PROJECT
 from src.detector import runtime
 from src.detector.checkpoint import load_detector
-from src.detector.dataset import class_names, view_of
-from src.detector.training import Given, ResumableTrainer, trainer_with
+from src.foundation.prepared import class_names
+from src.detector.dataset import view_of
+from src.detector.trainer import Given, ResumableTrainer, trainer_with
 from src.distillation.cached_teacher import CachedTeacher
 from src.distillation.distillation_loss import distillation_from
 from src.distillation.frozen_teacher import Teacher

@@ -13,19 +13,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-from dvc.scm import RevError
 
+from src.evaluation.gate import gate_passes
 from src.foundation.atomic import write_text
 from src.foundation.errors import UserError
+from src.foundation.project import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[1]
 ACCURACY, LATENCY = "reports/eval_int8.json", "reports/latency.json"
 BETTER_WHEN_HIGHER = {"map50_95", "map50", "precision", "recall", "integer_convolutions", "speedup"}
 BETTER_WHEN_LOWER = {"p50_ms", "p95_ms", "size_mib", "gflops", "parameters", "int8_drop"}
@@ -58,14 +57,8 @@ def write_comment(project: Path, revision: str, image_base: str | None = None) -
     Raises:
         UserError: the revision does not exist, or params or reports cannot be read.
     """
-    try:
-        with Repo(str(project)) as repository:
-            params = repository.params.diff(a_rev=revision).get("diff", {})
-            metrics = repository.metrics.diff(a_rev=revision).get("diff", {})
-    except (DvcException, RevError) as error:
-        raise UserError(
-            f"cannot compare with {revision}: {error}: name a branch, tag or commit of this repository"
-        ) from error
+    with ThreadPoolExecutor() as pool:
+        params, metrics = pool.map(lambda what: _diff(project, what, revision), ("params", "metrics"))
     for report in metrics:
         _expect_readable(project / report)
     changes = [
@@ -93,6 +86,20 @@ def write_comment(project: Path, revision: str, image_base: str | None = None) -
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _diff(project: Path, what: str, revision: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the differences of params or metrics that DVC finds: by file and name, the `old` and the `new` value."""
+    command = [sys.executable, "-m", "dvc", what, "diff", revision, "--json"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().removeprefix("ERROR: ").splitlines()
+        raise UserError(
+            f"cannot compare with {revision}: {reason[0] if reason else 'DVC failed'}: name a branch, tag or commit of "
+            "this repository"
+        )
+    found: dict[str, dict[str, dict[str, Any]]] = json.loads(done.stdout)
+    return found
+
+
 def _expect_readable(report: Path) -> None:
     """Check a report, if it is there: DVC passes over what it cannot read, as if it had been deleted."""
     try:
@@ -112,7 +119,7 @@ def _gate(project: Path) -> str:
         limit = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))["eval_int8"]["max_drop"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise UserError(f"{ACCURACY} or params.yaml cannot be read ({error!r}): run `dvc repro`") from error
-    verdict = "✅ **Gate passed.**" if drop <= limit else "❌ **Gate failed.**"
+    verdict = "✅ **Gate passed.**" if gate_passes(drop, limit) else "❌ **Gate failed.**"
     moved = "loses" if drop > 0 else "gains"
     return (
         f"{verdict} INT8 {moved} {abs(drop):.4f} of mAP50-95 against ONNX FP32 on test; "

@@ -1,56 +1,35 @@
-"""distill-student: a small detector learns from the labels and from what the teacher says about the same images.
+"""distill-student: trains a small detector on the labels and on the teacher's predictions for the same images.
 
-Reads data/prepared and, as `teaching` says, models/teacher.pt and data/unlabelled. Writes models/student.pt,
-reports/distill.json and reports/distill/.
+Reads data/prepared and, depending on `teaching`, models/teacher.pt and data/unlabelled. Writes models/student.pt,
+reports/distill.json and the curves in reports/distill/.
 """
 
 from __future__ import annotations
 
-import hydra
-from omegaconf import DictConfig
+from src.workflow.command import command
 
-from src.config import Distill
-from src.detector import runtime
-from src.detector.checkpoint import find_architecture
-from src.trainings import job, teaching
-from src.workflow import stage
-from src.workflow.stage import Metrics, Place
+if __name__ == "__main__":
+    command("distill")
+
+from src.config.distill import Distill
+from src.foundation.pipeline import STUDENT
+from src.trainings.job import training_job
+from src.trainings.student import student_network, student_weights
+from src.trainings.teachers import Teachers, objective_of
+from src.trainings.teaching import student_criterion, teaching_inputs
+from src.workflow.stage import StageResult
+from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
 
 
-def run(params: Distill, place: Place, log: Run) -> Metrics:
+def run(params: Distill, files: StageFiles, log: Run) -> StageResult:
     """Train the student and return its accuracy on val, its size and its arithmetic."""
-    device = runtime.settle(params.device, params.threads)
-    architecture = find_architecture(params.student.architecture)
-    prepared = place.read("data/prepared")
-    teaching.read_inputs(params, place)
-    weights = teaching.first_weights(params, place, prepared)
+    objective = objective_of(params)
+    teachers = Teachers.of_stage(params, objective, files) if objective else None
+    student = student_network(params.student, files)
+    inputs = [*student_weights(params.student, files), *teaching_inputs(params.teaching, objective, files)]
     with (
-        place.checkpoint() as kept,
-        teaching.criterion(
-            params, place, log, prepared=prepared, device=device, kept=kept, weights=weights
-        ) as make_criterion,
+        training_job(params, files, log, inputs) as job,
+        student_criterion(params.teaching, student, teachers, job) as make_criterion,
     ):
-        return job.train_and_keep(
-            architecture,
-            "models/student.pt",
-            params,
-            place,
-            log,
-            prepared=prepared,
-            device=device,
-            kept=kept,
-            activation=params.student.activation,
-            weights=weights,
-            make_criterion=make_criterion,
-        )
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="distill")
-def main(config: DictConfig) -> float | None:
-    """Run the stage as its configuration says."""
-    return stage.execute("distill", run, config)
-
-
-if __name__ == "__main__":
-    stage.guard(main)
+        return StageResult(job.train_output(STUDENT, student, make_criterion))

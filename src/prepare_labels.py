@@ -1,27 +1,29 @@
-"""Check labelled images and lay them out for training.
+"""prepare-labels: checks labelled images and lays them out for training.
 
-Reads data.root (`data: digits` reads nothing: it composes its images). Writes data/prepared (images, labels,
-data.yaml, manifest.csv), reports/prepare_labels/{samples.png, box_sizes.png, mended.csv, notes.csv}, and what it
-counted to reports/prepare_labels.json. Anything that cannot be mended ends the stage with a list of all faults, and
-nothing is written.
+Reads data.root (`data: digits` reads nothing: it composes its images). Writes data/prepared (images, labels, data.yaml,
+manifest.csv), reports/prepare_labels/{samples.png, box_sizes.png, mended.csv, notes.csv}, and counts to
+reports/prepare_labels.json. If anything cannot be mended, the stage ends with a list of all faults and writes nothing.
 """
 
 from __future__ import annotations
+
+from src.workflow.command import command
+
+if __name__ == "__main__":
+    command("prepare_labels")
 
 import csv
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import hydra
-from omegaconf import DictConfig
 from tqdm import tqdm
 
-from src.config import CocoFolder, PrepareLabels, Scenes, VocFolder, YoloFolder
+from src.config.data import CocoFolder, DigitScenes, VocFolder, YoloFolder
+from src.config.prepare_labels import PrepareLabels
 from src.foundation.atomic import whole_folder
 from src.foundation.digests import digest
-from src.foundation.errors import UserError
+from src.foundation.pipeline import PREPARED
 from src.labels.coco import read_coco
 from src.labels.dataset import Dataset
 from src.labels.digits import compose_scenes
@@ -32,16 +34,17 @@ from src.labels.summary import summarize
 from src.labels.voc import read_voc
 from src.labels.yolo import read_yolo
 from src.reporting.dataset_pictures import draw_box_sizes, draw_samples
-from src.workflow import stage
+from src.workflow.stage import StageResult
+from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
 
 _logger = logging.getLogger(__name__)
 
 
-def run(params: PrepareLabels, place: stage.Place, log: Run) -> dict[str, Any]:
-    """Prepare the labels and return what was counted."""
-    faults = Faults(place.project / params.data.root)
-    prepared, report = place.write("data/prepared"), place.write("reports/prepare_labels")
+def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
+    """Prepare the labels and return the counts."""
+    faults = Faults(files.project / params.data.root)
+    prepared, report = files.write(PREPARED), files.write("reports/prepare_labels")
     with whole_folder(prepared) as folder, whole_folder(report) as pictures:
         dataset = _dataset(params, folder, faults)
         fractions = {"val_fraction": params.val_fraction, "test_fraction": params.test_fraction}
@@ -67,13 +70,13 @@ def run(params: PrepareLabels, place: stage.Place, log: Run) -> dict[str, Any]:
     for path in sorted(report.iterdir()):
         log.artifact(path, folder="prepare_labels")
     log.dataset("prepared", digest(prepared), params.data.root, counts["images"])
-    return {**counts, "mended": faults.mend_counts(), "notes": faults.note_counts()}
+    return StageResult({**counts, "mended": faults.mend_counts(), "notes": faults.note_counts()})
 
 
 def _dataset(params: PrepareLabels, folder: Path, faults: Faults) -> Dataset:
     """Read the user's folder, or compose the embedded dataset's scenes into `folder`."""
     match params.data:
-        case Scenes():
+        case DigitScenes():
             return _compose(params.data, params.seed, folder)
         case VocFolder() as data:
             folders = {"annotations": data.annotations, "images": data.images, "split_lists": data.split_lists}
@@ -85,13 +88,7 @@ def _dataset(params: PrepareLabels, folder: Path, faults: Faults) -> Dataset:
     raise AssertionError(f"no reader for {type(params.data)}")
 
 
-def _compose(data: Scenes, seed: int, folder: Path) -> Dataset:
-    for least, most in (("fewest_digits", "most_digits"), ("smallest", "largest")):
-        if getattr(data, least) > getattr(data, most):
-            raise UserError(
-                f"data.{least} must be at most data.{most}, got {getattr(data, least)} and {getattr(data, most)}: "
-                "edit conf/data/digits.yaml"
-            )
+def _compose(data: DigitScenes, seed: int, folder: Path) -> Dataset:
     images = {"train": data.train_images, "val": data.val_images, "test": data.test_images}
     with tqdm(desc="composing scenes", total=sum(images.values()), unit="image", mininterval=1) as progress:
 
@@ -115,13 +112,3 @@ def _write_list(found: Sequence[Mend | Note], path: Path) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["file", "what"])
         writer.writerows((entry.file, entry.what) for entry in sorted(found, key=lambda entry: entry.file))
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="prepare_labels")
-def main(config: DictConfig) -> float | None:
-    """Run the stage as its configuration says."""
-    return stage.execute("prepare_labels", run, config)
-
-
-if __name__ == "__main__":
-    stage.guard(main)

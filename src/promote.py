@@ -24,15 +24,19 @@ from omegaconf import OmegaConf
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from src import config
+from src.config.composition import register
+from src.config.groups import GROUPS
+from src.config.stages import STAGES
 from src.foundation.atomic import write_text
 from src.foundation.errors import UserError
-from src.workflow import tracking
+from src.foundation.project import PROJECT
+from src.workflow.store import RecordedRun, recorded_run
+from src.workflow.tracking import flat_params
 
 PARAMS = "params.yaml"
 LOCK = "dvc.lock"
 RESOURCES = {"threads", "device", "workers", "cache", "cache_gib", "register"}
-"""What a run may use of a machine, or is to be called. A sweep that shares out the cores has not chosen them."""
+"""Settings of the machine, and names. A sweep that shares out the cores has not chosen them."""
 
 
 def promote(project: Path, run_id: str) -> str:
@@ -41,7 +45,7 @@ def promote(project: Path, run_id: str) -> str:
     Raises:
         UserError: there is no such run, it has no winner, or its values do not live in params.yaml.
     """
-    found = tracking.recorded(project, run_id)
+    found = recorded_run(project, run_id)
     changed = _differences(project, found)
     path = project / PARAMS
     before = path.read_text(encoding="utf-8")
@@ -59,7 +63,7 @@ def check(project: Path, run_id: str) -> tuple[float, float, float]:
         UserError: there is no such run, it has no value, its parameters are not the pipeline's, or the pipeline was
             not run with them.
     """
-    found = tracking.recorded(project, run_id)
+    found = recorded_run(project, run_id)
     if found.value is None:
         raise UserError(f"run {run_id}: it has no val/map50_95 and no best: name a run that finished")
     changed = _differences(project, found)
@@ -94,52 +98,64 @@ def _expect_reproduced(project: Path, stage: str) -> None:
             raise UserError(f"{LOCK}: {stage} was last run with another {key} than {PARAMS} has: run `dvc repro`")
 
 
-def _differences(project: Path, found: tracking.Recorded) -> dict[str, Any]:
+def _differences(project: Path, found: RecordedRun) -> dict[str, Any]:
     """Return the run's parameters that are not what the pipeline would use now, or that it lacks, by flat key.
 
     Another choice of a group is one difference, `choices.<group>`.
     """
-    if found.stage not in config.STAGES:
-        raise UserError(f"run {found.run_id}: it is no run of a stage: expected one of {', '.join(config.STAGES)}")
+    if found.stage not in STAGES:
+        raise UserError(f"run {found.run_id}: it is no run of a stage: expected one of {', '.join(STAGES)}")
     if not found.params:
         raise UserError(f"run {found.run_id}: it has no parameters: a sweep needs a job that finished to have a winner")
-    config.register(project / PARAMS)
+    register(params_file=project / PARAMS)
     choices = _other_choices(found, YAML(typ="safe").load((project / PARAMS).read_text(encoding="utf-8")))
     flat = _composed(found.stage, [f"{group}={name}" for group, name in choices.items()])
-    values = {key: _value(text) for key, text in found.params.items() if flat.get(key) != text and key not in RESOURCES}
+    values = {
+        key: _value(text)
+        for key, text in found.params.items()
+        if flat.get(key) != text and key not in RESOURCES and not key.startswith("choices.")
+    }
     return {**{f"choices.{group}": name for group, name in choices.items()}, **values}
 
 
-def _other_choices(found: tracking.Recorded, params: dict[str, Any]) -> dict[str, str]:
-    """Return the groups for which another file of conf/ than the chosen one has just the run's values, and its name."""
+def _other_choices(found: RecordedRun, params: dict[str, Any]) -> dict[str, str]:
+    """Return the groups for which the run has another file of conf/ than the pipeline, and the name of that file.
+
+    It is the file that the run names or, if the run changed single values of it, another one with just these values.
+    """
 
     def of_group(group: str, flat: Mapping[str, str]) -> dict[str, str]:
-        """Return what of `flat` the group's files say: some keys, such as data.root, live in params.yaml."""
+        """Return the values of `flat` that the group's files hold: some, such as data.root, are in params.yaml."""
         return {k: v for k, v in flat.items() if k.startswith(f"{group}.") and not _place(params, found.stage, k)}
 
-    now = _composed(found.stage)
     choices = {}
-    for group in config.GROUPS:
-        wanted = of_group(group, found.params)
-        if wanted in ({}, of_group(group, now)):
+    for group in GROUPS:
+        named = found.params.get(f"choices.{group}")
+        if named is None:  # the stage has no such group
             continue
-        for path in sorted((config.PROJECT / "conf" / group).glob("*.yaml")):
-            if of_group(group, _composed(found.stage, [f"{group}={path.stem}"])) == wanted:
-                choices[group] = path.stem
+        files = {path.stem for path in (PROJECT / "conf" / group).glob("*.yaml")}
+        candidates = [name for name in (named, params["choices"][group], *sorted(files)) if name in files]
+        wanted = of_group(group, found.params)
+        fitting = (
+            name for name in candidates if of_group(group, _composed(found.stage, [f"{group}={name}"])) == wanted
+        )
+        chosen = next(fitting, params["choices"][group])
+        if chosen != params["choices"][group]:
+            choices[group] = chosen
     return choices
 
 
 def _composed(stage: str, overrides: Sequence[str] = ()) -> dict[str, str]:
     """Return the parameters that a stage would use, flat."""
-    with initialize_config_dir(str(config.PROJECT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         values = OmegaConf.to_container(compose(stage, list(overrides)), resolve=True)
     assert isinstance(values, dict)
-    return tracking.flat_params({str(key): value for key, value in values.items()})
+    return flat_params({str(key): value for key, value in values.items()})
 
 
-def _expect_places(params: dict[str, Any], found: tracking.Recorded, changed: dict[str, Any]) -> None:
+def _expect_places(params: dict[str, Any], found: RecordedRun, changed: dict[str, Any]) -> None:
     elsewhere = {key: value for key, value in sorted(changed.items()) if _place(params, found.stage, key) is None}
-    groups = [group for group in config.GROUPS if any(key.startswith(f"{group}.") for key in elsewhere)]
+    groups = [group for group in GROUPS if any(key.startswith(f"{group}.") for key in elsewhere)]
     listed = ", ".join(f"{key}={value}" for key, value in elsewhere.items())
     if groups:
         steps = " and ".join(f"conf/{group}/{params['choices'][group]}.yaml" for group in groups)
@@ -191,9 +207,9 @@ def _value(text: str) -> Any:
 
 def _next_step(run_id: str) -> str:
     """Return what to run next; only what has a value on val can be checked."""
-    found = tracking.recorded(config.PROJECT, run_id)
+    found = recorded_run(PROJECT, run_id)
     promised = found.value is not None
-    if not found.whole:
+    if not found.complete:
         print("warning: not all jobs of the sweep finished: its winner is the best of those that did", file=sys.stderr)
     return "next: dvc repro" + (f" && python -m src.promote {run_id} --check" if promised else "")
 
@@ -206,11 +222,11 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         if not arguments.check:
-            difference = promote(config.PROJECT, arguments.run)
+            difference = promote(PROJECT, arguments.run)
             print(difference or f"{PARAMS} has these values already\n", end="")
             print(_next_step(arguments.run))
             return
-        promised, spread, reached = check(config.PROJECT, arguments.run)
+        promised, spread, reached = check(PROJECT, arguments.run)
     except UserError as error:
         sys.exit(f"error: {error}")
     verdict = "reached" if reached >= promised - spread else "not reached"

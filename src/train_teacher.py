@@ -1,48 +1,27 @@
-"""train-teacher: trains the large detector that the student will learn from.
+"""train-teacher: trains the large detector that teaches the student.
 
-Reads data/prepared. Writes models/teacher.pt, reports/train_teacher.json and reports/train_teacher/.
+Reads data/prepared and the user's initial weights. Writes models/teacher.pt, reports/train_teacher.json and the curves
+in reports/train_teacher/.
 """
 
 from __future__ import annotations
 
-import hydra
-from omegaconf import DictConfig
+from src.workflow.command import command
 
-from src.config import TrainTeacher
-from src.detector import runtime
-from src.detector.checkpoint import find_architecture
-from src.trainings import job
-from src.workflow import stage
-from src.workflow.stage import Metrics, Place
+if __name__ == "__main__":
+    command("train_teacher")
+
+from src.config.train_teacher import TrainTeacher
+from src.foundation.pipeline import TEACHER
+from src.trainings.job import training_job
+from src.trainings.networks import new_network, own_weights
+from src.workflow.stage import StageResult
+from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
 
 
-def run(params: TrainTeacher, place: Place, log: Run) -> Metrics:
+def run(params: TrainTeacher, files: StageFiles, log: Run) -> StageResult:
     """Train the teacher and return its accuracy on val, its size and its arithmetic."""
-    device = runtime.settle(params.device, params.threads)
-    architecture = find_architecture(params.teacher.architecture)
-    weights = job.own_weights(params.teacher, place)
-    prepared = place.read("data/prepared")
-    with place.checkpoint() as kept:
-        return job.train_and_keep(
-            architecture,
-            "models/teacher.pt",
-            params,
-            place,
-            log,
-            prepared=prepared,
-            device=device,
-            kept=kept,
-            activation=params.teacher.activation,
-            weights=weights,
-        )
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="train_teacher")
-def main(config: DictConfig) -> float | None:
-    """Run the stage as its configuration says."""
-    return stage.execute("train_teacher", run, config)
-
-
-if __name__ == "__main__":
-    stage.guard(main)
+    network = new_network(params.teacher, files)
+    with training_job(params, files, log, inputs=own_weights(params.teacher, files)) as job:
+        return StageResult(job.train_output(TEACHER, network))

@@ -10,7 +10,7 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from src.detector.checkpoint import save_detector
-from src.detector.dataset import class_names
+from src.foundation.prepared import class_names
 from src.workflow import tracking
 from tests.conftest import TINY_TRAINING
 

@@ -13,7 +13,7 @@ from src import calibrate
 from src.config import CALIBRATORS, Calibrate
 from src.foundation.digests import digest
 from src.foundation.errors import UserError
-from src.quantization.affine import scale_and_zero_point
+from src.quantization.ranges.affine import scale_and_zero_point
 from src.workflow.stage import Place
 from tests.quantization.networks import IMGSZ, Log, tiny_project
 

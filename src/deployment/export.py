@@ -13,7 +13,7 @@ from ultralytics import YOLO
 
 from src.detector.checkpoint import load_detector
 from src.foundation.atomic import whole_file
-from src.foundation.errors import UserError
+from src.foundation.errors import OutdatedError, SettingError
 
 
 def export_onnx(weights: Path, target: Path, imgsz: int) -> None:
@@ -40,18 +40,16 @@ def expect_size(network: Path, imgsz: int) -> None:
     """Check that an ONNX file was exported for squares of `imgsz` px.
 
     Raises:
-        UserError: it was exported for others, or cannot be read.
+        SettingError: it was exported for others.
+        OutdatedError: it cannot be read.
     """
     try:
         model = onnx.load(network, load_external_data=False)
         exported = model.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
     except (DecodeError, IndexError) as error:
-        raise UserError(f"{network}: not a network in ONNX: run `dvc repro`") from error
+        raise OutdatedError(network, "not a network in ONNX") from error
     if exported != imgsz:
-        raise UserError(
-            f"imgsz must be {exported}, for which {network.name} was exported, got {imgsz}: "
-            "run `dvc repro calibrate`, or leave imgsz as it is"
-        )
+        raise SettingError("imgsz", f"must be {exported}, as {network.name} was exported for it, got {imgsz}")
 
 
 def export_tflite(weights: Path, scratch: Path, imgsz: int) -> Path:

@@ -1,7 +1,7 @@
-"""Which kernels onnxruntime really runs, by counting in the graph that it makes of a network.
+"""Which kernels onnxruntime really runs, counted in the graph that it makes of a network.
 
-A quantized convolution is fused into an integer kernel only where its surroundings allow it; else it is computed in
-float, with conversions on top, and the "INT8" network is slower than the float one. So it is counted, never believed.
+onnxruntime fuses a quantized convolution into an integer kernel only where the nodes around it allow that. Otherwise it
+computes the convolution in float, with conversions on top, and the INT8 network is slower than the float one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import onnxruntime
+
+from src.deployment.session import open_session
 
 _FLOAT = {"Conv", "FusedConv", "NhwcFusedConv"}
 _INTEGER = {"QLinearConv", "ConvInteger"}
@@ -29,11 +30,7 @@ def count_convolutions(network: Path) -> Convolutions:
     """Return how many convolutions of an ONNX file onnxruntime runs in integers and in float on this machine's CPU."""
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
-        options = onnxruntime.SessionOptions()
-        options.optimized_model_filepath = str(optimized)
-        # What it warns of, that the graph suits this machine alone, is what is asked for.
-        options.log_severity_level = 3
-        onnxruntime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
+        open_session(network, optimized_file=optimized)
         operators = [node.op_type for node in onnx.load(optimized).graph.node]
     return Convolutions(
         integer=sum(operator in _INTEGER for operator in operators),

@@ -1,17 +1,9 @@
-"""The ultralytics adapter: build, load, save, train, validate, export. Import this package before ultralytics.
+"""The ultralytics adapter: build, load, save, train and validate a detector.
 
-Importing it settles what ultralytics decides at its own import: no network, no installing of packages at run time, no
-logging integrations of its own, and compiled torchvision operators that may be absent.
+Importing it turns off ultralytics' own integrations, and provides torchvision's operators where they do not load.
 """
 
 from __future__ import annotations
-
-import os
-
-# The user may have said otherwise; only what is not set is settled here.
-os.environ.setdefault("YOLO_OFFLINE", "true")
-os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "true")  # a .pt file is a pickle: admit only known classes
 
 from src.detector.torchvision_operators import provide_torchvision_operators
 

@@ -1,4 +1,4 @@
-"""Detectors as .pt files that `ultralytics.YOLO(path)` loads and that hold nothing but the detector."""
+"""Detectors as .pt files that hold the detector alone; `ultralytics.YOLO(path)` loads them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from src.foundation.errors import UserError
 
 ARCHITECTURES = Path(ultralytics.__file__).parent / "cfg" / "models"
 HEADS = ("Detect", "v10Detect")
-"""What the last module of a detector's YAML may be called."""
+"""The names that the last module of a detector's YAML may have."""
 
 
 def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
@@ -36,7 +36,7 @@ def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
     kept.args = dict(arguments)  # type: ignore[assignment]  # a plain attribute; mypy takes it for a module
     for trace in ("criterion", "pt_path", "optimizer"):
         vars(kept).pop(trace, None)
-    for trace in ("anchors", "strides", "shape", "max_det"):  # of the last image that its head saw, and of the trainer
+    for trace in ("anchors", "strides", "shape", "max_det"):  # of the head's last image, and of the trainer
         vars(kept.model[-1]).pop(trace, None)  # type: ignore[index]
     content = {
         "epoch": -1,
@@ -55,14 +55,16 @@ def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
 def load_detector(path: Path, *, trust: bool = False) -> DetectionModel:
     """Return the detector of an ultralytics checkpoint: float32, in eval mode, on the CPU.
 
-    A checkpoint is a pickle, which can run code. Unless `trust` is given only torch's and ultralytics' own classes are
-    admitted (`torch.load(weights_only=True)` with ultralytics' list of them).
+    A checkpoint is a pickle, which can run code. Unless `trust` is true, only torch's and ultralytics' own classes are
+    loaded (`torch.load(weights_only=True)` with ultralytics' list of them).
 
     Raises:
         UserError: nothing is there, it is no detector, or it needs trust.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such weights: put the file there, or correct the path (nothing is downloaded)")
+        raise UserError(
+            f"{path}: there is no such file: put the weights there, or correct the path (nothing is downloaded)"
+        )
     try:
         content, _ = torch_safe_load(str(path), safe_only=not trust)
     except (TypeError, ModuleNotFoundError, AttributeError) as error:
@@ -91,7 +93,7 @@ def find_architecture(name: str) -> str:
         )
     try:
         description: object = yaml_model_load(name)
-    except Exception as error:  # whatever a broken file makes ultralytics stumble over
+    except Exception as error:  # ultralytics raises all kinds for a broken file
         raise UserError(f"architecture {name}: not a model YAML ({type(error).__name__}: {error})") from error
     match description:
         case {"head": [*_, [_, _, head, *_]]}:

@@ -1,4 +1,4 @@
-"""The prepared dataset as ultralytics wants to see it, without ultralytics' writing into it."""
+"""The prepared dataset in ultralytics' form, without ultralytics' writing into it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 import yaml
 from ultralytics.nn.tasks import DetectionModel
 
-from src.foundation.errors import UserError
-from src.labels.dataset import SPLITS
+from src.foundation.errors import OutdatedError
+from src.foundation.prepared import SPLITS
 
 
 @contextmanager
 def view_of(prepared: Path) -> Iterator[Path]:
-    """Yield the data.yaml of a temporary view of the prepared dataset: folders of our own, links to its files.
+    """Yield the data.yaml of a temporary view of the prepared dataset: new folders with links to its files.
 
-    ultralytics writes a `labels.cache` beside the labels. In `prepared` it would change an output that DVC tracks, and
-    it would be trusted again later although it notices changed labels only by their total size.
+    ultralytics writes a `labels.cache` beside the labels. In `prepared` it would change another stage's output, and a
+    later run would trust it although it notices changed labels only by their total size.
     """
     description = yaml.safe_load((prepared / "data.yaml").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory(prefix="dataset-") as folder:
@@ -38,24 +38,17 @@ def view_of(prepared: Path) -> Iterator[Path]:
         yield data_yaml
 
 
-def class_names(prepared: Path) -> list[str]:
-    """Return the names of the prepared dataset's classes, by index."""
-    names = yaml.safe_load((prepared / "data.yaml").read_text(encoding="utf-8"))["names"]
-    return [names[index] for index in sorted(names)] if isinstance(names, dict) else list(names)
-
-
-def expect_classes(network: DetectionModel, names: Sequence[str], *, who: str, advice: str) -> None:
+def expect_classes(network: DetectionModel, names: Sequence[str], path: Path) -> None:
     """Check that a network knows the classes of the dataset, in the same order.
 
     Args:
         network: a detector.
         names: of the dataset's classes, by index.
-        who: what the network is called.
-        advice: what to do if it knows other ones.
+        path: the file that the network was read from.
 
     Raises:
-        UserError: it does.
+        OutdatedError: it knows others.
     """
     known = [network.names[index] for index in sorted(network.names)]
     if known != list(names):
-        raise UserError(f"{who} knows the classes {', '.join(known)}; the dataset has {', '.join(names)}: {advice}")
+        raise OutdatedError(path, f"knows the classes {', '.join(known)}; the dataset has {', '.join(names)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from ultralytics.utils import torch_utils
 
-from src.foundation.errors import UserError
+from src.foundation.errors import SettingError
 
 
 def settle(device: str, threads: int) -> str:
@@ -18,14 +18,16 @@ def settle(device: str, threads: int) -> str:
         threads: of torch on the CPU.
 
     Raises:
-        UserError: the device is not there.
+        SettingError: the device is not there.
     """
     torch.set_num_threads(threads)
-    # ultralytics sets the number anew, from the machine's cores, whenever it selects a device.
+    # ultralytics sets the number again, from the machine's cores, whenever it selects a device.
     torch_utils.NUM_THREADS = threads
     if device == "auto":
         return "0" if torch.cuda.is_available() else "cpu"
     count = torch.cuda.device_count()
     if device != "cpu" and not all(index.isdigit() and int(index) < count for index in device.split(",")):
-        raise UserError(f"device must be auto, cpu or indices of {count} CUDA devices such as 0 or 0,1, got {device}")
+        raise SettingError(
+            "device", f"must be auto, cpu or indices of {count} CUDA devices such as 0 or 0,1, got {device}"
+        )
     return device

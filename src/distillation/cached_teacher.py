@@ -1,10 +1,10 @@
-"""What a teacher says, kept on disk: runs of a sweep show it the same augmented batches again.
+"""A cache of a teacher's answers on disk: runs of a sweep show it the same augmented batches again.
 
-An answer is found by a digest of the batch itself, of the teacher and of this package's code, so a stale one cannot be
-used. Scores are kept whole, boxes only where the soft loss looks at them (`SURE`), features only if they are compared,
-all in half precision, to which a teacher rounds anyway: the weights that come of it are the same to the bit as without
-the cache. Jobs that run side by side share the folder: files appear whole or not at all. Once it is full, answers that
-no run has asked for in a while make room.
+An answer is found by a digest of the batch and of all that the answer depends on, so an outdated one is never used.
+Scores are kept whole, boxes only where the soft loss compares them (`SURE`), features only if they are compared. All
+are kept in half precision, to which a teacher rounds anyway, so the student's weights are the same to the bit as
+without the cache. Jobs that run side by side share the folder: files are written whole or not at all. When the folder
+is full, answers that no run has asked for in a while are deleted.
 """
 
 from __future__ import annotations
@@ -14,48 +14,46 @@ import logging
 import os
 import time
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-import ultralytics
 from torch import Tensor
 
-from src.distillation.frozen_teacher import Teaching, precision
 from src.distillation.predictions import Branch, Predictions
 from src.distillation.soft_loss import SURE
+from src.distillation.teacher import Teacher, precision
 from src.foundation.atomic import whole_file
-from src.foundation.digests import digest
 
 RECOUNT = 256
-"""After so many answers of its own a process counts anew what all of them have written."""
+"""After this many answers a process counts anew what all processes have written."""
 
 FORGOTTEN_AFTER_S = 86_400
-"""A day: longer than a sweep's jobs wait for each other. The oldest alone would be what the next job asks for first."""
+"""A day: longer than the jobs of a sweep wait for each other. Deleting just the oldest answers would delete those that
+the next job asks for first."""
 
 _logger = logging.getLogger(__name__)
 
 
 class CachedTeacher:
-    """A teacher that is asked once per batch.
+    """A teacher that computes its answer to a batch once.
 
     Args:
-        teacher: is asked for what is not in the cache.
-        digest: of its weights, and of all else that changes what it says.
-        folder: of the cache; is made.
-        limit_bytes: that the folder may take; once it is full of answers of the last day nothing is added, and that is
-            said once.
+        teacher: gives the answers that are not in the cache.
+        key: identifies its weights, its code and all else that changes its answers.
+        folder: of the cache; it is made.
+        limit_bytes: largest size of the folder. When it is full of answers of the last day, no more are added, and a
+            warning says so once.
         features: whether features are compared, and kept.
     """
 
-    def __init__(self, teacher: Teaching, digest: str, folder: Path, *, limit_bytes: int, features: bool) -> None:
+    def __init__(self, teacher: Teacher, key: str, folder: Path, *, limit_bytes: int, features: bool) -> None:
         self.teacher = teacher
         self.channels = teacher.channels
         self.bins = teacher.bins
         self.hits = 0
         self.misses = 0
-        self._digest = digest
+        self._teacher_key = key
         self._folder = folder
         self._limit_bytes = limit_bytes
         self._features = features
@@ -68,29 +66,29 @@ class CachedTeacher:
         self.teacher.to(device)
 
     def __call__(self, images: Tensor) -> Predictions:
-        """Return what the teacher says, or once said, of images (N, 3, H, W) in [0, 1]."""
-        path = self._folder / f"{self._key(images)}.pt"
+        """Return the predictions for images (N, 3, H, W) in [0, 1], computed now or earlier."""
+        path = self._folder / f"{self._answer_key(images)}.pt"
         known = _read(path, images.device)
         if known is not None:
             self.hits += 1
             _mark_used(path)
             return known
         self.misses += 1
-        said = self.teacher(images)
+        answer = self.teacher(images)
         if not self._features:
-            said = Predictions(said.branches, ())
-        self._write(path, said)
-        return said
+            answer = Predictions(answer.branches, ())
+        self._write(path, answer)
+        return answer
 
-    def _key(self, images: Tensor) -> str:
-        # What else the last digits of an answer depend on.
+    def _answer_key(self, images: Tensor) -> str:
+        # The last digits of an answer depend on these.
         device = images.device
-        how = f"{torch.__version__} {torch.get_num_threads()} {device.type} {precision(device)}"
-        key = hashlib.sha256(f"{_code()} {self._digest} {self._features} {tuple(images.shape)} {how}".encode())
+        conditions = f"{torch.__version__} {torch.get_num_threads()} {device.type} {precision(device)}"
+        key = hashlib.sha256(f"{self._teacher_key} {self._features} {tuple(images.shape)} {conditions}".encode())
         key.update(images.contiguous().cpu().numpy().data)
         return key.hexdigest()
 
-    def _write(self, path: Path, said: Predictions) -> None:
+    def _write(self, path: Path, answer: Predictions) -> None:
         if self._full:
             return
         if self.misses % RECOUNT == 0:
@@ -103,7 +101,7 @@ class CachedTeacher:
             return
         try:
             with whole_file(path) as partial:
-                torch.save(_packed(said), partial)
+                torch.save(_packed(answer), partial)
             self._bytes += path.stat().st_size
         except (OSError, RuntimeError) as error:  # torch makes the second of a full disk
             self._stop_writing(f"cannot be written ({error})")
@@ -111,23 +109,16 @@ class CachedTeacher:
     def _stop_writing(self, why: str) -> None:
         self._full = True
         _logger.warning(
-            "the cache of the teacher's answers, %s, %s: what is new is computed each time. "
-            "Raise cache_gib or delete the folder, which is made anew; the results are the same",
+            "the cache of the teacher's answers, %s, %s: new answers are computed each time. "
+            "Raise cache_gib or delete the folder, which is made anew. The results are the same",
             self._folder,
             why,
         )
 
 
-@cache
-def _code() -> str:
-    """Return what makes an answer and what is kept of it: ultralytics' version and a digest of this package."""
-    modules = (digest(module) for module in sorted(Path(__file__).parent.glob("*.py")))
-    return " ".join([ultralytics.__version__, *modules])
-
-
-def _packed(said: Predictions) -> dict[str, Any]:
+def _packed(answer: Predictions) -> dict[str, Any]:
     branches = {}
-    for name, branch in said.branches.items():
+    for name, branch in answer.branches.items():
         sure = branch.importance() >= SURE
         boxes = branch.boxes.transpose(1, 2)[sure]  # (K, 4 * R)
         branches[name] = {
@@ -135,11 +126,11 @@ def _packed(said: Predictions) -> dict[str, Any]:
             "places": sure.flatten().nonzero()[:, 0].int(),
             "boxes": boxes.half(),
         }
-    return {"branches": branches, "features": [level.half() for level in said.features]}
+    return {"branches": branches, "features": [level.half() for level in answer.features]}
 
 
 def _read(path: Path, device: torch.device) -> Predictions | None:
-    """Return a kept answer; None if there is none that can be read."""
+    """Return a kept answer; None if there is none, or it cannot be read."""
     try:
         return _unpacked(torch.load(path, map_location=device, weights_only=True))
     except FileNotFoundError:

@@ -1,9 +1,4 @@
-"""The total that a student minimises: alpha * soft * T^2 + (1 - alpha) * hard.
-
-Hinton et al. (arXiv 1503.02531, section 2). The factor T^2 keeps the gradients of the soft targets of one size while T
-is varied: they shrink as 1 / T^2. Features have no targets that T softens, so their share of the soft loss has no such
-factor.
-"""
+"""The total that a student minimises: soft targets by its teacher, hard targets by the labels (`Objective`)."""
 
 from __future__ import annotations
 
@@ -11,36 +6,35 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from src.detector.training import Batch, Criterion, InTraining, MakeCriterion
-from src.distillation.frozen_teacher import Teaching
+from src.detector.criterion import Batch, Criterion, MakeCriterion, TrainingContext
+from src.distillation.objective import Objective
 from src.distillation.predictions import Predictions
-from src.distillation.soft_loss import Objective, SoftLoss
+from src.distillation.soft_loss import SoftLoss
+from src.distillation.teacher import Teacher
 
 
-def distillation_from(teacher: Teaching, objective: Objective) -> MakeCriterion | None:
-    """Return what builds the distillation loss for a student; None for alpha = 0, which is ultralytics' own loss."""
-    if objective.alpha == 0:
-        return None
+def distillation_from(teacher: Teacher, objective: Objective) -> MakeCriterion:
+    """Return a function that makes the distillation loss of a student."""
     return lambda training: DistillationLoss(training, teacher, objective)
 
 
 class HardLoss:
-    """ultralytics' own detection loss of a network, and the epochs that it has seen.
+    """ultralytics' own detection loss of a network; the base of the losses of this project.
 
-    The base of the losses here. End-to-end heads shift the balance of their two branches with every epoch.
+    It counts epochs: end-to-end heads shift the balance of their two branches with every epoch.
 
     Attributes:
-        learned: what is trained along with the network; nothing here.
+        learned: modules that are trained along with the network; none here.
     """
 
-    def __init__(self, training: InTraining) -> None:
+    def __init__(self, training: TrainingContext) -> None:
         self.hard: Criterion = training.network.init_criterion()
         self.learned: nn.Module = nn.ModuleDict()
         self._updates = 0
 
     @property
     def updates(self) -> int:
-        """How many epochs have ended."""
+        """Number of epochs that have ended."""
         return self._updates
 
     @updates.setter
@@ -61,18 +55,18 @@ class HardLoss:
 
 
 class DistillationLoss(HardLoss):
-    """Hard targets by ultralytics' own detection loss, soft targets by the teacher.
+    """Hard targets by ultralytics' own detection loss, soft targets by a teacher.
 
     Args:
-        training: what is trained.
+        training: of the student.
         teacher: gives the soft targets, on the student's own augmented batch.
-        objective: how the two make a total. If all weights are 0 the teacher is not asked.
+        objective: how the two make a total.
 
     Raises:
-        UserError: a loss has no meaning for these two heads.
+        SettingError: the two heads cannot be compared by one of the losses.
     """
 
-    def __init__(self, training: InTraining, teacher: Teaching, objective: Objective) -> None:
+    def __init__(self, training: TrainingContext, teacher: Teacher, objective: Objective) -> None:
         super().__init__(training)
         teacher.to(next(training.network.parameters()).device)
         self.teacher = teacher
@@ -94,6 +88,4 @@ class DistillationLoss(HardLoss):
 
     def soft_loss(self, predictions: Any, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the soft loss of an image, and its parts by name."""
-        if not self.soft.weights.any:
-            return images.new_zeros(()), {}
         return self.soft(Predictions.of(predictions), self.teacher(images))

@@ -1,4 +1,4 @@
-"""What a detector says about a batch, in the one form that all losses compare."""
+"""A detector's raw predictions for a batch, in the one form that all losses compare."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class Branch:
     boxes: Tensor
 
     def importance(self) -> Tensor:
-        """Return how sure the detector is that something is there: (N, A), its best class score, in [0, 1]."""
+        """Return the best class score at each place, (N, A), in [0, 1]: how sure the detector is of an object there."""
         return self.scores.sigmoid().amax(dim=1)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """All that the losses compare.
+    """Everything that the losses compare.
 
     Attributes:
         branches: by ultralytics' names. A dense head has one2many alone; an end-to-end one (YOLOv10, YOLO26) has a
             one2one branch besides, which predicts without duplicates.
-        features: (N, C_l, H_l, W_l), what the head reads at each level, finest first.
+        features: (N, C_l, H_l, W_l), the input of the head at each level, finest first.
     """
 
     branches: Mapping[str, Branch]
@@ -47,12 +47,12 @@ class Predictions:
     def of(cls, raw: Mapping[str, Any]) -> Predictions:
         """Take ultralytics' raw predictions: `scores`, `boxes` and `feats`, or a mapping of these by branch."""
         by_branch = raw if ONE_TO_MANY in raw else {ONE_TO_MANY: raw}
-        branches = {name: Branch(said["scores"], said["boxes"]) for name, said in by_branch.items()}
+        branches = {name: Branch(found["scores"], found["boxes"]) for name, found in by_branch.items()}
         return cls(branches, tuple(by_branch[ONE_TO_MANY]["feats"]))
 
     @classmethod
     def joined(cls, parts: Sequence[Predictions]) -> Predictions:
-        """Return what was said of the parts of a batch as one."""
+        """Return the predictions for the parts of a batch as those for the whole."""
         branches = {
             name: Branch(
                 torch.cat([part.branches[name].scores for part in parts]),
@@ -64,20 +64,20 @@ class Predictions:
         return cls(branches, tuple(torch.cat(level) for level in levels))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Predictions:
-        """Return predictions of which every tensor is changed."""
-        branches = {name: Branch(change(said.scores), change(said.boxes)) for name, said in self.branches.items()}
+        """Return the predictions with `change` applied to every tensor."""
+        branches = {name: Branch(change(one.scores), change(one.boxes)) for name, one in self.branches.items()}
         return Predictions(branches, tuple(change(level) for level in self.features))
 
     def rounded(self) -> Predictions:
-        """Return them as half precision holds them: so an answer kept at half the space is the answer itself."""
-        return self.map(lambda said: said.half().float().contiguous())
+        """Return the predictions rounded to half precision, in float32: kept in half the space they stay the same."""
+        return self.map(lambda tensor: tensor.half().float().contiguous())
 
 
 def feature_channels(network: DetectionModel) -> tuple[int, ...]:
-    """Return how many channels the head reads at each level, finest first."""
+    """Return the number of channels that the head reads at each level, finest first."""
     return tuple(branch[0].conv.in_channels for branch in network.model[-1].cv2)
 
 
 def bins(network: DetectionModel) -> int:
-    """Return R, the bins of an edge's distribution; 1 for heads that predict distances (YOLO26)."""
+    """Return R, the number of bins of an edge's distribution; 1 for heads that predict distances (YOLO26)."""
     return int(network.model[-1].reg_max)

@@ -1,81 +1,43 @@
-"""The soft loss: what a student's predictions lack to be its teacher's.
+"""The soft loss: how far the student's predictions are from the teacher's.
 
-The divergence at each place counts as much as the teacher is sure that something is there, and the sum is divided by
-the sum of these weights: most places are background, and would drown the rest.
+Every place counts as much as the teacher is sure that it shows an object (its best class score there), and the sum is
+divided by the sum of these weights. Most places are background; without the weights they would outweigh all objects.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
-from src.distillation.losses.channel_wise import channel_wise_divergence, channel_wise_projector
-from src.distillation.losses.feature import feature_difference, feature_projector
-from src.distillation.losses.localization import localization_divergence
-from src.distillation.losses.response import response_divergence
+from src.distillation.losses import BOXES, FEATURES, LOSSES, SCORES, Loss
+from src.distillation.objective import Objective
 from src.distillation.predictions import ONE_TO_MANY, Branch, Predictions, bins, feature_channels
-from src.foundation.errors import UserError
+from src.foundation.errors import SettingError
 
 SURE = 0.01
-"""Where no class reaches this score the teacher's box is of nothing, and is not compared.
+"""Boxes are compared only where the teacher's best class score is at least this: elsewhere its box means nothing.
 
-Measured on 64 training images of the digits these are 89% of the places, and without their boxes what a teacher says
-takes 0.23 of the space in the cache.
+On 64 training images of the digits that leaves out 89% of the places, and the teacher's answers take 0.23 of the space
+in the cache.
 """
-
-
-@dataclass(frozen=True)
-class SoftWeights:
-    """The weight of each loss in the soft loss. What has a weight of 0 is not computed."""
-
-    response: float
-    localization: float
-    feature: float
-    channel_wise: float
-
-    @property
-    def any(self) -> bool:
-        """Whether there is anything to learn from a teacher."""
-        return any((self.response, self.localization, self.feature, self.channel_wise))
-
-    @property
-    def features(self) -> bool:
-        """Whether features are compared."""
-        return bool(self.feature or self.channel_wise)
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a student minimises: alpha * soft * T^2 + (1 - alpha) * hard.
-
-    Attributes:
-        temperature: T > 0, of response and localization.
-        alpha: in [0, 1]; the share of the soft targets.
-        weights: of the losses in the soft loss.
-    """
-
-    temperature: float
-    alpha: float
-    weights: SoftWeights
 
 
 class SoftLoss:
     """Compares a student's predictions with its teacher's on the same images.
 
     Args:
-        objective: which losses, and their temperature.
+        objective: the losses, their weights and the temperature.
         student: the network that learns.
-        teacher_channels: how many channels the teacher's head reads at each level.
-        teacher_bins: of the teacher's box distributions.
+        teacher_channels: number of channels that the teacher's head reads at each level.
+        teacher_bins: number of bins of the teacher's box distributions.
 
     Attributes:
-        projectors: between the features of the two; trained along with the student. Empty if none are compared.
+        projectors: modules between the features of the two, by loss and level, trained along with the student. Empty if
+            no features are compared.
 
     Raises:
-        UserError: a loss has no meaning for these two heads.
+        SettingError: the two heads cannot be compared by one of the losses.
     """
 
     def __init__(
@@ -86,86 +48,82 @@ class SoftLoss:
         teacher_channels: tuple[int, ...],
         teacher_bins: int,
     ) -> None:
-        weights = objective.weights
-        if weights.localization:
-            _require_same_bins(bins(student), teacher_bins)
+        compared = {name: LOSSES[name].compares for name in objective.weights}
+        if BOXES in compared.values():
+            _expect_same_bins(bins(student), teacher_bins)
         own_channels = feature_channels(student)
-        if weights.features and len(own_channels) != len(teacher_channels):
-            raise UserError(
-                f"feature distillation compares level by level: the teacher's head reads {len(teacher_channels)}, the "
-                f"student's {len(own_channels)}: set distillation.feature=0 and distillation.channel_wise=0"
-            )
-        self.weights = weights
-        self.temperature = objective.temperature
-        pairs = list(zip(own_channels, teacher_channels, strict=False))
+        if objective.compares_features:
+            _expect_same_levels(len(own_channels), len(teacher_channels))
+        self.objective = objective
         self.projectors = nn.ModuleDict()
-        if weights.feature:
-            self.projectors["feature"] = nn.ModuleList(feature_projector(*pair) for pair in pairs)
-        if weights.channel_wise:
-            self.projectors["channel_wise"] = nn.ModuleList(channel_wise_projector(*pair) for pair in pairs)
+        for name in (name for name, what in compared.items() if what == FEATURES):
+            pairs = zip(own_channels, teacher_channels, strict=True)
+            self.projectors[name] = nn.ModuleList(LOSSES[name].project(*pair) for pair in pairs)
         self.projectors.to(next(student.parameters()).device)
 
     def __call__(self, student: Predictions, teacher: Predictions) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted sum and its parts by name, before their weights.
+        """Return the soft loss of an image, with the factor T^2 where T softens targets, and its unscaled parts."""
+        parts = {
+            name: self._of_features(name, student, teacher)
+            if LOSSES[name].compares == FEATURES
+            else self._of_heads(LOSSES[name], student, teacher)
+            for name in self.objective.weights
+        }
+        return torch.stack([self.objective.scale(name) * value for name, value in parts.items()]).sum(), parts
 
-        The sum is that of an image; where a temperature softens targets it includes the factor T^2.
-        """
-        parts = self._of_heads(student, teacher)
-        if self.weights.features:
-            parts.update(self._of_features(student, teacher))
-        scale = {"response": self.temperature**2, "localization": self.temperature**2}
-        weighted = [getattr(self.weights, name) * scale.get(name, 1.0) * value for name, value in parts.items()]
-        total = torch.stack(weighted).sum() if weighted else teacher.features[0].new_zeros(())
-        return total, parts
-
-    def _of_heads(self, student: Predictions, teacher: Predictions) -> dict[str, Tensor]:
+    def _of_heads(self, loss: Loss, student: Predictions, teacher: Predictions) -> Tensor:
         """Compare branch by branch: a one-to-one branch has nothing to learn from a head that predicts duplicates."""
-        found: dict[str, list[Tensor]] = {}
-        for name in student.branches.keys() & teacher.branches.keys():
-            for part, value in self._of_branch(student.branches[name], teacher.branches[name]).items():
-                found.setdefault(part, []).append(value)
-        return {part: torch.stack(values).mean() for part, values in sorted(found.items(), reverse=True)}
+        shared = student.branches.keys() & teacher.branches.keys()
+        found = [self._of_branch(loss, student.branches[name], teacher.branches[name]) for name in shared]
+        return torch.stack(found).mean()
 
-    def _of_branch(self, student: Branch, teacher: Branch) -> dict[str, Tensor]:
-        parts: dict[str, Tensor] = {}
+    def _of_branch(self, loss: Loss, student: Branch, teacher: Branch) -> Tensor:
         importance = teacher.importance()
-        if self.weights.response:
-            divergence = response_divergence(student.scores, teacher.scores, self.temperature)
-            parts["response"] = (divergence * importance).sum() / importance.sum().clamp(min=1)
-        if self.weights.localization:
+        if loss.compares == SCORES:
+            divergence = loss.compare(student.scores, teacher.scores, self.objective.temperature)
+        else:
             sure = importance >= SURE
             z_s, z_t = (branch.boxes.transpose(1, 2)[sure].T[None] for branch in (student, teacher))  # (1, 4 * R, K)
-            divergence = localization_divergence(z_s, z_t, self.temperature)[0]
-            parts["localization"] = (divergence * importance[sure]).sum() / importance[sure].sum().clamp(min=1)
-        return parts
+            divergence = loss.compare(z_s, z_t, self.objective.temperature)[0]
+            importance = importance[sure]
+        weighted: Tensor = (divergence * importance).sum() / importance.sum().clamp(min=1)
+        return weighted
 
-    def _of_features(self, student: Predictions, teacher: Predictions) -> dict[str, Tensor]:
-        """Sum over the levels."""
+    def _of_features(self, name: str, student: Predictions, teacher: Predictions) -> Tensor:
+        """Return the sum over the levels."""
         sizes = [level.shape[2] * level.shape[3] for level in teacher.features]
         importance = teacher.branches[ONE_TO_MANY].importance().split(sizes, dim=1)
-        parts: dict[str, Tensor] = {}
-        for name, projectors in self.projectors.items():
-            assert isinstance(projectors, nn.ModuleList)
-            compared = []
-            for level, project in enumerate(projectors):
-                own, taught = project(student.features[level]), teacher.features[level]
-                if name == "feature":
-                    compared.append(feature_difference(own, taught, importance[level]))
-                else:
-                    compared.append(channel_wise_divergence(own, taught))
-            parts[name] = torch.stack(compared).sum()
-        return parts
+        projectors = self.projectors[name]
+        assert isinstance(projectors, nn.ModuleList)
+        compared = [
+            LOSSES[name].compare(project(own), taught, weight)
+            for project, own, taught, weight in zip(
+                projectors, student.features, teacher.features, importance, strict=True
+            )
+        ]
+        return torch.stack(compared).sum()
 
 
-def _require_same_bins(student: int, teacher: int) -> None:
+def _expect_same_bins(student: int, teacher: int) -> None:
     for role, found in (("teacher", teacher), ("student", student)):
         if found < 2:
-            raise UserError(
-                f"localization distillation compares box distributions, and the {role}'s head has none (YOLO26): "
-                "set distillation.localization=0, or choose YOLOv8 or YOLO11"
+            raise SettingError(
+                "distillation.localization",
+                f"compares box distributions, and the {role}'s head has none (YOLO26): set it to 0, or choose YOLOv8 "
+                "or YOLO11",
             )
     if student != teacher:
-        raise UserError(
-            f"localization distillation compares bin by bin: the teacher's head has {teacher} bins, the student's "
-            f"{student}: set distillation.localization=0 or choose architectures that agree"
+        raise SettingError(
+            "distillation.localization",
+            f"compares bin by bin: the teacher's head has {teacher} bins, the student's {student}: set it to 0, or "
+            "choose architectures that agree",
+        )
+
+
+def _expect_same_levels(student: int, teacher: int) -> None:
+    if student != teacher:
+        raise SettingError(
+            "distillation",
+            f"compares features level by level: the teacher's head reads {teacher} levels, the student's {student}: "
+            "choose losses of the heads alone, or architectures that agree",
         )

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from src.foundation.prepared import IMAGE_SUFFIXES
 from src.labels.assembly import Draft, assemble
 from src.labels.dataset import Dataset
 from src.labels.faults import Faults, shown
-from src.labels.folders import IMAGE_SUFFIXES, files_in, finite, inside, is_folder, read_text, recognised
+from src.labels.folders import files_in, finite, inside, is_folder, read_text, recognised
 
 USUAL_ANNOTATIONS = ("annotations", "annotations.json", "_annotations.coco.json", "train/_annotations.coco.json")
 ROBOFLOW = "_annotations.coco.json"

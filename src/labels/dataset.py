@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-SPLITS = ("train", "val", "test")
-
 
 @dataclass(frozen=True)
 class LabelledImage:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from src.labels.dataset import SPLITS, Dataset, LabelledImage
+from src.foundation.prepared import SPLITS
+from src.labels.dataset import Dataset, LabelledImage
 
 CLASS_NAMES = tuple("0123456789")
 DIGIT_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}

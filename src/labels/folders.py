@@ -10,9 +10,6 @@ from pathlib import Path
 
 from src.labels.faults import Faults, shown
 
-# What both Pillow and OpenCV decode: the check reads with the first, training with the second.
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-
 
 def inside(root: Path, base: Path, name: str, faults: Faults, named_in: Path) -> Path | None:
     """Return the path that `named_in` calls `name` (relative to `base`), or None, with a fault, if it leaves `root`.

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from src.foundation.digests import MANIFEST
-from src.labels.dataset import SPLITS, Dataset, LabelledImage
+from src.foundation.prepared import SPLITS
+from src.labels.dataset import Dataset, LabelledImage
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 THREADS = min(8, os.cpu_count() or 1)  # reading and hashing release the interpreter's lock

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.foundation.errors import UserError
-from src.labels.dataset import SPLITS, Dataset
+from src.foundation.prepared import SPLITS
+from src.labels.dataset import Dataset
 from src.labels.faults import Faults
 
 

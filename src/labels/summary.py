@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.labels.dataset import SPLITS, Dataset, LabelledImage
+from src.foundation.prepared import SPLITS
+from src.labels.dataset import Dataset, LabelledImage
 
 PERCENTILES = (5, 25, 50, 75, 95)
 COCO_AREAS_PX = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}  # arXiv:1405.0312, section 5

@@ -13,10 +13,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from src.foundation.prepared import IMAGE_SUFFIXES, SPLITS
 from src.labels.assembly import Draft, assemble
-from src.labels.dataset import SPLITS, Dataset
+from src.labels.dataset import Dataset
 from src.labels.faults import Faults, shown
-from src.labels.folders import IMAGE_SUFFIXES, files_below, files_in, finite, inside, is_folder, read_text, recognised
+from src.labels.folders import files_below, files_in, finite, inside, is_folder, read_text, recognised
 
 USUAL_ANNOTATIONS = ("Annotations", "annotations", "xml")
 USUAL_IMAGES = ("JPEGImages", "images", "Images")

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from src.foundation.prepared import IMAGE_SUFFIXES, SPLITS
 from src.labels.assembly import Draft, assemble
-from src.labels.dataset import SPLITS, Dataset
+from src.labels.dataset import Dataset
 from src.labels.faults import Faults, shown
 from src.labels.folders import (
-    IMAGE_SUFFIXES,
     files_below,
     files_in,
     finite,

@@ -1,4 +1,1 @@
-"""From a trained network to eight bits: observing activations, choosing ranges, integer graphs. Knows ONNX alone."""
-
-WITHOUT_RANGES = ("dynamic", "fp16", "int4")
-"""The methods that take nothing from calibration: controls, and not static INT8."""
+"""From a trained network to eight bits: ranges of activations, integer graphs, sensitivity. Knows ONNX graphs alone."""

@@ -1,8 +1,8 @@
-"""Dynamic quantization: activations are quantized while the network runs, by the range that each image has.
+"""Dynamic quantization by onnxruntime's own `quantize_dynamic`: a control.
 
-A control: it needs no calibration, and pays for that in every layer with a pass over the values for their range and one
-that brings the integers back to float. Weights have one scale per tensor: the integer convolution knows no other. By
-onnxruntime's own `quantize_dynamic`.
+Activations are quantized while the network runs, by the range of each image. That needs no calibration, but two more
+passes over the values in every layer: one finds the range, one converts the integers back to float. Weights have one
+scale per tensor, as the integer convolution supports no other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from src.quantization import graph
 
 PREPROCESSED = {"onnx.infer": "onnxruntime.quant"}
-"""What onnxruntime looks for before it advises its own preprocessing, which ours replaces."""
+"""With this metadata onnxruntime does not advise its own preprocessing, which `copy_to_quantize` replaces."""
 
 
 def quantize_dynamically(model: onnx.ModelProto, *, float_head: bool) -> onnx.ModelProto:

@@ -1,13 +1,13 @@
-"""Quantization-aware training: a torch network that rounds where an INT8 graph rounds, and learns to live with it.
+"""Fake quantization for quantization-aware training: a torch network that rounds where an INT8 graph rounds.
 
 Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (arXiv
 1712.05877), section 3: the forward pass rounds weights and activations, the backward pass takes rounding for the
 identity inside the range (the straight-through estimator). torch's own `fake_quantize` operators do both.
 
-What is rounded, and the S and Z of every activation, are read from the INT8 graph itself, so training starts from the
-ranges of calibration and knows every setting. Those ranges stay; the grids of weights follow the weights. Rounded are
-the input, the weights and the output of each convolution that the graph quantizes; what lies between (the sigmoid in
-SiLU, Concat) is left to the final quantization.
+The rounded tensors and the S and Z of every activation are read from the INT8 graph itself, so training starts from the
+ranges of calibration, in every setting. Those ranges do not change; the grids of weights follow the weights. The input,
+the weights and the output of each convolution that the graph quantizes are rounded. Operators between (the sigmoid in
+SiLU, Concat) are rounded by the final quantization alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from src.foundation.errors import UserError
 from src.quantization.graph import own_constants
-from src.quantization.int8 import Int8
+from src.quantization.setting import Setting
 
 _GRIDS = {np.dtype(np.uint8): (0, 255), np.dtype(np.int8): (-128, 127)}
 _WEIGHT_GRIDS = {"int8": (-128, 127), "uint8": (0, 255)}
@@ -48,14 +48,16 @@ class Grid:
         return torch.fake_quantize_per_tensor_affine(values, self.scale, self.zero_point, self.least, self.greatest)
 
 
-def aware(network: DetectionModel, model: onnx.ModelProto, int8: onnx.ModelProto, how: Int8) -> DetectionModel:
-    """Return a copy of `network` that rounds as `int8` does.
+def with_fake_quantization(
+    network: DetectionModel, model: onnx.ModelProto, int8: onnx.ModelProto, setting: Setting
+) -> DetectionModel:
+    """Return a copy of `network` that rounds where `int8` rounds.
 
     Args:
         network: the detector, its batch normalizations not folded.
         model: the float graph that was exported from it.
         int8: that graph quantized, in QDQ format.
-        how: the types and granularity of `int8`.
+        setting: the types and granularity of `int8`.
 
     Raises:
         UserError: `model` was not exported from these weights.
@@ -75,13 +77,13 @@ def aware(network: DetectionModel, model: onnx.ModelProto, int8: onnx.ModelProto
             convolution.register_forward_pre_hook(_InputRounding(before))
         if after := grids.get(output):
             (norm or convolution).register_forward_hook(_OutputRounding(after))
-        parametrize.register_parametrization(convolution, "weight", _WeightRounding(how, norm))
+        parametrize.register_parametrization(convolution, "weight", _WeightRounding(setting, norm))
     assert not weighted, f"no layer rounds as the convolutions of {sorted(weighted)} do"
     return rounding
 
 
-def unaware(trained: DetectionModel, network: DetectionModel) -> DetectionModel:
-    """Return `network`'s like with the weights of `trained`, which `aware` made: float, rounding nothing."""
+def without_fake_quantization(trained: DetectionModel, network: DetectionModel) -> DetectionModel:
+    """Return a copy of `network`, which does not round, with the weights of `trained`, which does."""
     plain = deepcopy(network)
     state = {key.replace("parametrizations.weight.original", "weight"): v for key, v in trained.state_dict().items()}
     plain.load_state_dict(state)
@@ -105,11 +107,11 @@ class _OutputRounding:
 
 
 class _WeightRounding(nn.Module):
-    """Rounds a convolution's weights as they will be once the batch normalization behind it is folded into them."""
+    """Rounds a convolution's weights on the grid that they have once the batch normalization is folded into them."""
 
-    def __init__(self, how: Int8, norm: nn.BatchNorm2d | None) -> None:
+    def __init__(self, setting: Setting, norm: nn.BatchNorm2d | None) -> None:
         super().__init__()
-        self.how = how
+        self.setting = setting
         self.norm = (norm,)  # in a tuple: as a submodule its state would be in the state dict, and averaged, twice
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -117,23 +119,23 @@ class _WeightRounding(nn.Module):
         return self._rounded(weight * factor) / factor
 
     def _rounded(self, folded: Tensor) -> Tensor:
-        kept = (1, 2, 3) if self.how.per_channel else (0, 1, 2, 3)
+        kept = (1, 2, 3) if self.setting.per_channel else (0, 1, 2, 3)
         low, high = folded.detach().amin(kept).clamp(max=0), folded.detach().amax(kept).clamp(min=0)
-        least, greatest = _WEIGHT_GRIDS[self.how.weight_type]
-        if self.how.symmetric_weights:
+        least, greatest = _WEIGHT_GRIDS[self.setting.weight_type]
+        if self.setting.symmetric_weights:
             high = torch.maximum(-low, high)
             low = -high
-            if self.how.weight_type == "int8":
+            if self.setting.weight_type == "int8":
                 least, greatest = _SYMMETRIC
         scale = ((high - low) / (greatest - least)).clamp(min=torch.finfo(torch.float32).tiny)
         zero_point = (least - low / scale).round().clamp(least, greatest).int()
-        if self.how.per_channel:
+        if self.setting.per_channel:
             return torch.fake_quantize_per_channel_affine(folded, scale, zero_point, 0, least, greatest)
         return torch.fake_quantize_per_tensor_affine(folded, scale, zero_point, least, greatest)
 
 
 def _folding_factor(weight: Tensor, norm: nn.BatchNorm2d | None) -> Tensor:
-    """Return what folding multiplies each output channel by, (C, 1, 1, 1); a channel that it would erase keeps 1."""
+    """Return the factor of each output channel in folding, (C, 1, 1, 1); 1 for a channel that folding sets to zero."""
     if norm is None:
         return weight.new_ones(len(weight), 1, 1, 1)
     assert norm.running_var is not None
@@ -142,7 +144,7 @@ def _folding_factor(weight: Tensor, norm: nn.BatchNorm2d | None) -> Tensor:
 
 
 def _activation_grids(int8: onnx.ModelProto) -> dict[str, Grid]:
-    """Return the grid of every activation that is quantized, or was moved as integers."""
+    """Return the grid of every activation that is quantized, or moved as integers."""
     constants = {tensor.name: tensor for tensor in int8.graph.initializer}
     grids = {}
     for node in int8.graph.node:
@@ -162,10 +164,10 @@ def _integer_weights(int8: onnx.ModelProto) -> set[str]:
 
 
 def _absorbed_activations(model: onnx.ModelProto) -> dict[str, str]:
-    """Return what each ReLU puts out, by what it reads.
+    """Return the output of each ReLU, by its input.
 
-    onnxruntime's quantizer takes a ReLU out where the grid behind it begins at zero, which cuts off as it does, and
-    gives the convolution before it the ReLU's output.
+    onnxruntime's quantizer removes a ReLU where the grid behind it begins at zero, which clips like the ReLU, and gives
+    the convolution before it the ReLU's output.
     """
     return {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Relu"}
 
@@ -192,7 +194,7 @@ def _layers(network: DetectionModel) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | N
 
 
 def _index_of(weight: NDArray[np.float32], layers: list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]) -> int:
-    """Return which layer has these weights, folded: names and order depend on the exporter, weights do not."""
+    """Return the index of the layer with these folded weights: names and order depend on the exporter."""
     looked_for = torch.from_numpy(weight.copy())
     for index, (convolution, norm) in enumerate(layers):
         if convolution.weight.shape == looked_for.shape:
@@ -200,6 +202,6 @@ def _index_of(weight: NDArray[np.float32], layers: list[tuple[nn.Conv2d, nn.Batc
             if torch.allclose(folded, looked_for, rtol=1e-3, atol=1e-6):
                 return index
     raise UserError(
-        f"quantization-aware training: no layer of models/pruned.pt has the weights {tuple(weight.shape)} of a "
-        "convolution in models/pruned.onnx: run `dvc repro calibrate`, with calibrate.equalize=false"
+        f"quantization-aware training: no layer of the checkpoint has the weights {tuple(weight.shape)} of one of the "
+        "convolutions in the ONNX file: export it again, with equalize=false"
     )

@@ -1,7 +1,6 @@
-"""Half precision: a control that halves the file and asks nothing of calibration.
+"""Half precision by onnxruntime's own converter: a control with half the file size and without calibration.
 
-On most CPUs it is no faster: they have no float16 arithmetic, and onnxruntime converts back and forth. By onnxruntime's
-own converter.
+On most CPUs it is no faster: they have no float16 arithmetic, and onnxruntime converts back and forth.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from src.quantization.graph import copy_to_quantize, keep_metadata
 
 
-def halve(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model` (left as it is) in float16, inputs and outputs in float32."""
-    halved: onnx.ModelProto = convert_float_to_float16(copy_to_quantize(model), keep_io_types=True)
-    keep_metadata(model, halved)
-    return halved
+    converted: onnx.ModelProto = convert_float_to_float16(copy_to_quantize(model), keep_io_types=True)
+    keep_metadata(model, converted)
+    return converted

@@ -1,53 +1,20 @@
-"""What is where in a detector's ONNX graph, told from its structure; names change between exporters."""
+"""Parts of a detector's ONNX graph, found by its structure: names differ between exporters."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import onnx
+from onnxruntime.quantization.onnx_model import ONNXModel
 
-# They move values about and change none: whatever reads one of these reads the tensor behind it.
+from src.quantization.links import Links
+
+# They do not change values.
 _RESHAPING = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Identity"}
 
 _MOVING = {"Concat", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Transpose"}
-"""What they put out is among what they read, so that both can be on one grid."""
+"""Their outputs hold values of their inputs, so both can be on one grid."""
 
 _ACTIVATIONS = {"Sigmoid", "Mul", "Relu", "HardSigmoid", "HardSwish", "Clip"}
-"""What activations are made of: SiLU of a Sigmoid and a Mul that both read the convolution."""
-
-
-class Links:
-    """Who writes and who reads each tensor of a graph, as it was when this was made.
-
-    Attributes:
-        constants: the initializers, by name.
-        given_out: the graph's outputs.
-        producers: the node that writes each tensor.
-        readers: the nodes that read each tensor.
-    """
-
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self.given_out = {output.name for output in graph.output}
-        self.constants = {tensor.name: tensor for tensor in graph.initializer}
-        self.producers = {name: node for node in graph.node for name in node.output}
-        self.readers: defaultdict[str, list[onnx.NodeProto]] = defaultdict(list)
-        for node in graph.node:
-            for name in node.input:
-                self.readers[name].append(node)
-
-    def only_reader(self, node: onnx.NodeProto | None, kind: str) -> onnx.NodeProto | None:
-        """Return the node that reads what `node` puts out, if it is of this kind and nothing else wants that."""
-        if node is None or not self.given_out.isdisjoint(node.output):
-            return None
-        readers = [reader for name in node.output for reader in self.readers[name]]
-        return readers[0] if len(readers) == 1 and readers[0].op_type == kind else None
-
-    def only_source(self, node: onnx.NodeProto | None, kind: str) -> onnx.NodeProto | None:
-        """Return the node that puts out what `node` reads first, if it is of this kind and nothing else wants that."""
-        source = None if node is None else self.producers.get(node.input[0])
-        if source is None or node is None or source.op_type != kind:
-            return None
-        return source if self.only_reader(source, node.op_type) is not None else None
+"""The operators of activations. SiLU is a Sigmoid and a Mul that both read the convolution."""
 
 
 def copy_to_quantize(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -65,6 +32,17 @@ def keep_metadata(source: onnx.ModelProto, target: onnx.ModelProto) -> None:
     target.metadata_props.extend(source.metadata_props)
 
 
+def sort_nodes(model: onnx.ModelProto) -> None:
+    """Put the nodes into the order of computation, in place."""
+    ONNXModel(model).topological_sort()
+
+
+def remove_unused(model: onnx.ModelProto) -> None:
+    """Remove constants that no node reads, and shapes of tensors, which may be gone, in place."""
+    ONNXModel(model).remove_unused_constant()
+    del model.graph.value_info[:]
+
+
 def name_nodes(model: onnx.ModelProto) -> None:
     """Give every node without a name of its own one, in place: onnxruntime's quantizer tells nodes apart by name."""
     taken: set[str] = set()
@@ -77,9 +55,9 @@ def name_nodes(model: onnx.ModelProto) -> None:
 def own_constants(model: onnx.ModelProto) -> None:
     """Give every convolution a bias of its own and make all constants initializers, in place.
 
-    Exporters share equal biases between convolutions and hide constants behind Constant and Identity nodes. A bias is
-    quantized by the scale of its convolution's input, so a shared one would be right for one of them alone (and is, in
-    onnxruntime's QOperator format); and what is no initializer is not recognised as constant.
+    Exporters share equal biases between convolutions and write constants as Constant and Identity nodes. A bias is
+    quantized by the scale of its convolution's input, so a shared one would be right for one convolution alone (as
+    happens in onnxruntime's QOperator format). Only initializers are recognised as constants.
     """
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -122,7 +100,7 @@ def activations(model: onnx.ModelProto) -> list[str]:
 
 
 def moved_inputs(node: onnx.NodeProto) -> list[str]:
-    """Return the tensors of which a node only moves the values; none for a node that computes others."""
+    """Return the inputs whose values a node moves without computing; none for a node that computes."""
     interpolates = any(attribute.name == "mode" and attribute.s != b"nearest" for attribute in node.attribute)
     if node.op_type not in _MOVING or (node.op_type == "Resize" and interpolates):
         return []
@@ -139,7 +117,7 @@ def float_head(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     They are found by walking back from the outputs to the first convolutions. One kind is walked through: DFL's, whose
     weights are the constants 0, 1, 2, ... and not learned, and which takes the expectation over a softmax.
     """
-    producers = {name: node for node in model.graph.node for name in node.output}
+    producers = Links(model.graph).producers
     tail: set[int] = set()
     waiting = [producers[output.name] for output in model.graph.output if output.name in producers]
     while waiting:
@@ -147,14 +125,14 @@ def float_head(model: onnx.ModelProto) -> list[onnx.NodeProto]:
         if id(node) in tail or (node.op_type == "Conv" and not _reads_softmax(node, producers)):
             continue
         tail.add(id(node))
-        # What a Shape reads matters to sizes alone.
+        # The input of a Shape matters to sizes alone.
         if node.op_type != "Shape":
             waiting.extend(producers[name] for name in node.input if name in producers)
     return [node for node in model.graph.node if id(node) in tail]
 
 
 def head_inputs(model: onnx.ModelProto) -> list[str]:
-    """Return the names of the tensors that the float head reads: what the last learned convolutions put out."""
+    """Return the names of the tensors that the float head reads, the outputs of the last learned convolutions."""
     head = float_head(model)
     inside = {name for node in head for name in node.output}
     computed = set(activations(model)) - {tensor.name for tensor in model.graph.input}
@@ -175,7 +153,7 @@ def learned_convolutions(model: onnx.ModelProto) -> list[str]:
 def with_activation(model: onnx.ModelProto, layer: str) -> list[str]:
     """Return the names of a convolution's node and of the nodes of the activation that alone reads it."""
     [convolution] = [node for node in model.graph.node if node.name == layer]
-    readers = [node for node in model.graph.node if convolution.output[0] in node.input]
+    readers = Links(model.graph).readers[convolution.output[0]]
     activation = readers if {node.op_type for node in readers} <= _ACTIVATIONS else []
     return [layer, *(node.name for node in activation)]
 

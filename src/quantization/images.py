@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from src.foundation.errors import UserError
+from src.foundation.errors import OutdatedError, UserError
+from src.foundation.prepared import IMAGE_SUFFIXES
 
-SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 PADDING = 114
 """Grey level with which ultralytics fills what an image leaves of the square."""
 
@@ -19,16 +19,14 @@ PADDING = 114
 def choose_images(folder: Path, count: int, seed: int) -> list[Path]:
     """Return `count` images of `folder`, chosen by `seed` without repetition, in the order of their names.
 
-    A folder with fewer gives all it has: the number in the report says so.
+    If there are fewer, all are returned; the report says how many.
 
     Raises:
-        UserError: the folder holds no image.
+        OutdatedError: the folder holds no image.
     """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not found:
-        raise UserError(
-            f"{folder}: expected images ({', '.join(sorted(SUFFIXES))}), found none: run prepare-labels first"
-        )
+        raise OutdatedError(folder, f"expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), found none")
     chosen = np.random.default_rng(seed).permutation(len(found))[:count]
     return [found[index] for index in sorted(chosen)]
 

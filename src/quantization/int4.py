@@ -1,9 +1,9 @@
 """Weights of 4 bits, arithmetic in float: a control, the smallest file.
 
 A weight is r = S q, with one scale per output channel and q in [-7, 7]; onnxruntime's own quantizer rounds and packs
-them. Its integer kernels of 4 bits multiply matrices, so it brings the weights of convolutions back to float, in every
-run again, and nothing gets faster. Scales per block of input channels lose less, and take more room than INT8 where
-they lose little.
+them. onnxruntime has 4-bit kernels for matrices alone, so it converts the weights of convolutions to float in every
+run, and nothing gets faster. Scales per block of input channels lose less accuracy, but where they lose little the file
+is larger than INT8.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GREATEST = np.array(7, dtype=np.int8)
 """Of the integers; -8 is left out, so that the grid is symmetric."""
 
 
-def with_int4_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_int4_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model` (left as it is) with the weights of its learned convolutions in 4 bits, all else in float."""
     prepared = copy_to_quantize(model)
     head = {node.name for node in float_head(prepared)}

@@ -1,8 +1,8 @@
 """INT8 for LiteRT: a TFLite file with integer convolutions and, as in ONNX, a float head.
 
-Weights are symmetric, per channel; activations asymmetric, int8, from the least to the greatest value observed. That is
-ai-edge-quantizer's work; which operators it leaves alone is told by the rule for ONNX graphs. With its head in integers
-a detector loses far more.
+ai-edge-quantizer quantizes: weights symmetric and per channel, activations asymmetric int8 from the least to the
+greatest value observed. The rule for ONNX graphs tells which operators stay in float. With an integer head the accuracy
+drops far more.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which layers suffer most from eight bits: each convolution quantized alone, all others left in float.
+"""Which layers suffer most from quantization: each convolution is quantized alone, all others stay in float.
 
-The error is taken where the float head begins, at the outputs of the last learned convolutions: what decoding makes of
-them (boxes in px, sorted or not, scores in [0, 1]) would weigh one more than the other.
+The error is measured at the inputs of the float head, the outputs of the last learned convolutions. Behind the
+decoding, boxes in px would count far more than scores in [0, 1].
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
-from src.quantization.calibration import Range
+from src.deployment.session import open_session, run_session
 from src.quantization.graph import head_inputs, learned_convolutions
-from src.quantization.int8 import Int8, quantize_network
+from src.quantization.int8 import quantize_network
+from src.quantization.ranges.calibration import Range
+from src.quantization.setting import Setting
 
 
 @dataclass(frozen=True)
 class LayerError:
-    """What quantizing one layer alone does to the network.
+    """The error of the network when one layer alone is quantized.
 
     Attributes:
         layer: name of the convolution's node.
-        sqnr_db: signal over quantization noise, dB; the lower, the more it suffers. Infinite if nothing changed.
+        sqnr_db: signal to quantization noise ratio, dB; the lower, the more the network suffers. Infinite if nothing
+            changes.
     """
 
     layer: str
@@ -36,7 +38,7 @@ class LayerError:
 def layer_errors(
     model: onnx.ModelProto,
     ranges: dict[str, Range],
-    how: Int8,
+    setting: Setting,
     images: Sequence[NDArray[np.float32]],
     *,
     threads: int,
@@ -47,7 +49,7 @@ def layer_errors(
     Args:
         model: a float network of one input.
         ranges: (low, high) of every float activation, by name.
-        how: types, granularity, format.
+        setting: types, granularity, format and target.
         images: inputs of the network, (1, 3, H, W) each; at least one.
         threads: of onnxruntime.
         on_layer: called after each layer.
@@ -59,7 +61,7 @@ def layer_errors(
     expected = _run(shown, names, images, threads)
     errors = []
     for layer in learned_convolutions(model):
-        found = _run(quantize_network(shown, ranges, how, only=[layer]), names, images, threads)
+        found = _run(quantize_network(shown, ranges, setting, only=[layer]), names, images, threads)
         errors.append(LayerError(layer, _sqnr_db(expected, found)))
         on_layer()
     return sorted(errors, key=lambda error: error.sqnr_db)
@@ -69,16 +71,13 @@ def _run(
     model: onnx.ModelProto, names: Sequence[str], images: Sequence[NDArray[np.float32]], threads: int
 ) -> list[NDArray[np.float64]]:
     """Return the tensors `names`, each over all images."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    [network_input] = session.get_inputs()
-    outputs = [session.run(list(names), {network_input.name: image}) for image in images]
+    session = open_session(model, threads=threads)
+    outputs = [run_session(session, image, names) for image in images]
     return [np.concatenate(tensors).astype(np.float64) for tensors in zip(*outputs, strict=True)]
 
 
 def _sqnr_db(expected: Sequence[NDArray[np.float64]], found: Sequence[NDArray[np.float64]]) -> float:
-    """Return 10 log10 of signal over noise, the noise in the mean over tensors, each against its own signal."""
+    """Return 10 log10 of signal over noise, where noise is the mean over tensors, each relative to its own signal."""
     noise = [((e - f) ** 2).sum() / max((e**2).sum(), 1e-30) for e, f in zip(expected, found, strict=True)]
     mean = float(np.mean(noise))
     return math.inf if mean == 0 else -10 * math.log10(mean)

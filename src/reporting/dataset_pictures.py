@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from src.labels.dataset import SPLITS, Dataset, LabelledImage
+from src.foundation.prepared import SPLITS
+from src.labels.dataset import Dataset, LabelledImage
 from src.labels.summary import relative_sides
 
 Colour = tuple[int, int, int]  # RGB, 0 to 255

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.quantization import WITHOUT_RANGES
+from src.config.quantize import WITHOUT_RANGES
+from src.evaluation.gate import gate_passes
 
 ACCURACY_NOISE = 0.01
 """Of mAP50-95: small test sets move by a few tenths of a point between seeds, and there is one seed here."""
@@ -100,15 +101,10 @@ def write_report(
     return "\n\n".join(sections) + "\n"
 
 
-def gate_passes(accuracy: Mapping[str, Any], max_drop: float) -> bool:
-    """Return whether INT8 loses at most `max_drop` of mAP50-95 against the same network in float."""
-    return bool(accuracy["int8_drop"]["vs_fp32"] <= max_drop)
-
-
 def _verdict(accuracy: Mapping[str, Any], latency: Mapping[str, Any], max_drop: float) -> str:
     teacher, int8 = accuracy["teacher"], accuracy["onnx_int8"]
     drop = accuracy["int8_drop"]["vs_fp32"]
-    outcome = "passed" if gate_passes(accuracy, max_drop) else "**FAILED**"
+    outcome = "passed" if gate_passes(drop, max_drop) else "**FAILED**"
     return (
         f"The INT8 model is {_times(teacher['size_mib'] / int8['size_mib'])} smaller than the teacher's file and "
         f"{_speed(latency['speedup']['int8_vs_teacher'])} than the teacher in the same runtime; its mAP50-95 on test "

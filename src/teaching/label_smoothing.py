@@ -1,26 +1,26 @@
-"""Label smoothing: a control, soft targets that know nothing of the image.
+"""Label smoothing: a control whose soft targets do not depend on the image.
 
 Szegedy et al., "Rethinking the Inception Architecture" (arXiv 1512.00567, section 7): q' = (1 - eps) * q + eps / C. In
-a dense detector only the places that were assigned an object are smoothed, and each shares out the mass it has: a floor
-under the scores of the background, which is nearly everywhere, would teach false alarms.
+a dense detector only the places that were assigned an object are smoothed, and each distributes the mass that it has.
+Background is nearly everywhere; a positive target there would teach false alarms.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from src.detector.training import InTraining, MakeCriterion
+from src.detector.criterion import MakeCriterion, TrainingContext
 from src.distillation.distillation_loss import HardLoss
-from src.foundation.errors import UserError
+from src.foundation.errors import SettingError
 
 
 def smoothed(targets: Tensor, smoothing: float) -> Tensor:
-    """Return class targets (..., C) of which a share is spread over all classes; their sum stays."""
+    """Return class targets (..., C) with a share of each spread over all classes. Their sum does not change."""
     return (1 - smoothing) * targets + smoothing * targets.mean(dim=-1, keepdim=True)
 
 
 class SmoothedCrossEntropy(nn.Module):
-    """Binary cross entropy against smoothed targets, in the place of ultralytics' own."""
+    """Binary cross entropy against smoothed targets, in place of ultralytics' own."""
 
     def __init__(self, inner: nn.Module, smoothing: float) -> None:
         super().__init__()
@@ -36,16 +36,18 @@ class SmoothedLoss(HardLoss):
     """ultralytics' own detection loss with smoothed class targets.
 
     Raises:
-        UserError: the head is end-to-end, whose loss smooths nothing.
+        SettingError: the head is end-to-end; its loss has no class targets to smooth.
     """
 
-    def __init__(self, training: InTraining, smoothing: float) -> None:
+    def __init__(self, training: TrainingContext, smoothing: float) -> None:
         super().__init__(training)
         if not hasattr(self.hard, "bce"):
-            raise UserError("teaching: label smoothing needs a dense head: choose YOLOv8 or YOLO11, or teaching=hard")
+            raise SettingError(
+                "teaching", "smooths labels only for dense heads: choose YOLOv8, YOLO11 or teaching=hard"
+            )
         self.hard.bce = SmoothedCrossEntropy(self.hard.bce, smoothing)
 
 
 def label_smoothing(smoothing: float) -> MakeCriterion:
-    """Return what builds the smoothed loss; `smoothing` is eps, in [0, 1]."""
+    """Return a function that makes the smoothed loss of a network; `smoothing` is eps, in [0, 1]."""
     return lambda training: SmoothedLoss(training, smoothing)

@@ -1,8 +1,8 @@
-"""Mutual learning: two networks are trained at once, on labels and on what the other says.
+"""Mutual learning: two networks are trained at the same time, on the labels and on each other's predictions.
 
 Zhang et al., "Deep Mutual Learning" (arXiv 1706.00384, eq. 5 to 7): each minimises its own hard loss and the divergence
-from the other's prediction, which is held fixed. No teacher is needed. The paper takes turns; here both take their step
-at once, on the same batch.
+from the other's prediction, which is held fixed. There is no teacher. In the paper the two take turns; here both take
+their step at the same time, on the same batch.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
-from src.detector.training import Batch, InTraining, MakeCriterion
+from src.detector.criterion import Batch, MakeCriterion, TrainingContext
 from src.distillation.distillation_loss import HardLoss
+from src.distillation.objective import Objective
 from src.distillation.predictions import Predictions, bins, feature_channels
-from src.distillation.soft_loss import Objective, SoftLoss
+from src.distillation.soft_loss import SoftLoss
 
 
 def mutual_learning(architecture: str, objective: Objective) -> MakeCriterion:
-    """Return what builds the loss of a student and its peer.
+    """Return a function that makes the loss of a student and its peer.
 
     Args:
-        architecture: the peer's, as ultralytics names it; it starts from other random weights than the student.
+        architecture: of the peer, as ultralytics names it. It starts from other random weights than the student.
         objective: of both.
     """
     return lambda training: MutualLoss(training, _peer_of(training, architecture), objective)
@@ -32,13 +33,13 @@ def mutual_learning(architecture: str, objective: Objective) -> MakeCriterion:
 class MutualLoss(HardLoss):
     """The sum of both networks' totals: each alpha * soft * T^2 + (1 - alpha) * hard.
 
-    The peer is trained along and forgotten in the end.
+    The peer is not kept.
 
     Raises:
-        UserError: a loss has no meaning for these two heads.
+        SettingError: the two heads cannot be compared by one of the losses.
     """
 
-    def __init__(self, training: InTraining, peer: DetectionModel, objective: Objective) -> None:
+    def __init__(self, training: TrainingContext, peer: DetectionModel, objective: Objective) -> None:
         super().__init__(training)
         student = training.network
         self.peer = peer
@@ -55,17 +56,17 @@ class MutualLoss(HardLoss):
     def __call__(self, predictions: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the sum of both losses times the batch size, and the detached parts of the student's by name."""
         images = batch["img"]
-        said = self.peer(images)
+        peer_predictions = self.peer(images)
         hard, items = self.hard(predictions, batch)
-        peer_hard, _ = self.peer_hard(said, batch)
-        own, other = Predictions.of(predictions), Predictions.of(said)
+        peer_hard, _ = self.peer_hard(peer_predictions, batch)
+        own, other = Predictions.of(predictions), Predictions.of(peer_predictions)
         soft, parts = self.soft(own, other.map(Tensor.detach))
         peer_soft, _ = self.peer_soft(other, own.map(Tensor.detach))
         total = self.alpha * (soft + peer_soft) * len(images) + (1 - self.alpha) * (hard.sum() + peer_hard.sum())
         return total, {**items, **{name: value.detach() for name, value in parts.items()}}
 
 
-def _peer_of(training: InTraining, architecture: str) -> DetectionModel:
+def _peer_of(training: TrainingContext, architecture: str) -> DetectionModel:
     network = training.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed + 1)

@@ -1,9 +1,8 @@
-"""Images without labels join training: the soft loss needs none.
+"""Training on images without labels as well: the soft loss needs no labels.
 
 Hinton et al. (arXiv 1503.02531, section 1) train the student on a transfer set that may be unlabelled. At every step a
-batch of such images stands beside the labelled one; both have the same share of the soft loss, and the hard loss sees
-the labelled images alone. A batch of its own, not a mixture: in a mosaic of both, objects without labels would count as
-background.
+batch of such images is used beside the labelled one; both have the same share of the soft loss, and the hard loss sees
+the labelled images alone. The two are not mixed: in a mosaic of both, objects without labels would count as background.
 """
 
 from __future__ import annotations
@@ -15,28 +14,28 @@ from typing import Any
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from src.detector.training import InTraining, MakeCriterion
+from src.detector.criterion import MakeCriterion, TrainingContext
 from src.distillation.distillation_loss import DistillationLoss
-from src.distillation.frozen_teacher import Teaching
-from src.distillation.soft_loss import Objective
+from src.distillation.objective import Objective
+from src.distillation.teacher import Teacher
 
 
-def distillation_with_unlabelled(teacher: Teaching, folder: Path, objective: Objective) -> MakeCriterion:
-    """Return what builds the distillation loss on labelled images and those of `folder`."""
+def distillation_with_unlabelled(teacher: Teacher, folder: Path, objective: Objective) -> MakeCriterion:
+    """Return a function that makes the distillation loss on labelled images and on those of `folder`."""
     return lambda training: UnlabelledLoss(training, teacher, objective, folder)
 
 
 class UnlabelledLoss(DistillationLoss):
-    """The distillation loss, whose soft share is the mean of that on labelled and on unlabelled images.
+    """The distillation loss with a soft share that is the mean over labelled and unlabelled images.
 
     Args:
-        training: what is trained.
-        teacher: sees both.
-        objective: how soft and hard make a total.
-        folder: of images, augmented like the labelled ones, but without mosaics.
+        training: of the student.
+        teacher: of both.
+        objective: how soft and hard targets make a total.
+        folder: of images; they are augmented like the labelled ones, but without mosaics.
     """
 
-    def __init__(self, training: InTraining, teacher: Teaching, objective: Objective, folder: Path) -> None:
+    def __init__(self, training: TrainingContext, teacher: Teacher, objective: Objective, folder: Path) -> None:
         super().__init__(training, teacher, objective)
         self._student: DetectionModel = training.network
         self._folder = folder
@@ -44,12 +43,12 @@ class UnlabelledLoss(DistillationLoss):
         self._batches: Iterator[Tensor] | None = None
 
     def update(self) -> None:
-        """Note that an epoch has ended: the next one draws batches of its own."""
+        """Note that an epoch has ended. The next one draws its own batches."""
         super().update()
         self._batches = None
 
     def soft_loss(self, predictions: Any, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean soft loss of labelled and unlabelled images, and the parts of the labelled ones' by name."""
+        """Return the mean soft loss of labelled and unlabelled images, and the parts of both by name."""
         soft, parts = super().soft_loss(predictions, images)
         if self._batches is None:
             self._batches = self._batches_of(self._folder, self.updates)

@@ -1,4 +1,4 @@
-"""Images without labels, for a student whose teacher sees them, too."""
+"""Finding images without labels, on which a teacher teaches."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from src.foundation.errors import UserError
+from src.foundation.errors import SettingError
+from src.foundation.prepared import IMAGE_SUFFIXES
 from src.labels.assembly import measure_all
 from src.labels.faults import Faults
-from src.labels.folders import IMAGE_SUFFIXES, files_below
+from src.labels.folders import files_below
 
 
 def unlabelled_images(folder: Path, prepared: Path) -> list[Path]:
-    """Return the images of a folder and those below it, sorted.
+    """Return the images of a folder and of the folders below it, sorted.
 
     Args:
-        folder: that may hold other files besides.
-        prepared: the dataset of which no image of val or test may be among them.
+        folder: it may hold other files as well.
+        prepared: the dataset; no image of its val or test may be among them.
 
     Raises:
-        UserError: there are none, some cannot be read, or some are of val or test: a list of all.
+        UserError: there are none; or a list of those that cannot be read or are in val or test.
     """
     faults = Faults(folder)
     found = files_below(folder, IMAGE_SUFFIXES, faults) if folder.is_dir() else []
@@ -33,17 +34,17 @@ def unlabelled_images(folder: Path, prepared: Path) -> list[Path]:
         if isinstance(measured, str):
             faults.add(path, measured, "replace the image, or remove it")
         elif split := held_out.get(_pixels(path)):
-            faults.add(path, f"an image of {split}, which nothing may be trained on", "remove it")
+            faults.add(path, f"an image of {split}, on which nothing may be trained", "remove it")
     faults.end_if_fatal(strict=False)
     if not found:
-        raise UserError(
-            f"{folder}: expected images without labels, found none: put them there or choose teaching=offline"
+        raise SettingError(
+            "teaching.folder", f"must hold images, found none in {folder}: put some there, or choose teaching=offline"
         )
     return found
 
 
 def _pixels(path: Path) -> str:
-    """Return a digest of what an image shows: the same picture in another file is the same picture."""
+    """Return a digest of an image's pixels: the same picture in another file has the same one."""
     with Image.open(path) as image:
         shown = image.convert("RGB")
     return hashlib.md5(f"{shown.size}".encode() + shown.tobytes()).hexdigest()
@@ -51,7 +52,7 @@ def _pixels(path: Path) -> str:
 
 @contextmanager
 def view_of_unlabelled(images: list[Path]) -> Iterator[Path]:
-    """Yield a temporary folder of links to the images, whose names do not clash: ultralytics writes a cache beside."""
+    """Yield a temporary folder of links to the images, with unique names. ultralytics writes a cache beside them."""
     with TemporaryDirectory(prefix="unlabelled-") as scratch:
         root = Path(scratch).resolve()
         (root / "images").mkdir()

@@ -1,143 +1,173 @@
-"""What the three training stages share: training on the prepared data, and keeping what came out with its curves."""
+"""A training stage at work: what all its trainings share, and what is kept of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ultralytics.nn.tasks import DetectionModel
 
-from src.config import Architecture, Training
+from src.config.training import Training
 from src.detector.accuracy import validate
-from src.detector.checkpoint import load_detector, save_detector
+from src.detector.checkpoint import save_detector
 from src.detector.complexity import complexity
-from src.detector.dataset import class_names, view_of
-from src.detector.training import OnEpoch, Trained, train
+from src.detector.criterion import MakeCriterion
+from src.detector.dataset import view_of
+from src.detector.runtime import settle
+from src.detector.trainer import Trained
+from src.detector.training import NewNetwork, train
 from src.foundation.digests import digest
-from src.labels.dataset import SPLITS
+from src.foundation.pipeline import PREPARED
+from src.foundation.prepared import SPLITS, class_names, images_of
 from src.reporting.training_curves import draw_curves, save_curves
-from src.workflow.stage import Place
+from src.workflow.checkpoints import checkpoints
+from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
 
+MIB = 2**20
 
-def own_weights(architecture: Architecture, place: Place) -> DetectionModel | None:
-    """Return the user's weights to start from; None where there are none.
 
-    Raises:
-        UserError: nothing is there, it is no detector, or it needs trust.
+@dataclass(frozen=True)
+class TrainingJob:
+    """What all trainings of a stage share.
+
+    Attributes:
+        arguments: of ultralytics' trainer.
+        files: of the stage.
+        log: the stage's MLflow run.
+        prepared: the folder that prepare-labels wrote.
+        device: "cpu" or CUDA indices.
+        checkpoints: the folder where trainings keep their state until the stage ends.
     """
-    if architecture.weights is None:
-        return None
-    return load_detector(place.read_own(architecture.weights), trust=architecture.trust_weights)
+
+    arguments: Mapping[str, Any]
+    files: StageFiles
+    log: Run
+    prepared: Path
+    device: str
+    checkpoints: Path
+
+    @property
+    def imgsz(self) -> int:
+        """Side of the square images, px."""
+        return int(self.arguments["imgsz"])
+
+    def for_epochs(self, epochs: int) -> TrainingJob:
+        """Return the same job with another number of epochs."""
+        return replace(self, arguments={**self.arguments, "epochs": epochs})
+
+    def train_output(
+        self, name: str, network: NewNetwork | DetectionModel, make_criterion: MakeCriterion | None = None
+    ) -> dict[str, Any]:
+        """Train a network, keep the detector as an output of the stage, and return its metrics.
+
+        The metrics of each epoch, the detector and its curves are recorded in the stage's run.
+
+        Args:
+            name: of the output, such as models/student.pt.
+            network: see `train`.
+            make_criterion: makes the training loss; None: ultralytics' own.
+        """
+        self._record_dataset()
+        with view_of(self.prepared) as data:
+            trained = train(
+                network,
+                data,
+                self.arguments,
+                device=self.device,
+                checkpoint=self.checkpoints / "state.pt",
+                make_criterion=make_criterion,
+                on_epoch=self._record_epoch,
+            )
+            return self._keep(trained, name, data)
+
+    def train_helper(
+        self,
+        name: str,
+        network: NewNetwork | DetectionModel,
+        make_criterion: MakeCriterion | None = None,
+        *,
+        finish: Callable[[DetectionModel], DetectionModel] = lambda trained: trained,
+    ) -> Path:
+        """Train a network on the way to the stage's output, and return its .pt file.
+
+        A run below the stage's records it; its weights and curves are artifacts of the stage's run. A network that an
+        interrupted run of the stage finished is not trained again.
+
+        Args:
+            name: of the network.
+            network: see `train`.
+            make_criterion: makes the training loss; None: ultralytics' own.
+            finish: turns the trained network into the one that is kept.
+        """
+        path, table, picture = (self.checkpoints / f"{name}.{suffix}" for suffix in ("pt", "csv", "png"))
+        if not path.exists():
+            with view_of(self.prepared) as data:
+                trained = train(
+                    network,
+                    data,
+                    self.arguments,
+                    device=self.device,
+                    checkpoint=self.checkpoints / f"{name}.state.pt",
+                    make_criterion=make_criterion,
+                )
+                save_curves(trained.history, table)
+                draw_curves(trained.history, trained.best_epoch, picture)
+                kept = finish(trained.network)
+                save_detector(kept, path, self.imgsz)
+                val = validate(path, data, split="val", imgsz=self.imgsz, device=self.device)
+            size = asdict(complexity(kept, self.imgsz))
+            self.log.child(name, {"epochs": self.arguments["epochs"], **size}, {"val": asdict(val)})
+        for file in (path, table, picture):
+            self.log.artifact(file, folder="on_the_way")
+        return path
+
+    def _keep(self, trained: Trained, name: str, data: Path) -> dict[str, Any]:
+        """Write the detector and its curves, record both, and return the detector's metrics.
+
+        The file is validated, not the network: it is in half precision, and later stages read it.
+        """
+        path = self.files.write(name)
+        table, picture = (self.files.write(f"reports/{self.files.stage}/epochs.{suffix}") for suffix in ("csv", "png"))
+        save_detector(trained.network, path, self.imgsz)
+        save_curves(trained.history, table)
+        draw_curves(trained.history, trained.best_epoch, picture)
+        val = validate(path, data, split="val", imgsz=self.imgsz, device=self.device)
+        self.log.artifact(path, folder="models")
+        self.log.artifact(table, folder="plots")
+        self.log.artifact(picture, folder="plots")
+        return {
+            "val": asdict(val),
+            "best_epoch": trained.best_epoch,
+            "epochs": len(trained.history),
+            **asdict(complexity(trained.network, self.imgsz)),
+            "size_mib": round(path.stat().st_size / MIB, 4),
+        }
+
+    def _record_dataset(self) -> None:
+        images = {split: len(images_of(self.prepared, split)) for split in SPLITS}
+        profile = {"classes": len(class_names(self.prepared)), "images": images}
+        self.log.dataset("prepared", digest(self.prepared), PREPARED, profile)
+
+    def _record_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Record the metrics of an epoch, apart from the final ones: `epoch/map50_95` and so on."""
+        self.log.metrics({"epoch": metrics}, step=epoch)
 
 
-def train_and_keep(
-    network: str | DetectionModel,
-    name: str,
-    params: Training,
-    place: Place,
-    log: Run,
-    *,
-    prepared: Path,
-    device: str,
-    kept: Path,
-    **options: Any,
-) -> dict[str, Any]:
-    """Train on the prepared data, keep the detector as `name`, and return its metrics.
+@contextmanager
+def training_job(params: Training, files: StageFiles, log: Run, inputs: Iterable[Path]) -> Iterator[TrainingJob]:
+    """Yield the job of a stage that trains.
 
     Args:
-        network: an architecture's YAML or a network, as `train` takes it.
-        name: of the output, such as models/student.pt.
-        params: the stage's; its settings are the trainer's.
-        place: where the outputs go.
-        log: gets the dataset, the metrics of every epoch and the outputs.
-        prepared: the folder that prepare-labels wrote.
-        device: "cpu" or a CUDA index.
-        kept: the folder in which the training keeps its state (`Place.checkpoint`).
-        options: what else `train` takes: initial weights, a criterion of one's own.
+        params: the stage's settings.
+        files: of the stage.
+        log: its MLflow run.
+        inputs: all files and folders that its trainings depend on, besides the prepared data.
     """
-    _record_dataset(prepared, log)
-    with view_of(prepared) as data:
-        trained = train(
-            network,
-            data,
-            params.settings(),
-            device=device,
-            checkpoint=kept / "state.pt",
-            on_epoch=_epoch_recorder(log),
-            **options,
-        )
-        return _keep(trained, name, params, place, log, data=data, device=device)
-
-
-def train_on_the_way(
-    network: str | DetectionModel,
-    name: str,
-    params: Training,
-    log: Run,
-    *,
-    prepared: Path,
-    device: str,
-    kept: Path,
-    finished: Callable[[DetectionModel], DetectionModel] = lambda trained: trained,
-    **options: Any,
-) -> Path:
-    """Train a network that only leads to the stage's own, unless an interrupted run did; return where it is kept.
-
-    It is a run below the stage's, with its weights and curves among the stage's artifacts. `finished` makes of the
-    trained network what is kept. For the other arguments see `train_and_keep`.
-    """
-    path, table, picture = (kept / f"{name}.{suffix}" for suffix in ("pt", "csv", "png"))
-    if not path.exists():
-        with view_of(prepared) as data:
-            checkpoint = kept / f"{name}.state.pt"
-            trained = train(network, data, params.settings(), device=device, checkpoint=checkpoint, **options)
-            save_curves(trained.history, table)
-            draw_curves(trained.history, trained.best_epoch, picture)
-            network = finished(trained.network)
-            save_detector(network, path, params.imgsz)
-            val = validate(path, data, split="val", imgsz=params.imgsz, device=device)
-        size = asdict(complexity(network, params.imgsz))
-        log.child(name, {"epochs": params.epochs, **size}, {"val": asdict(val)})
-    for file in (path, table, picture):
-        log.artifact(file, folder="on_the_way")
-    return path
-
-
-def _keep(
-    trained: Trained, name: str, params: Training, place: Place, log: Run, *, data: Path, device: str
-) -> dict[str, Any]:
-    """Write the detector to `name` and its curves to the reports, record both, and return its metrics.
-
-    What is validated is the file: half precision, as everything downstream reads it.
-    """
-    path = place.write(name)
-    table, picture = (place.write(f"reports/{place.stage}/epochs.{suffix}") for suffix in ("csv", "png"))
-    save_detector(trained.network, path, params.imgsz)
-    save_curves(trained.history, table)
-    draw_curves(trained.history, trained.best_epoch, picture)
-    val = validate(path, data, split="val", imgsz=params.imgsz, device=device)
-    log.artifact(path, folder="models")
-    log.artifact(table, folder="plots")
-    log.artifact(picture, folder="plots")
-    return {
-        "val": asdict(val),
-        "best_epoch": trained.best_epoch,
-        "epochs": len(trained.history),
-        **asdict(complexity(trained.network, params.imgsz)),
-        "size_mib": round(path.stat().st_size / 2**20, 4),
-    }
-
-
-def _record_dataset(prepared: Path, log: Run) -> None:
-    """Record the dataset that a training reads."""
-    images = {split: sum(1 for _ in (prepared / "images" / split).iterdir()) for split in SPLITS}
-    profile = {"classes": len(class_names(prepared)), "images": images}
-    log.dataset("prepared", digest(prepared), "data/prepared", profile)
-
-
-def _epoch_recorder(log: Run) -> OnEpoch:
-    """Return a callback that records the metrics of an epoch, apart from the final ones: `epoch/map50_95` and so on."""
-    return lambda epoch, metrics: log.metrics({"epoch": metrics}, step=epoch)
+    device = settle(params.device, params.threads)
+    prepared = files.read(PREPARED)
+    with checkpoints(files, repr(params), [prepared, *inputs]) as folder:
+        yield TrainingJob(params.trainer_arguments(), files, log, prepared, device, folder)

@@ -1,62 +1,104 @@
-"""The teacher that lies in a file, with the cache of its answers, as the loss of a training stage."""
+"""The detectors that teach in a stage, with the cache of their answers."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 
-from src.config import Soft
+import ultralytics
+
+from src.config.distillation import SoftTargets
 from src.detector.checkpoint import load_detector
-from src.detector.dataset import class_names
-from src.detector.training import MakeCriterion
+from src.detector.criterion import MakeCriterion
+from src.detector.dataset import expect_classes
 from src.distillation.cached_teacher import CachedTeacher
 from src.distillation.distillation_loss import distillation_from
-from src.distillation.frozen_teacher import Teacher, Teaching
-from src.distillation.soft_loss import Objective, SoftWeights
+from src.distillation.losses import LOSSES
+from src.distillation.objective import Objective
+from src.distillation.teacher import FrozenTeacher, Teacher
 from src.foundation.digests import digest
-from src.workflow.stage import Place
+from src.foundation.errors import SettingError
+from src.foundation.pipeline import PREPARED
+from src.foundation.prepared import class_names
+from src.workflow.code import code_digest
+from src.workflow.stage_files import StageFiles
 
-TEACHER = "models/teacher.pt"
+ANSWERING_CODE = ("src.distillation.teacher", "src.distillation.cached_teacher", "src.teaching.ensemble")
+"""The modules that make a teacher's answer."""
 
 
-def taught_by(path: Path, params: Soft, place: Place, prepared: Path) -> MakeCriterion | None:
-    """Return the loss of a student of the detector at `path`; None for alpha = 0."""
-    return distillation_from(remembering(load_teacher(path, prepared), [path], params, place), objective(params))
-
-
-def load_teacher(path: Path, prepared: Path) -> Teacher:
-    """Return the detector at `path` as a teacher.
+def objective_of(params: SoftTargets) -> Objective | None:
+    """Return how soft and hard targets make a total; None for alpha = 0: there are hard targets alone.
 
     Raises:
-        UserError: it cannot be read, or knows other classes than the prepared data has.
+        SettingError: no loss has a weight.
     """
-    return Teacher(load_detector(path), class_names(prepared))
+    if params.alpha == 0:
+        return None
+    weights = {name: weight for name in LOSSES if (weight := getattr(params.distillation, name)) > 0}
+    if not weights:
+        raise SettingError("distillation", "must give a loss a weight above 0; for the labels alone there is alpha=0")
+    return Objective(params.T, params.alpha, weights)
 
 
-def objective(params: Soft) -> Objective:
-    """Return how soft and hard targets make a total."""
-    return Objective(params.T, params.alpha, SoftWeights(**asdict(params.distillation)))
+@dataclass(frozen=True)
+class Teachers:
+    """Loads detectors as teachers.
 
-
-def remembering(teacher: Teaching, weights: Sequence[Path], params: Soft, place: Place, how: str = "") -> Teaching:
-    """Return the teacher with the cache of its answers, if there is to be one.
-
-    Args:
-        teacher: of one or more networks.
-        weights: the files that these were read from.
-        params: the stage's.
-        place: where the cache lies.
-        how: what else decides what the teacher says.
+    Attributes:
+        objective: of their student.
+        class_names: of the dataset.
+        cache: the folder of their answers; None: these are not kept.
+        limit_bytes: largest size of that folder.
     """
-    if params.cache == "never" or (params.cache == "sweep" and not place.in_sweep):
-        return teacher
-    key = hashlib.sha256(" ".join([how, *(digest(path) for path in weights)]).encode()).hexdigest()
-    return CachedTeacher(
-        teacher,
-        key,
-        place.cache("teacher"),
-        limit_bytes=int(params.cache_gib * 2**30),
-        features=objective(params).weights.features,
-    )
+
+    objective: Objective
+    class_names: Sequence[str]
+    cache: Path | None
+    limit_bytes: int
+
+    @classmethod
+    def of_stage(cls, params: SoftTargets, objective: Objective, files: StageFiles) -> Teachers:
+        """Return the teachers of a stage with these settings."""
+        kept = params.cache == "always" or (params.cache == "sweep" and files.in_sweep)
+        cache = files.cache("teacher") if kept else None
+        return cls(objective, class_names(files.read(PREPARED)), cache, int(params.cache_gib * 2**30))
+
+    def frozen(self, path: Path) -> Teacher:
+        """Return the detector in a file as a teacher.
+
+        Raises:
+            UserError: it cannot be read, or knows other classes than the dataset has.
+        """
+        return self.with_cache(self.load(path), [path])
+
+    def taught_by(self, path: Path) -> MakeCriterion:
+        """Return a function that makes the loss of a student of the detector in a file."""
+        return distillation_from(self.frozen(path), self.objective)
+
+    def load(self, path: Path) -> FrozenTeacher:
+        """Return the detector in a file as a teacher without cache; the errors are those of `frozen`."""
+        network = load_detector(path)
+        expect_classes(network, self.class_names, path)
+        return FrozenTeacher(network)
+
+    def with_cache(self, teacher: Teacher, weights: Sequence[Path], combination: str = "") -> Teacher:
+        """Return a teacher with the cache of its answers, if answers are kept.
+
+        Args:
+            teacher: of one or more networks.
+            weights: the files of these networks.
+            combination: how several of them are combined.
+        """
+        if self.cache is None:
+            return teacher
+        made_by = [code_digest(*ANSWERING_CODE), ultralytics.__version__, combination, *map(digest, weights)]
+        return CachedTeacher(
+            teacher,
+            hashlib.sha256(" ".join(made_by).encode()).hexdigest(),
+            self.cache,
+            limit_bytes=self.limit_bytes,
+            features=self.objective.compares_features,
+        )

@@ -1,4 +1,4 @@
-"""Who teaches the student (conf/teaching): from a stage's parameters to its first weights and its training loss."""
+"""Who teaches the student (conf/teaching): trains those who need it, and returns the student's training loss."""
 
 from __future__ import annotations
 
@@ -7,145 +7,116 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from src import config
-from src.config import Distill
+from src.config.teaching import (
+    Assistants,
+    BornAgain,
+    Ensemble,
+    HardTargets,
+    LabelSmoothing,
+    MeanTeacher,
+    Mutual,
+    Offline,
+    Teaching,
+    Unlabelled,
+)
 from src.detector.checkpoint import find_architecture, load_detector
-from src.detector.dataset import class_names
-from src.detector.training import MakeCriterion
+from src.detector.criterion import MakeCriterion
+from src.detector.training import NewNetwork
 from src.distillation.distillation_loss import distillation_from
-from src.distillation.frozen_teacher import Teaching, expect_to_know
+from src.distillation.objective import Objective
 from src.distillation.predictions import bins, feature_channels
-from src.distillation.soft_loss import Objective, SoftLoss
-from src.foundation.errors import UserError
-from src.teaching.ensemble import Ensemble, common_bins
+from src.distillation.soft_loss import SoftLoss
+from src.distillation.teacher import Teacher
+from src.foundation.errors import SettingError
+from src.foundation.pipeline import TEACHER
+from src.teaching.ensemble import TeacherEnsemble, common_bins
 from src.teaching.label_smoothing import label_smoothing
 from src.teaching.mean_teacher import distillation_from_moving_average
 from src.teaching.mutual import mutual_learning
 from src.teaching.unlabelled import distillation_with_unlabelled
 from src.teaching.unlabelled_images import unlabelled_images, view_of_unlabelled
-from src.teaching.weight_selection import select_weights
-from src.trainings import teachers
-from src.trainings.job import own_weights, train_on_the_way
-from src.trainings.teachers import TEACHER
-from src.workflow.stage import Place
-from src.workflow.tracking import Run
+from src.trainings.job import TrainingJob
+from src.trainings.teachers import Teachers
+from src.workflow.stage_files import StageFiles
 
-_BY_TEACHER = (config.Offline, config.Ensemble, config.Assistants, config.Unlabelled)
+WITH_TEACHER = (Offline, Ensemble, Assistants, Unlabelled)
+"""The ways of teaching that start from the pipeline's teacher."""
 
 
-def read_inputs(params: Distill, place: Place) -> None:
-    """Make known to `place` what is read besides the prepared data: an interrupted training of other inputs is another.
+def teaching_inputs(teaching: Teaching, objective: Objective | None, files: StageFiles) -> list[Path]:
+    """Return what a way of teaching reads: the teacher, and images without labels.
 
     Raises:
         UserError: the teacher is not there.
     """
-    mode = params.teaching
-    by_teacher = params.alpha > 0 and isinstance(mode, _BY_TEACHER)  # without alpha nothing soft is learned
-    if by_teacher or params.student.weights == config.FROM_TEACHER:
-        place.read(TEACHER)
-    if by_teacher and isinstance(mode, config.Unlabelled):
-        place.read_own(mode.folder)
-
-
-def first_weights(params: Distill, place: Place, prepared: Path) -> DetectionModel | None:
-    """Return what the student begins with: a part of its teacher's weights, the user's own, or None, from scratch.
-
-    Raises:
-        UserError: the weights cannot be read, or do not suit the student.
-    """
-    if params.student.weights != config.FROM_TEACHER:
-        return own_weights(params.student, place)
-    network = load_detector(place.read(TEACHER))
-    expect_to_know(network, class_names(prepared))
-    return select_weights(network, find_architecture(params.student.architecture))
+    if objective is None or not isinstance(teaching, WITH_TEACHER):
+        return []
+    return [files.read(TEACHER), *([files.read_own(teaching.folder)] if isinstance(teaching, Unlabelled) else [])]
 
 
 @contextmanager
-def criterion(
-    params: Distill,
-    place: Place,
-    log: Run,
-    *,
-    prepared: Path,
-    device: str,
-    kept: Path,
-    weights: DetectionModel | None,
+def student_criterion(
+    teaching: Teaching, student: NewNetwork, teachers: Teachers | None, job: TrainingJob
 ) -> Iterator[MakeCriterion | None]:
-    """Yield what builds the student's training loss, after training whoever is to teach it; None: ultralytics' own.
+    """Yield a function that makes the student's training loss, after training whoever teaches it.
 
     Args:
-        params: the stage's; `teaching` decides.
-        place: where the teacher lies.
-        log: gets a run below it for each network that is trained on the way, and its weights.
-        prepared: the folder that prepare-labels wrote.
-        device: "cpu" or a CUDA index.
-        kept: the folder in which networks trained on the way are kept until the stage ends.
-        weights: what the student begins with, and so do its earlier generations.
+        teaching: the way of teaching.
+        student: the network to be trained. Its earlier generations start from the same.
+        teachers: loads the detectors that teach; None: there are no soft targets.
+        job: of the stage. A run below the stage's records each network that is trained first.
+
+    Yields:
+        None for ultralytics' own loss.
 
     Raises:
         UserError: these networks cannot teach this student.
     """
-    course = _Course(params, place, log, prepared, device, kept, weights)
-    mode = params.teaching
-    if isinstance(mode, config.LabelSmoothing):
-        yield label_smoothing(mode.smoothing)
-        return
-    if params.alpha == 0 or isinstance(mode, config.HardTargets):
+    if isinstance(teaching, LabelSmoothing):
+        yield label_smoothing(teaching.smoothing)
+    elif teachers is None or isinstance(teaching, HardTargets):
         yield None
-        return
-    objective = teachers.objective(params)
-    _expect_suitable(params, objective, place)
-    match mode:
-        case config.Offline():
-            yield course.taught_by(place.read(TEACHER))
-        case config.Ensemble():
-            yield distillation_from(course.ensemble(mode), objective)
-        case config.Assistants():
-            yield course.taught_by(course.last_assistant(mode))
-        case config.BornAgain():
-            yield course.taught_by(course.last_generation(mode))
-        case config.MeanTeacher():
-            yield distillation_from_moving_average(objective)
-        case config.Mutual():
-            yield mutual_learning(find_architecture(mode.peer), objective)
-        case config.Unlabelled():
-            images = unlabelled_images(place.read_own(mode.folder), prepared)
-            with view_of_unlabelled(images) as folder:
-                yield distillation_with_unlabelled(course.teacher(), folder, objective)
-        case _:
-            raise AssertionError(f"nobody teaches for {type(mode)}")
+    else:
+        _expect_suitable(teaching, student.architecture, teachers.objective, job.files)
+        with _Lessons(student, teachers, job).criterion(teaching) as make_criterion:
+            yield make_criterion
 
 
-def _expect_suitable(params: Distill, objective: Objective, place: Place) -> None:
-    """Check who is to be trained before anybody is: that the architectures exist, and each can teach the next.
+def _expect_suitable(teaching: Teaching, student: str, objective: Objective, files: StageFiles) -> None:
+    """Check before anything is trained that all architectures exist, and that each can teach the next.
 
     Raises:
-        UserError: one does not, or cannot.
+        UserError: one does not exist, or cannot teach.
     """
-    student = params.student.architecture
-    lessons: list[tuple[str, str]] = []
-    match params.teaching:
-        case config.Ensemble() as mode:
-            if objective.weights.features:
-                raise UserError(
-                    "teaching=ensemble: features of different teachers have no average: "
-                    "choose a distillation without them, such as distillation=heads"
+    pairs: list[tuple[str, str]] = []
+    match teaching:
+        case Ensemble():
+            if objective.compares_features:
+                raise SettingError(
+                    "distillation",
+                    "must not compare features in an ensemble, as those of different teachers have no average: choose "
+                    "one without, such as distillation=heads",
                 )
-            common_bins([bins(load_detector(place.read(TEACHER))), *(bins(_untrained(name)) for name in mode.others)])
-        case config.Assistants() as mode:
-            lessons = list(pairwise([*mode.chain, student]))
-        case config.BornAgain():
-            lessons = [(student, student)]
-        case config.Mutual() as mode:
-            lessons = [(mode.peer, student), (student, mode.peer)]
-    for teaches, learns in lessons:
-        of = _untrained(teaches)
-        SoftLoss(objective, _untrained(learns), teacher_channels=feature_channels(of), teacher_bins=bins(of))
+            teacher = load_detector(files.read(TEACHER))
+            common_bins([bins(teacher), *(bins(_untrained(name)) for name in teaching.others)])
+        case Assistants():
+            pairs = list(pairwise([*teaching.chain, student]))
+        case BornAgain():
+            pairs = [(student, student)]
+        case Mutual():
+            pairs = [(teaching.peer, student), (student, teaching.peer)]
+    for teaches, learns in pairs:
+        of_teacher = _untrained(teaches)
+        SoftLoss(
+            objective,
+            _untrained(learns),
+            teacher_channels=feature_channels(of_teacher),
+            teacher_bins=bins(of_teacher),
+        )
 
 
 def _untrained(architecture: str) -> DetectionModel:
@@ -154,66 +125,57 @@ def _untrained(architecture: str) -> DetectionModel:
 
 
 @dataclass(frozen=True)
-class _Course:
-    """What it takes to train others before the student, with the student's own settings."""
+class _Lessons:
+    """Trains others before the student, with the student's own settings."""
 
-    params: Distill
-    place: Place
-    log: Run
-    prepared: Path
-    device: str
-    kept: Path
-    weights: DetectionModel | None
+    student: NewNetwork
+    teachers: Teachers
+    job: TrainingJob
 
-    def teacher(self) -> Teaching:
-        """Return the pipeline's teacher."""
-        path = self.place.read(TEACHER)
-        return teachers.remembering(teachers.load_teacher(path, self.prepared), [path], self.params, self.place)
+    @contextmanager
+    def criterion(self, teaching: Teaching) -> Iterator[MakeCriterion]:
+        """Yield a function that makes the student's loss."""
+        objective, teacher = self.teachers.objective, self.job.files.project / TEACHER
+        match teaching:
+            case Offline():
+                yield self.teachers.taught_by(teacher)
+            case Ensemble():
+                yield distillation_from(self._ensemble(teaching, teacher), objective)
+            case Assistants():
+                yield self.teachers.taught_by(self._last_assistant(teaching, teacher))
+            case BornAgain():
+                yield self.teachers.taught_by(self._last_generation(teaching))
+            case MeanTeacher():
+                yield distillation_from_moving_average(objective)
+            case Mutual():
+                yield mutual_learning(find_architecture(teaching.peer), objective)
+            case Unlabelled():
+                images = unlabelled_images(self.job.files.read_own(teaching.folder), self.job.prepared)
+                with view_of_unlabelled(images) as folder:
+                    yield distillation_with_unlabelled(self.teachers.frozen(teacher), folder, objective)
+            case _:
+                raise AssertionError(f"no teacher for {type(teaching)}")
 
-    def ensemble(self, mode: config.Ensemble) -> Teaching:
-        """Train the others on the labels alone, and let them speak with the teacher."""
-        paths = [self.place.read(TEACHER)]
-        paths += [self.train(f"other-{index}", name) for index, name in enumerate(mode.others, start=1)]
-        loaded = [teachers.load_teacher(path, self.prepared) for path in paths]
-        together = Ensemble(loaded, by_confidence=mode.weighting == "confidence")
-        return teachers.remembering(together, paths, self.params, self.place, mode.weighting)
-
-    def last_assistant(self, mode: config.Assistants) -> Path:
-        """Train the chain, each link taught by the one before, and return the last."""
-        path = self.place.read(TEACHER)
-        for index, architecture in enumerate(mode.chain, start=1):
-            path = self.train(f"assistant-{index}", architecture, self.taught_by(path))
-        return path
-
-    def last_generation(self, mode: config.BornAgain) -> Path:
-        """Train the student's generations, the first on the labels alone, and return the last."""
-        path: Path | None = None
-        for index in range(mode.generations):
-            taught = self.taught_by(path) if path else None
-            path = self.train(
-                f"generation-{index}",
-                self.params.student.architecture,
-                taught,
-                activation=self.params.student.activation,
-                weights=self.weights,
-            )
-        assert path is not None, "there is at least one generation"
-        return path
-
-    def taught_by(self, path: Path) -> MakeCriterion | None:
-        """Return the loss of a student of the detector at `path`."""
-        return teachers.taught_by(path, self.params, self.place, self.prepared)
-
-    def train(self, name: str, architecture: str, make_criterion: MakeCriterion | None = None, **options: Any) -> Path:
-        """Train a network with the student's own settings, and return where it is kept."""
-        return train_on_the_way(
-            find_architecture(architecture),
-            name,
-            self.params,
-            self.log,
-            prepared=self.prepared,
-            device=self.device,
-            kept=self.kept,
-            make_criterion=make_criterion,
-            **options,
+    def _ensemble(self, teaching: Ensemble, teacher: Path) -> Teacher:
+        """Train the others on the labels alone, and combine them with the teacher."""
+        paths = [teacher]
+        for index, name in enumerate(teaching.others, start=1):
+            paths.append(self.job.train_helper(f"other-{index}", NewNetwork(find_architecture(name))))
+        together = TeacherEnsemble(
+            [self.teachers.load(path) for path in paths], by_confidence=teaching.weighting == "confidence"
         )
+        return self.teachers.with_cache(together, paths, teaching.weighting)
+
+    def _last_assistant(self, teaching: Assistants, teacher: Path) -> Path:
+        """Train the chain, each network taught by the one before, and return the last."""
+        for index, name in enumerate(teaching.chain, start=1):
+            network = NewNetwork(find_architecture(name))
+            teacher = self.job.train_helper(f"assistant-{index}", network, self.teachers.taught_by(teacher))
+        return teacher
+
+    def _last_generation(self, teaching: BornAgain) -> Path:
+        """Train the student's generations, the first on the labels alone, and return the last."""
+        path = self.job.train_helper("generation-0", self.student)
+        for index in range(1, teaching.generations):
+            path = self.job.train_helper(f"generation-{index}", self.student, self.teachers.taught_by(path))
+        return path

@@ -32,10 +32,11 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.config import PROJECT
 from src.foundation.atomic import write_json, write_text
 from src.foundation.errors import UserError
+from src.foundation.project import PROJECT
 from src.workflow import tracking
+from src.workflow.store import brief
 
 PARENT, OUTCOMES, TABLE, PICTURE = "sweep.json", "jobs", "children.csv", "sweep.png"
 SEED = "seed"
@@ -153,7 +154,7 @@ class SweepCallback(Callback):
             _logger.error(
                 "job %s failed: %s", running.name, value, exc_info=None if isinstance(value, UserError) else value
             )
-            _note(config.hydra, replace(running, status="FAILED", error=tracking.brief(value)))
+            _note(config.hydra, replace(running, status="FAILED", error=brief(value)))
         else:
             known = isinstance(value, int | float) and math.isfinite(value)
             _note(config.hydra, replace(running, status="FINISHED", value=float(value) if known else None))

@@ -15,8 +15,10 @@ from ultralytics.utils.torch_utils import EarlyStopping
 
 from src.detector import runtime, training
 from src.detector.checkpoint import load_detector, save_detector
-from src.detector.dataset import class_names, view_of
-from src.detector.training import InTraining, MakeCriterion, OwnCriterion, Trained, train
+from src.foundation.prepared import class_names
+from src.detector.dataset import view_of
+from src.detector.criterion import TrainingContext, MakeCriterion, OwnCriterion
+from src.detector.training import Trained, train
 from src.distillation.distillation_loss import distillation_from
 from src.distillation.frozen_teacher import Teacher
 from src.distillation.soft_loss import Objective, SoftWeights
@@ -237,7 +239,7 @@ def test_projectors_are_trained_by_every_optimizer(prepared: Path, tmp_path: Pat
     assert make
     seen: list[tuple[OwnCriterion, dict[str, Tensor]]] = []
 
-    def remembering(training: InTraining) -> OwnCriterion:
+    def remembering(training: TrainingContext) -> OwnCriterion:
         criterion = make(training)
         seen.append((criterion, deepcopy(criterion.learned.state_dict())))
         return criterion
@@ -330,7 +332,7 @@ def test_two_processes_share_a_batch_and_what_is_learned_along(
 def test_a_process_that_fails_ends_training_in_one_line(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(training: InTraining) -> OwnCriterion:
+    def fails(training: TrainingContext) -> OwnCriterion:
         raise ValueError
 
     monkeypatch.setattr(training, "ResumableTrainer", OnTwoProcesses)

@@ -10,7 +10,7 @@ from torch import distributed, nn
 from ultralytics.utils import LOCAL_RANK, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
-from src.detector.training import ResumableTrainer
+from src.detector.trainer import ResumableTrainer
 
 
 class OnTwoProcesses(ResumableTrainer):

@@ -7,7 +7,7 @@ from torch import Tensor
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 
-from src.detector.training import InTraining
+from src.detector.criterion import TrainingContext
 
 NAMES = ("cat", "dog")
 
@@ -38,11 +38,11 @@ def _enliven(built: DetectionModel) -> None:
         norm.momentum = momentum
 
 
-def in_training(student: DetectionModel) -> InTraining:
+def in_training(student: DetectionModel) -> TrainingContext:
     def no_batches(*arguments: object) -> None:
         raise AssertionError("nothing asks for them")
 
-    return InTraining(student, no_batches, seed=0, epochs=4)
+    return TrainingContext(student, no_batches, seed=0, epochs=4)
 
 
 def batch_of_two() -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.quantization.affine import UINT8
+from src.quantization.ranges.affine import UINT8
 
 
 def quantize(

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from src.deployment.export import export_onnx
 from src.detector.checkpoint import save_detector
-from src.detector.training import ACTIVATIONS
+from src.detector.trainer import ACTIVATIONS
 
 IMGSZ = 64
 LEVELS = 3

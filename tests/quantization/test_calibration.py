@@ -5,8 +5,8 @@ import pytest
 
 from src.foundation.digests import digest
 from src.foundation.errors import UserError
-from src.quantization.affine import scale_and_zero_point
-from src.quantization.calibration import Calibrated, Calibration, read_calibration, write_calibration
+from src.quantization.ranges.affine import scale_and_zero_point
+from src.quantization.ranges.calibration import Calibrated, Calibration, read_calibration, write_calibration
 from src.quantization.ranges.histogram import Histogram
 
 

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from src.deployment.kernels import count_convolutions
 from src.foundation.errors import UserError
-from src.quantization.affine import scale_and_zero_point
+from src.quantization.ranges.affine import scale_and_zero_point
 from src.quantization.graph import learned_convolutions
 from src.quantization.images import load_image
 from src.quantization.int8 import Int8, quantize_network

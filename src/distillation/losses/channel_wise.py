@@ -1,9 +1,13 @@
 """Channel-wise distillation: each channel of the student's features attends to the places where the teacher's does.
 
 Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction" (arXiv 2011.13256, eq. 2 to 4): a softmax over
-the H * W places makes of a channel a distribution, and the divergence of the two is the loss. It is asymmetric: where
-the teacher's channel is silent the student may do as it likes. Channels that differ in number meet through a 1x1
-convolution that is trained along, as in the paper.
+the H * W places turns a channel into a distribution, and the divergence of the two distributions is the loss. It is
+asymmetric: where the teacher's channel is close to zero the student is free. Where the number of channels differs, a
+1x1 convolution that is trained along maps the student's to the teacher's, as in the paper.
+
+The temperature of eq. 2 is 1 here. The paper's authors use 1, with a weight of 5, for the maps between a detector's
+neck and its head (the configurations of RetinaNet in their mmdetection-distiller), and 4 for the logits of
+segmentation.
 """
 
 from __future__ import annotations
@@ -11,28 +15,24 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 
-TEMPERATURE = 1.0
-"""What the paper's authors have, with a weight of 5, for the maps between a detector's neck and its head (the
-configurations of RetinaNet in their mmdetection-distiller); 4 is theirs for the logits of segmentation."""
 
-
-def channel_wise_divergence(student: Tensor, teacher: Tensor, temperature: float = TEMPERATURE) -> Tensor:
-    """Return T^2 * KL(teacher || student) of the places' distributions, averaged over images and channels.
+def channel_wise_divergence(student: Tensor, teacher: Tensor, importance: Tensor) -> Tensor:
+    """Return KL(teacher || student) of the distributions over places, averaged over images and channels.
 
     Args:
         student: (N, C, H, W), projected to the teacher's channels.
         teacher: (N, C, H, W).
-        temperature: T > 0.
+        importance: not used; the teacher's own distribution weights the places.
 
     Returns:
-        A scalar, nats, >= 0. It includes T^2, as in the paper's eq. 4.
+        A scalar, nats, >= 0.
     """
-    log_p_s, log_p_t = (log_softmax(feature.flatten(2) / temperature, dim=2) for feature in (student, teacher))
-    return temperature**2 * kl_div(log_p_s, log_p_t, reduction="none", log_target=True).sum(dim=2).mean()
+    log_p_s, log_p_t = (log_softmax(feature.flatten(2), dim=2) for feature in (student, teacher))
+    return kl_div(log_p_s, log_p_t, reduction="none", log_target=True).sum(dim=2).mean()
 
 
 def channel_wise_projector(student_channels: int, teacher_channels: int) -> nn.Module:
-    """Return what gives the student's features the teacher's channels."""
+    """Return a module that maps the student's channels to the teacher's; the identity where the numbers agree."""
     if student_channels == teacher_channels:
         return nn.Identity()
     return nn.Conv2d(student_channels, teacher_channels, kernel_size=1)

@@ -1,7 +1,7 @@
 """Feature distillation: the student's features come close to the teacher's where the teacher sees something.
 
-ultralytics' own (its trainer's `distill_model`): a squared difference, weighted by the teacher's best class score at
-each place, behind two 1x1 convolutions that are trained along. The loss itself is called here, not written again.
+This is the loss of ultralytics' own trainer (`distill_model`): a squared difference, weighted by the teacher's best
+class score at each place, behind two 1x1 convolutions that are trained along. ultralytics' function is called.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def feature_difference(student: Tensor, teacher: Tensor, importance: Tensor) -> 
     Returns:
         A scalar, >= 0.
     """
-    # A method that uses nothing of its object, which would hold a teacher and hooks of its own.
+    # The method does not use its object, which would load a teacher and register hooks.
     return DistillationModel.loss_sl2(None, student, teacher, feat_idx=0, teacher_scores=(importance[:, None],))
 
 
 def feature_projector(student_channels: int, teacher_channels: int) -> nn.Module:
-    """Return what gives the student's features the teacher's channels, of the form that ultralytics uses."""
+    """Return a module that maps the student's channels to the teacher's, of the form that ultralytics uses."""
     return nn.Sequential(
         nn.Conv2d(student_channels, teacher_channels, kernel_size=1),
         nn.ReLU(inplace=True),

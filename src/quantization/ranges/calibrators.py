@@ -1,16 +1,16 @@
-"""All calibrators on one network: observed once, every tensor gets the range that each of them chooses."""
+"""All calibrators: every activation is observed once, and gets the range that each of them chooses."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import onnx
 from tqdm import tqdm
 
-from src.quantization.calibration import Calibrated, Range
 from src.quantization.images import load_image
+from src.quantization.ranges.calibration import CalibratedTensor, Range
 from src.quantization.ranges.entropy import entropy_range
 from src.quantization.ranges.minmax import minmax_range
 from src.quantization.ranges.moving_average import moving_average_range
@@ -18,8 +18,17 @@ from src.quantization.ranges.mse import mse_range
 from src.quantization.ranges.observation import Observation, observe
 from src.quantization.ranges.percentile import percentile_range
 
+CALIBRATORS: dict[str, Callable[[Observation, Mapping[str, float]], Range]] = {
+    "minmax": lambda seen, settings: minmax_range(seen.histogram),
+    "moving_average": lambda seen, settings: moving_average_range(seen.extremes, settings["momentum"]),
+    "percentile": lambda seen, settings: percentile_range(seen.histogram, settings["percentile"]),
+    "entropy": lambda seen, settings: entropy_range(seen.histogram),
+    "mse": lambda seen, settings: mse_range(seen.histogram),
+}
+"""The range that each chooses for a tensor, from what was observed and from the settings of calibrate."""
 
-def calibrated(
+
+def calibrate_tensors(
     model: onnx.ModelProto,
     images: Sequence[Path],
     imgsz: int,
@@ -27,7 +36,7 @@ def calibrated(
     *,
     bins: int,
     threads: int,
-) -> dict[str, Calibrated]:
+) -> dict[str, CalibratedTensor]:
     """Return every float activation's histogram over `images` and its ranges, in the order of computation.
 
     Args:
@@ -51,16 +60,6 @@ def calibrated(
             on_image=progress.update,
         )
     return {
-        name: Calibrated(seen.histogram, _ranges(seen, settings))
+        name: CalibratedTensor(seen.histogram, {key: choose(seen, settings) for key, choose in CALIBRATORS.items()})
         for name, seen in tqdm(observations.items(), desc="choosing ranges", unit="tensor")
-    }
-
-
-def _ranges(seen: Observation, settings: Mapping[str, float]) -> dict[str, Range]:
-    return {
-        "minmax": minmax_range(seen.histogram),
-        "moving_average": moving_average_range(seen.extremes, settings["momentum"]),
-        "percentile": percentile_range(seen.histogram, settings["percentile"]),
-        "entropy": entropy_range(seen.histogram),
-        "mse": mse_range(seen.histogram),
     }

@@ -1,7 +1,7 @@
 """Observing every activation of a network on real images, in two passes and in the memory of one image.
 
-The first pass finds each tensor's least and greatest value on every image, the second counts values between them.
-Nothing but these is kept from image to image, so the number of images is bounded by patience and not by memory.
+The first pass finds each tensor's least and greatest value on every image, the second counts the values between them.
+Only these are kept, so the number of images is not limited by memory.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from src.deployment.session import open_session, run_session
 from src.foundation.errors import UserError
 from src.quantization.graph import activations
 from src.quantization.ranges.histogram import Histogram, count
@@ -44,7 +45,7 @@ def observe(
     threads: int,
     on_image: Callable[[], object],
 ) -> dict[str, Observation]:
-    """Return what is kept of every float activation of `model`, its input included, over `images`.
+    """Return the observation of every float activation of `model`, its input included, over `images`.
 
     Args:
         model: a network of one input.
@@ -85,7 +86,7 @@ def observe(
 
 
 def _session_of_all_activations(model: onnx.ModelProto, threads: int) -> tuple[onnxruntime.InferenceSession, list[str]]:
-    """Return a session that can give every activation, and the names of the float ones among its outputs."""
+    """Return a session with every activation among its outputs, and the names of the float ones."""
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     inputs = {tensor.name for tensor in model.graph.input}
@@ -93,11 +94,7 @@ def _session_of_all_activations(model: onnx.ModelProto, threads: int) -> tuple[o
     # A name is enough: onnxruntime infers types, also where the exporter stored none.
     hidden = [name for name in activations(model) if name not in inputs | outputs]
     observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in hidden)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Fused kernels round differently from the nodes they replace, and hide tensors.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(observed.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(observed, threads=threads, fused=False)
     return session, [output.name for output in session.get_outputs() if output.type == "tensor(float)"]
 
 
@@ -110,10 +107,4 @@ def _run(
     [network_input] = session.get_inputs()
     for path in images:
         image = load(path)
-        yield (
-            path,
-            {
-                network_input.name: image,
-                **dict(zip(names, session.run(names, {network_input.name: image}), strict=True)),
-            },
-        )
+        yield path, {network_input.name: image, **dict(zip(names, run_session(session, image, names), strict=True))}

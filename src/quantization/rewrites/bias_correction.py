@@ -1,11 +1,11 @@
-"""Taking back the mean error that rounded weights leave in every convolution's output.
+"""Correcting the mean error that rounded weights cause in every convolution's output.
 
-Rounding W to W + epsilon moves the output by epsilon * x, which on the whole is not zero in the mean: a channel drifts,
-and all that follows sees it. The mean can be taken off the bias, which costs nothing when the network runs.
+Rounding W to W + epsilon changes the output by epsilon * x, whose mean is not zero: a channel drifts, and so do all
+layers after it. The mean can be subtracted from the bias, which costs nothing when the network runs.
 
 Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction (arXiv 1906.04721), section 4.2,
-eq. (17): E[y~] = E[y] + epsilon E[x]. There E[x] comes from batch norm's statistics, without data; here epsilon is
-convolved with the x of calibration images, which also gets the zeros of the padding right.
+eq. (17): E[y~] = E[y] + epsilon E[x]. There E[x] comes from batch norm's statistics, without data. Here epsilon is
+convolved with the x of calibration images, which also accounts for the zeros of the padding.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from src.deployment.session import open_session, run_session
 from src.quantization.graph import copy_to_quantize
 
 _SUFFIX = "_of_epsilon"
@@ -26,13 +26,13 @@ _SUFFIX = "_of_epsilon"
 def correct_biases(
     model: onnx.ModelProto, quantized: onnx.ModelProto, images: Iterable[NDArray[np.float32]], *, threads: int
 ) -> onnx.ModelProto:
-    """Return `model` (left as it is), still in float, with biases that undo the mean error of its rounded weights.
+    """Return `model` (left as it is), still in float, with biases that cancel the mean error of its rounded weights.
 
-    To be quantized once more in the same way: weights, and with them epsilon, stay as they are.
+    It is to be quantized again in the same way: the weights do not change, and so epsilon does not.
 
     Args:
         model: a float network of one input.
-        quantized: what `quantize_network` made of it.
+        quantized: the result of `quantize_network` for it.
         images: inputs of the network, (1, 3, H, W) each; at least one.
         threads: of onnxruntime.
     """
@@ -63,7 +63,7 @@ def _rounding_errors(model: onnx.ModelProto, quantized: onnx.ModelProto) -> dict
     errors = {}
     for node in model.graph.node:
         name = node.input[1] if node.op_type == "Conv" else ""
-        # As onnxruntime's quantizer names what it makes of a weight.
+        # onnxruntime's quantizer names a quantized weight like this.
         if name in real and f"{name}_quantized" in stored:
             weights = numpy_helper.to_array(real[name])
             integers = numpy_helper.to_array(stored[f"{name}_quantized"]).astype(np.float32)
@@ -83,9 +83,9 @@ def _mean_outputs(
     images: Iterable[NDArray[np.float32]],
     threads: int,
 ) -> dict[str, NDArray[np.float64]]:
-    """Return what each convolution would put out with these weights and no bias, in the mean over images and places.
+    """Return each convolution's output with these weights and no bias, averaged over images and locations.
 
-    Every convolution of `model` gets a twin of the other weights beside it: one pass gives the means of all.
+    Every convolution of `model` gets a twin with these weights beside it, so one pass gives the means of all.
 
     Returns:
         (O,) by the node's name.
@@ -103,12 +103,9 @@ def _mean_outputs(
             graph.output.append(onnx.ValueInfoProto(name=mean.output[0]))
             twins += [twin, mean]
     graph.node.extend(twins)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(beside.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    [network_input] = session.get_inputs()
+    session = open_session(beside, threads=threads)
     names = [f"{name}{_SUFFIX}_mean" for name in weights_by_node]
-    runs = [session.run(names, {network_input.name: image}) for image in images]
+    runs = [run_session(session, image, names) for image in images]
     return {
         name: np.mean([np.asarray(mean, dtype=np.float64).mean(axis=(0, 2, 3)) for mean in means], axis=0)
         for name, means in zip(weights_by_node, zip(*runs, strict=True), strict=True)

@@ -1,13 +1,13 @@
-"""Sharing out the ranges of weights between two convolutions, so that one scale per tensor fits all channels.
+"""Equalizing the ranges of weights between two convolutions, so that one scale per tensor fits all channels.
 
-f(s x) = s f(x) for ReLU and any s > 0: a channel between two convolutions can be made s times smaller by the first and
-larger again by the second, and the network computes the same. s is chosen such that a channel's weights are as wide in
-the one as in the other.
+f(s x) = s f(x) for ReLU and any s > 0: the first of two convolutions can make a channel s times smaller and the second
+make it larger again, and the network computes the same. s is chosen so that a channel's weights have the same range in
+both.
 
 Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction (arXiv 1906.04721), section 4.1,
 eq. (11): s_i = sqrt(r1_i r2_i) / r2_i, r being half the width of a symmetric range. Weights alone are equalized.
 SiLU does not scale: x sigmoid(x) is another function of s x, so networks with it are refused; what the paper says of
-approximating the activation is left out. Where weights have one scale per channel, only the second convolution gains.
+approximating the activation is left out. With one scale per channel only the second convolution gains.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from src.foundation.errors import UserError
+from src.foundation.errors import SettingError
 from src.quantization.graph import own_constants
+from src.quantization.links import Links
 
 _SCALING = {"Relu", "LeakyRelu"}
 """Activations of one input for which f(s x) = s f(x)."""
 
 _CLOSE = 1e-3
-"""Pairs form chains, and each moves its neighbours: they are gone through until no s is farther than this from 1."""
+"""Pairs form chains, and each changes its neighbours, so all are repeated until no s is farther than this from 1."""
 _ROUNDS = 100
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two convolutions, of which the second alone reads the first, with nothing or a ReLU between."""
+    """Two convolutions: the second is the only reader of the first, with nothing or a ReLU between."""
 
     first: onnx.NodeProto
     second: onnx.NodeProto
@@ -41,19 +42,20 @@ class Pair:
 def equalize(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model` (left as it is) with equalized weights: the same function, up to rounding in float32.
 
-    Activations change with the weights: ranges observed before do not hold.
+    Activations change with the weights, so ranges have to be observed afterwards.
 
     Raises:
-        UserError: no convolution follows another in a way that can be equalized.
+        SettingError: no convolution follows another in a way that can be equalized.
     """
     equalized = onnx.ModelProto()
     equalized.CopyFrom(model)
     own_constants(equalized)
     pairs = pairs_of(equalized)
     if not pairs:
-        raise UserError(
-            "calibrate.equalize: expected convolutions with ReLU or nothing between them, found none (SiLU cannot be "
-            "equalized): set it to false, or train a student with ReLU"
+        raise SettingError(
+            "equalize",
+            "must be false for a network without convolutions that have ReLU or nothing between them (SiLU cannot be "
+            "equalized), got true",
         )
     constants = {tensor.name: tensor for tensor in equalized.graph.initializer}
     values = {
@@ -72,27 +74,18 @@ def equalize(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def pairs_of(model: onnx.ModelProto) -> list[Pair]:
     """Return the pairs of convolutions that can be equalized exactly, in the order of the graph."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    shown = {output.name for output in model.graph.output}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-
-    def only_reader(name: str) -> onnx.NodeProto | None:
-        found = readers.get(name, [])
-        return found[0] if len(found) == 1 and name not in shown else None
+    links = Links(model.graph)
 
     def owns_weights(node: onnx.NodeProto) -> bool:
-        return all(name in constants and len(readers[name]) == 1 for name in node.input[1:])
+        return all(name in links.constants and len(links.readers[name]) == 1 for name in node.input[1:])
 
     pairs = []
     for node in model.graph.node:
         if node.op_type != "Conv" or not owns_weights(node):
             continue
-        follower = only_reader(node.output[0])
+        follower = links.sole_reader(node.output[0])
         if follower is not None and follower.op_type in _SCALING:
-            follower = only_reader(follower.output[0])
+            follower = links.sole_reader(follower.output[0])
         if follower is not None and follower.op_type == "Conv" and owns_weights(follower):
             pairs.append(Pair(node, follower))
     return pairs
@@ -106,7 +99,7 @@ def _equalize_pair(pair: Pair, values: dict[str, NDArray[np.float64]]) -> float:
     grouped = W2.reshape(groups, -1, *W2.shape[1:])
     r1 = np.abs(W1).reshape(len(W1), -1).max(axis=1)
     r2 = np.abs(grouped).max(axis=(1, *range(3, grouped.ndim))).ravel()
-    # A dead channel has nothing to share out.
+    # A dead channel has no range to equalize.
     alive = (r1 > 0) & (r2 > 0)
     s = np.where(alive, np.sqrt(r1 * r2) / np.where(alive, r2, 1), 1)
     values[pair.first.input[1]] = W1 / s.reshape(-1, *[1] * (W1.ndim - 1))

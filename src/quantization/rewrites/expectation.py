@@ -1,9 +1,9 @@
-"""The expectation that DFL takes over its distributions, without a softmax, and level by level.
+"""The expectation of DFL's distributions, without a softmax, and level by level.
 
 A side of a box is sum_k k p_k, where p is the softmax of logits x ("Generalized Focal Loss", arXiv 2006.04388, equation
-4), so sum_k k exp(x_k) / sum_k exp(x_k). One convolution computes both sums of all four sides where a level's logits
-are put out: 8 channels are flattened and joined in place of 64, and nothing is transposed. In INT8 detectors of 320 px
-the softmax took a sixth of the time in onnxruntime; in OpenVINO to do it level by level saves another twentieth.
+4), so sum_k k exp(x_k) / sum_k exp(x_k). One convolution per level computes both sums of all four sides: 8 channels are
+flattened and joined instead of 64, and nothing is transposed. In INT8 detectors of 320 px the softmax took a sixth of
+the time in onnxruntime. Doing it level by level saves another twentieth in OpenVINO.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from src.quantization.graph import Links
+from src.quantization.links import Links
 from src.quantization.rewrites.levels import flattened
 
 GREATEST_LOGIT = np.float32(80)
-"""exp of a few more would not fit into float32. A softmax of such logits has long decided."""
+"""exp of a few more would not fit into float32. At such logits a softmax is 0 or 1."""
 
 
 @dataclass(frozen=True)
 class _Expectation:
-    """The nodes between the levels and the sides of boxes, (N, sides, places).
+    """The nodes between the levels and the sides of boxes, (N, sides, locations).
 
     Attributes:
         levels: the logits of each level, (N, sides * bins, H, W).
-        nodes: all that is between, from the flattening of each level to the sides' Reshape, which is the last.
+        nodes: all nodes between, from the flattening of each level to the Reshape of the sides, which is the last.
         sides: of a box.
         bins: of a side's distribution.
     """
@@ -41,12 +41,12 @@ class _Expectation:
 
 
 def expectations_by_level(model: onnx.ModelProto) -> None:
-    """Replace every softmax over joined levels that only an expectation reads, in place; the values stay.
+    """Replace every softmax over joined levels that only an expectation reads, in place. Values stay, up to rounding.
 
     An expectation is a convolution over the axis of the softmax with the weights 0, 1, 2, ...
 
     Args:
-        model: a quantized detector; its nodes are in the order of computation afterwards only if they are sorted.
+        model: a quantized detector. Its nodes have to be sorted afterwards.
     """
     graph = model.graph
     links = Links(graph)
@@ -59,7 +59,7 @@ def expectations_by_level(model: onnx.ModelProto) -> None:
 
 
 def _around(softmax: onnx.NodeProto, links: Links) -> _Expectation | None:
-    """Return the expectation that this softmax is a part of, as ultralytics exports it; None if it is of none."""
+    """Return the expectation that this softmax belongs to, as ultralytics exports it; None if there is none."""
     transpose = links.only_source(softmax, "Transpose")
     split = links.only_source(transpose, "Reshape")
     convolution = links.only_reader(softmax, "Conv")
@@ -79,7 +79,7 @@ def _around(softmax: onnx.NodeProto, links: Links) -> _Expectation | None:
 
 
 def _expected_values(node: onnx.NodeProto, links: Links) -> int | None:
-    """Return over how many values 0, 1, 2, ... a convolution takes expectations; None for any other."""
+    """Return the number of values 0, 1, 2, ... of which a convolution takes the expectation; None for any other."""
     weights = _constant(node, 1, links) if len(node.input) == 2 else None
     if weights is None:
         return None
@@ -97,7 +97,7 @@ def _attribute(node: onnx.NodeProto, name: str) -> Any:
 
 
 def _add_sums(graph: onnx.GraphProto, expectation: _Expectation) -> None:
-    """Add what computes the sides from the logits of every level."""
+    """Add the nodes that compute the sides from the logits of every level."""
     target, sides, bins = expectation.nodes[-1].output[0], expectation.sides, expectation.bins
     values = np.kron(np.eye(sides), np.arange(bins))
     ones = np.kron(np.eye(sides), np.ones(bins))

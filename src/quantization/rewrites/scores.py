@@ -1,6 +1,6 @@
-"""The sigmoid of class scores where a level's convolution puts them out, not where all levels are joined.
+"""The sigmoid of class scores directly behind each level's convolution, not behind the joined levels.
 
-A sigmoid does not care where it is computed; runtimes fuse it into the convolution before it.
+The values are the same, and runtimes fuse the sigmoid into the convolution.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from src.quantization.graph import Links
+from src.quantization.links import Links
 from src.quantization.rewrites.levels import flattened
 
 
 def scores_by_level(model: onnx.ModelProto) -> None:
-    """Move every sigmoid behind joined levels before their flattening, in place; the values stay.
+    """Move every sigmoid behind joined levels before their flattening, in place. No value changes.
 
     Args:
-        model: a quantized detector; its nodes are in the order of computation afterwards only if they are sorted.
+        model: a quantized detector. Its nodes have to be sorted afterwards.
     """
     graph = model.graph
     links = Links(graph)

@@ -1,9 +1,9 @@
 """SiLU beside its convolution and by a tanh: for OpenVINO on processors with AMX.
 
-x sigmoid(x) = y tanh(y) + y, where y = x / 2. OpenVINO knows x sigmoid(x) and computes it in the kernel of the
-convolution before it, which without AMX is the fastest. AMX multiplies so fast that there the activation takes most of
-such a kernel's time; in a pass of its own, and by a tanh, which needs no division, it takes a quarter of that. The half
-costs nothing: OpenVINO multiplies it into the scales of the weights.
+x sigmoid(x) = y tanh(y) + y, where y = x / 2. OpenVINO recognises x sigmoid(x) and computes it in the kernel of the
+convolution before it, which is the fastest way without AMX. AMX multiplies so fast that the activation takes most of
+that kernel's time. In a pass of its own, and by a tanh, which needs no division, it takes a quarter of that. The factor
+1/2 costs nothing: OpenVINO multiplies it into the scales of the weights.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from src.quantization.graph import Links
+from src.quantization.links import Links
 
 
 def silu_by_tanh(model: onnx.ModelProto) -> None:
-    """Compute every SiLU as y tanh(y) + y, in place; the values stay, but for the last digits of float32.
+    """Compute every SiLU as y tanh(y) + y, in place. Values change in the last digits of float32 at most.
 
     Args:
-        model: in QDQ format; its nodes are in the order of computation afterwards only if they are sorted.
+        model: in QDQ format. Its nodes have to be sorted afterwards.
     """
     graph = model.graph
     links = Links(graph)

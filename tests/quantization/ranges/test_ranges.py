@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from src.quantization.affine import scale_and_zero_point
+from src.quantization.ranges.affine import scale_and_zero_point
 from src.quantization.ranges.entropy import entropy_range
 from src.quantization.ranges.histogram import Histogram, count, share_outside
 from src.quantization.ranges.minmax import minmax_range

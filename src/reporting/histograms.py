@@ -1,32 +1,31 @@
-"""Pictures of quantization: what every calibrator cuts off the histograms, and which layers suffer."""
+"""Histograms of activations, with the range of each calibrator."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from src.quantization.calibration import Calibrated
+from src.quantization.ranges.calibration import CalibratedTensor
 from src.quantization.ranges.histogram import Histogram
 from src.quantization.ranges.percentile import percentile_range
 
 COLUMNS, ROWS = 4, 3
 BULK = 99.0
-"""Percent of a tensor's values against which its whole range is held: what lies beyond it are outliers."""
+"""Percent of a tensor's values that are its bulk; the others are outliers."""
 _DRAWN_BINS = 128
 
 
-def evenly_spaced(tensors: dict[str, Calibrated]) -> list[str]:
+def evenly_spaced(tensors: dict[str, CalibratedTensor]) -> list[str]:
     """Return the names of as many tensors as a picture has room for, spread evenly from the input to the output."""
     names = list(tensors)
     room = min(COLUMNS * ROWS, len(names))
     return [names[index] for index in np.linspace(0, len(names) - 1, room).round().astype(int)]
 
 
-def most_stretched(tensors: dict[str, Calibrated]) -> list[str]:
+def most_stretched(tensors: dict[str, CalibratedTensor]) -> list[str]:
     """Return the names of the tensors whose range is the widest for the bulk of their values, worst first."""
 
     def stretch(name: str) -> float:
@@ -38,41 +37,27 @@ def most_stretched(tensors: dict[str, Calibrated]) -> list[str]:
     return sorted(tensors, key=stretch, reverse=True)[: COLUMNS * ROWS]
 
 
-def draw_histograms(tensors: dict[str, Calibrated], names: Sequence[str], title: str, path: Path) -> None:
+def draw_histograms(tensors: dict[str, CalibratedTensor], names: Sequence[str], title: str, path: Path) -> None:
     """Draw the histograms of the tensors `names`, counts on a log scale, each calibrator's range as a pair of lines."""
     figure = Figure(figsize=(4 * COLUMNS, 2.4 * ROWS), dpi=80, layout="constrained")
     figure.suptitle(f"{title} (a pair of lines: the range that eight bits span)")
-    for place, name in enumerate(names):
-        axes = figure.add_subplot(ROWS, COLUMNS, place + 1)
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(ROWS, COLUMNS, index + 1)
         tensor = tensors[name]
         edges, counts = _coarser(tensor.histogram)
         axes.stairs(counts, edges, fill=True, color="lightgray")
         axes.set_yscale("log", nonpositive="clip")
-        for index, (calibrator, bounds) in enumerate(tensor.ranges.items()):
+        for number, (calibrator, bounds) in enumerate(tensor.ranges.items()):
             for bound in bounds:
-                # Ranges often agree: dashes that begin elsewhere let every colour be seen.
-                dashes = (3 * index, (3, 3 * (len(tensor.ranges) - 1)))
-                axes.axvline(bound, color=f"C{index}", linestyle=dashes, linewidth=1.5, label=calibrator)
+                # Ranges often agree: dashes with different offsets show every colour.
+                dashes = (3 * number, (3, 3 * (len(tensor.ranges) - 1)))
+                axes.axvline(bound, color=f"C{number}", linestyle=dashes, linewidth=1.5, label=calibrator)
         axes.set_title(name if len(name) <= 44 else "..." + name[-41:], fontsize=7)
         axes.tick_params(labelsize=6)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     named = dict(zip(labels, handles, strict=True))
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(named))
-    # The version of matplotlib is no part of the picture.
-    figure.savefig(path, metadata={"Software": None})
-
-
-def draw_sensitivity(sqnr_db: Mapping[str, float], order: Sequence[str], path: Path) -> None:
-    """Draw each layer's signal over noise as a bar, in the order given: the shorter, the more sensitive."""
-    highest = max((value for value in sqnr_db.values() if math.isfinite(value)), default=0.0)
-    figure = Figure(figsize=(8, 1 + 0.16 * len(order)), dpi=80, layout="constrained")
-    axes = figure.add_subplot()
-    axes.barh(range(len(order)), [min(sqnr_db[layer], highest) for layer in order], color="tab:blue")
-    axes.set_yticks(range(len(order)), order, fontsize=6)
-    axes.invert_yaxis()
-    axes.margins(y=0.01)
-    axes.set_xlabel("signal over quantization noise at the head, dB")
-    axes.set_title("Each convolution quantized alone")
+    # Without the version of matplotlib.
     figure.savefig(path, metadata={"Software": None})
 
 

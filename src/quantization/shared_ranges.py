@@ -1,18 +1,21 @@
 """One range for all tensors between which values are only moved.
 
-A Concat of tensors on different grids has to bring them onto one, a pass over every byte; where all share a grid, it
-copies. What feeds it and what reads it (Split, MaxPool, Resize) are drawn in: no value is rounded again on its way.
+A Concat of tensors on different grids has to round every value to one grid. If all share a grid, it copies. Its inputs
+and its readers (Split, MaxPool, Resize) are included, so that no value is rounded again on its way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx
 
 from src.quantization.graph import float_head, moved_inputs
+from src.quantization.ranges.calibration import Range
 
 
-def share_ranges(model: onnx.ModelProto, ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """Return ranges in which tensors before the float head that are joined by moving operators have their union.
+def share_ranges(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """Return ranges in which tensors before the float head that moving operators connect have the union of theirs.
 
     Args:
         model: a float network.

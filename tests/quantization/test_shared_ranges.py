@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.speed import HOW
 from src.quantization.int8 import quantize_network
-from src.quantization.ranges.shared import share_ranges
+from src.quantization.shared_ranges import share_ranges
 from tests.quantization.networks import exported_detector
 
 

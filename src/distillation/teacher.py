@@ -1,8 +1,7 @@
-"""The teacher: a frozen detector that says what it sees in the student's own batch."""
+"""The teacher: a frozen detector that predicts on the student's own batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import deepcopy
 from typing import Protocol
 
@@ -10,19 +9,18 @@ import torch
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from src.detector.dataset import expect_classes
 from src.distillation.predictions import Predictions, bins, feature_channels
 
-AT_A_TIME = 8
-"""Images. The maps of more do not stay in the allocator's pool, and their pages are asked of the system each time."""
+IMAGES_PER_PASS = 8
+"""Larger batches need maps that do not stay in the allocator's pool: the system would provide their pages each time."""
 
 
-class Teaching(Protocol):
-    """Whatever says what a student should predict.
+class Teacher(Protocol):
+    """Anything that predicts what a student should predict.
 
     Attributes:
-        channels: how many channels its head reads at each level.
-        bins: of its box distributions.
+        channels: number of channels that its head reads at each level.
+        bins: number of bins of its box distributions.
     """
 
     channels: tuple[int, ...]
@@ -32,23 +30,22 @@ class Teaching(Protocol):
         """Move to a device."""
 
     def __call__(self, images: Tensor) -> Predictions:
-        """Return what it says of images (N, 3, H, W) in [0, 1]."""
+        """Return the predictions for images (N, 3, H, W) in [0, 1]."""
 
 
-class Teacher:
-    """A frozen detector in eval mode.
+class FrozenTeacher:
+    """A detector in eval mode that does not change.
 
     It computes on a copy whose batch normalizations are folded into the convolutions, channels last, and in bfloat16
-    where the processor has it: 0.34 of the time that float takes on such a CPU (yolov8s, 320 px, 4 threads), for
-    probabilities that differ by 0.0006 in the mean where something is. What it says is rounded to half precision, so
-    that an answer kept in the cache at half the space is the answer itself.
+    where the processor has it: 0.34 of the time that float takes on such a CPU (yolov8s, 320 px, 4 threads), with
+    probabilities that differ by 0.0006 in the mean where an object is. Its predictions are rounded to half precision,
+    so that the cache can keep them in half the space without changing them.
 
-    Raises:
-        UserError: its classes are not the student's.
+    Args:
+        network: the detector; it stays as it is.
     """
 
-    def __init__(self, network: DetectionModel, class_names: Sequence[str]) -> None:
-        expect_to_know(network, class_names)
+    def __init__(self, network: DetectionModel) -> None:
         self.channels = feature_channels(network)
         self.bins = bins(network)
         frozen = deepcopy(network).eval().requires_grad_(False)
@@ -62,22 +59,12 @@ class Teacher:
         self.network = deepcopy(self._frozen).to(device, precision(device), memory_format=torch.channels_last)
 
     def __call__(self, images: Tensor) -> Predictions:
-        """Return what it says of images (N, 3, H, W) in [0, 1]."""
+        """Return the predictions for images (N, 3, H, W) in [0, 1]."""
         images = images.to(precision(images.device), memory_format=torch.channels_last)
         with torch.inference_mode():
             # In eval mode ultralytics returns decoded boxes first and the raw predictions of the head second.
-            said = [Predictions.of(self.network(some)[1]) for some in images.split(AT_A_TIME)]
-        return Predictions.joined(said).rounded()
-
-
-def expect_to_know(teacher: DetectionModel, class_names: Sequence[str]) -> None:
-    """Check that a teacher knows the student's classes, in the same order.
-
-    Raises:
-        UserError: it knows others.
-    """
-    advice = "train the teacher on this dataset (`dvc repro train-teacher`)"
-    expect_classes(teacher, class_names, who="the teacher", advice=advice)
+            found = [Predictions.of(self.network(some)[1]) for some in images.split(IMAGES_PER_PASS)]
+        return Predictions.joined(found).rounded()
 
 
 def precision(device: torch.device) -> torch.dtype:

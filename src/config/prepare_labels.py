@@ -1,0 +1,35 @@
+"""Settings of prepare-labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from src.config.data import Data, DigitScenes
+from src.foundation.constraints import Range
+
+
+@dataclass(kw_only=True)
+class PrepareLabels:
+    """The type of `data` decides which reader is used.
+
+    Attributes:
+        seed: of the split, and of the embedded dataset.
+        strict: faults that could be mended are fatal, too.
+        val_fraction, test_fraction: of the images, where the folder brings no split.
+    """
+
+    data: Data
+    seed: Annotated[int, Range(least=0)]
+    strict: bool
+    val_fraction: Annotated[float, Range(above=0, below=1)]
+    test_fraction: Annotated[float, Range(above=0, below=1)]
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield the key and the fault of each value that contradicts another one."""
+        val, test = self.val_fraction, self.test_fraction
+        if not val + test < 1:
+            yield "val_fraction", f"and test_fraction together must be below 1, got {val:g} + {test:g}"
+        if isinstance(self.data, DigitScenes):
+            yield from ((f"data.{key}", fault) for key, fault in self.data.contradictions())

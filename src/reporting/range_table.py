@@ -1,0 +1,28 @@
+"""The table of the ranges that the calibrators chose."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+from pathlib import Path
+
+from src.foundation.atomic import write_text
+from src.quantization.ranges.affine import scale_and_zero_point
+from src.quantization.ranges.calibration import Calibration, shortest_float32
+from src.quantization.ranges.histogram import share_outside
+
+COLUMNS = ("tensor", "calibrator", "low", "high", "scale", "zero_point", "clipped_share")
+
+
+def write_ranges(calibration: Calibration, path: Path) -> None:
+    """Write a CSV with a row per tensor and calibrator: the range, S and Z of its grid (uint8), the share it clips."""
+    text = StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for name, tensor in calibration.tensors.items():
+        for calibrator, bounds in tensor.ranges.items():
+            low, high = map(shortest_float32, bounds)
+            scale, zero_point = scale_and_zero_point(low, high)
+            clipped = round(share_outside(tensor.histogram, *bounds), 8)
+            table.writerow([name, calibrator, low, high, shortest_float32(scale), zero_point, clipped])
+    write_text(path, text.getvalue())

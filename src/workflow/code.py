@@ -1,0 +1,93 @@
+"""Which code made this? The modules that a stage imports, directly or not, without those that only record or draw.
+
+This is the one answer for the dependencies in dvc.yaml, the name of a checkpoint, the key of the teacher's cache, the
+tag `git.dirty` in MLflow, and the benchmarks.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from src.foundation.project import PROJECT
+
+RECORDING = (PROJECT / "src/workflow", PROJECT / "src/reporting")
+"""Folders that record, draw or word. Nothing that is computed depends on them."""
+
+
+def modules_of(name: str) -> list[Path]:
+    """Return the files of this project that make what a module computes: itself and all that it imports, sorted.
+
+    Imports within functions count; imports for type checking alone do not. A package whose `__init__` calls
+    `import_module` finds its modules by name, so all of them count.
+
+    Args:
+        name: of a module, such as `src.distill` or `benchmarks.steps`.
+    """
+    found: set[Path] = set()
+    waiting = list(_files(name))
+    while waiting:
+        path = waiting.pop()
+        if path in found or any(path.is_relative_to(folder) for folder in RECORDING):
+            continue
+        found.add(path)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        waiting += [file for imported in _imports(tree) for file in _files(imported)]
+        if path.name == "__init__.py" and _finds_modules_by_name(tree):
+            waiting += path.parent.glob("*.py")
+    return sorted(found)
+
+
+@cache
+def code_digest(*names: str) -> str:
+    """Return a digest of the code of modules. Comments, docstrings and formatting do not change it."""
+    whole = hashlib.sha256()
+    for path in sorted({path for name in names for path in modules_of(name)}):
+        tree = _without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
+        whole.update(f"{path.relative_to(PROJECT).as_posix()}\n{ast.unparse(tree)}\n".encode())
+    return whole.hexdigest()
+
+
+def _files(name: str) -> Iterator[Path]:
+    """Yield the files that importing a module of this project reads: packages' `__init__` and the module itself."""
+    parts = name.split(".")
+    for length in range(1, len(parts) + 1):
+        base = PROJECT.joinpath(*parts[:length])
+        yield from (file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file())
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.If(test=ast.Name("TYPE_CHECKING")):
+                continue
+            case ast.Import():
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom(module=str(module)):
+                yield from (f"{module}.{alias.name}" for alias in node.names)
+            case _:
+                yield from _imports(node)
+
+
+def _finds_modules_by_name(tree: ast.AST) -> bool:
+    return any(
+        isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") for node in ast.walk(tree)
+    )
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    """Remove every text that stands alone: docstrings of modules, classes, functions and attributes."""
+    for node in ast.walk(tree):
+        for name in ("body", "orelse", "finalbody"):
+            block = getattr(node, name, None)
+            if isinstance(block, list):
+                kept = [line for line in block if not _is_text(line)]
+                setattr(node, name, kept or ([ast.Pass()] if block else []))
+    return tree
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -1,0 +1,94 @@
+"""A stage as a command: `python -m src.<stage> [key=value ...]`.
+
+A stage's file calls `command` above its other imports. What computes (torch, ultralytics) takes seconds to import, so
+it is imported after Hydra has composed the settings and they are known to be good.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from typing import Any, NoReturn
+
+import hydra
+import yaml
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from src.config.composition import register, suggestion
+from src.config.stages import STAGES
+from src.foundation.errors import UserError
+from src.foundation.project import PROJECT
+from src.workflow import sweep
+from src.workflow.stage import execute
+
+INTERRUPTED = 130
+"""The exit code by which shells know Ctrl-C."""
+
+
+def command(stage: str) -> NoReturn:
+    """Run a stage with the arguments of the command line, and end the process.
+
+    What a user can mend is one line on stderr and exit code 1. A request to end (SIGTERM, by which queues end a job) is
+    treated like Ctrl-C: what was begun is closed.
+
+    Args:
+        stage: its name, such as `distill`.
+    """
+
+    def run(composed: DictConfig) -> float | None:
+        return execute(stage, lambda: import_module(f"src.{stage}").run, composed)
+
+    def main() -> None:
+        register([stage])
+        hydra.main(version_base="1.3", config_path=str(PROJECT / "conf"), config_name=stage)(run)()
+
+    sys.exit(guarded(main))
+
+
+def guarded(main: Callable[[], Any]) -> int:
+    """Call `main`, print in one line what a user can mend, and return the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes errors on and does not print them itself
+    failed = True
+    try:
+        main()
+        failed = False
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except (HydraException, OmegaConfBaseException) as error:  # some of them are an OSError, too
+        print(f"error: {_in_one_line(error)}", file=sys.stderr)
+    except (OSError, yaml.YAMLError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        sweep.finish(failed)
+    return int(failed)
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return a message of Hydra or OmegaConf, which spread it over lines."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)):
+        return f"nothing uses the key {cause.full_key or cause.key}{_meant(str(cause.key), cause.object_type)}"
+    if isinstance(cause, OmegaConfBaseException) and cause.msg:
+        message = cause.msg.splitlines()[0]
+        return f"{cause.full_key}: {message}" if cause.full_key else message
+    text = str(error).partition("Config search path:")[0]
+    lines = (line.strip().rstrip(".") for line in text.splitlines())
+    return "; ".join(line for line in lines if line).replace(":; ", ": ")
+
+
+def _meant(key: str, schema: type | None) -> str:
+    """Return what was perhaps meant by a key that a schema does not have."""
+    if key in STAGES:
+        return ": by hand keys have no section"
+    known = [field.name for field in fields(schema)] if is_dataclass(schema) else []
+    return suggestion(key, known) if known else ""

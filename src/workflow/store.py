@@ -1,0 +1,184 @@
+"""The MLflow store: where it is, how it is opened, and what it knows of a run that ended.
+
+MLflow takes seconds to import, so this happens when a store is opened, not with this module.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from src.foundation.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "shrink"
+"""The name in MLflow, unless MLFLOW_EXPERIMENT_NAME gives another."""
+
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""MLflow's page opens its view for model training, not the one for language models."""
+
+SETTINGS = {
+    # MLflow's own 120 s and 7 retries would hold a stage for a quarter of an hour per call.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "5",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Environment variables of MLflow that are set here unless the user did."""
+
+LOCK_S = 60
+"""How long to wait while another process creates the tables of a new SQLite store, which takes seconds."""
+
+
+@dataclass(frozen=True)
+class OpenStore:
+    """An open store and the run in it."""
+
+    client: MlflowClient
+    experiment_id: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """What the store knows of a run that ended: of a sweep's parent, the parameters and the value of its winner.
+
+    Attributes:
+        run_id: in MLflow.
+        stage: that ran.
+        params: by flat key, as text.
+        value: val mAP50-95; None if none was recorded.
+        spread: standard deviation over seeds where the value is their mean; 0 for a single run.
+        complete: whether all jobs of a sweep finished.
+    """
+
+    run_id: str
+    stage: str
+    params: dict[str, str]
+    value: float | None
+    spread: float
+    complete: bool
+
+
+def main_checkout(project: Path) -> Path:
+    """Return the folder of the local store: the main checkout, also if DVC runs an experiment in a temporary copy."""
+    return Path(os.environ.get("DVC_ROOT") or project).resolve()
+
+
+def store_uri(project: Path) -> str:
+    """Return MLFLOW_TRACKING_URI, or else that of mlflow.db in the main checkout."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_checkout(project) / 'mlflow.db'}"
+
+
+def prepare_mlflow() -> None:
+    """Import MLflow, which takes seconds, with the settings of this project."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import mlflow  # noqa: F401
+
+    for noisy in ("mlflow", "alembic"):  # a line per migration of a new store; `Run` warns of what fails
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def open_store(project: Path, name: str, tags: Mapping[str, str], begun_ms: int) -> OpenStore:
+    """Open the store and begin a run in it.
+
+    Args:
+        project: the root of the checkout.
+        name: of the run.
+        tags: of the run.
+        begun_ms: when it began, ms since 1970.
+
+    Raises:
+        Exception: whatever the store raises.
+    """
+    from mlflow import MlflowClient
+
+    uri = store_uri(project)
+    # Processes that find no tables all create them, and all but one crash.
+    with _lock(uri):
+        client = MlflowClient(uri)
+        experiment_id = _experiment_id(client, uri, project)
+    begun = client.create_run(experiment_id, start_time=begun_ms, tags=dict(tags), run_name=name)
+    return OpenStore(client, experiment_id, begun.info.run_id)
+
+
+def recorded_run(project: Path, run_id: str) -> RecordedRun:
+    """Return what the store knows of a run.
+
+    Raises:
+        UserError: the store does not answer, has no such run, or it did not finish. A sweep in which jobs failed is
+            accepted if it has a winner.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    uri = store_uri(project)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise UserError(f"{uri}: no runs are recorded there yet: run a stage or a sweep first")
+    try:
+        run = MlflowClient(uri).get_run(run_id)
+    except MlflowException as error:
+        raise UserError(f"run {run_id}: not in {uri} ({brief(error)}): copy the id from the MLflow page") from error
+    except SQLAlchemyError as error:
+        raise UserError(f"{uri}: cannot be read ({brief(error)}): put the store back, or remove it") from error
+    metrics = run.data.metrics
+    if run.info.status != "FINISHED" and "best" not in metrics:
+        raise UserError(
+            f"run {run_id}: expected one that finished or a sweep with a winner, found {run.info.status}: "
+            "name another run, such as a job that finished in the sweep's children.csv"
+        )
+    return RecordedRun(
+        run_id,
+        run.data.tags.get("stage", ""),
+        dict(run.data.params),
+        metrics.get("best", metrics.get("val/map50_95")),
+        metrics.get("best_std", 0.0),
+        run.info.status == "FINISHED",
+    )
+
+
+def brief(error: BaseException) -> str:
+    """Return an exception in one line, without the passwords that a URL in it may hold."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return without_password(first)[:500]
+
+
+def without_password(text: str) -> str:
+    """Return a text with the user and password of each URL left out."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
+def _experiment_id(client: MlflowClient, uri: str, project: Path) -> str:
+    from mlflow import MlflowException
+
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    # A server knows where artifacts go. A local store would put them under the working directory, which for a
+    # queued DVC experiment is a temporary copy.
+    artifacts = None if uri.startswith("http") else (main_checkout(project) / "mlruns").as_uri()
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return str(client.create_experiment(name, artifacts, tags=EXPERIMENT_TAGS))
+        except MlflowException:
+            experiment = client.get_experiment_by_name(name)  # another process was faster
+            if experiment is None:
+                raise
+    return str(experiment.experiment_id)
+
+
+def _lock(uri: str) -> AbstractContextManager[object]:
+    if not uri.startswith("sqlite:///"):
+        return nullcontext()
+    return FileLock(f"{uri.removeprefix('sqlite:///')}.lock", LOCK_S)
