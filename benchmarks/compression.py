@@ -35,20 +35,22 @@ from benchmarks.rivals import (
     ultralytics_int8,
     ultralytics_qat,
 )
-from benchmarks.speed import HOW
-from src import config
-from src.config import PROJECT
+from benchmarks.speed import SETTING
+from src.config.composition import register, typed
+from src.config.quantize import Quantize
 from src.deployment.export import export_onnx
+from src.deployment.forwards import onnx_forward, openvino_forward
 from src.detector import runtime
 from src.detector.accuracy import validate
 from src.detector.dataset import view_of
-from src.evaluation.latency import Latency, measure, onnx_forward, openvino_forward
+from src.evaluation.latency import Latency, measure
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import whole_file, whole_folder, write_text
-from src.quantization.fp16 import halve
+from src.foundation.project import PROJECT
+from src.quantization.fp16 import to_fp16
 from src.quantization.images import choose_images, load_image
 from src.quantization.int8 import quantize_network
-from src.quantization.ranges.calibrators import calibrated
+from src.quantization.ranges.calibrators import calibrate_tensors
 from src.reporting.accuracy_plots import draw_pareto
 
 PAGE = PROJECT / "reports/benchmarks/compression.md"
@@ -183,7 +185,7 @@ def variants_of(folder: Path, images: list[Path], prepared: Path, seed: int) -> 
         network = _exported(folder / name / "models/student.pt", folder / name, control.imgsz)
         found += _with_int8(control.title, network, control.imgsz, images)
     student, pruned, half = _exported(chain / "student.pt", chain, IMGSZ), chain / "pruned.onnx", chain / "half.onnx"
-    onnx.save(halve(onnx.load(pruned)), half)
+    onnx.save(to_fp16(onnx.load(pruned)), half)
     found += [
         Variant("chain before pruning, FP32", student, IMGSZ),
         Variant(PRUNED, pruned, IMGSZ),
@@ -213,22 +215,22 @@ def variants_of(folder: Path, images: list[Path], prepared: Path, seed: int) -> 
 
 def _qat_settings(seed: int) -> dict[str, Any]:
     """Return the settings of the chain's own quantization-aware training, for ultralytics' trainer."""
-    config.register()
+    register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         composed = compose(
             "quantize", [f"seed={seed}", f"imgsz={IMGSZ}", f"augmentation={SETTINGS['choices.augmentation']}"]
         )
-    params: config.Quantize = config.typed("quantize", composed)
-    return params.settings()
+    params: Quantize = typed("quantize", composed)
+    return params.trainer_arguments()
 
 
 def _with_int8(title: str, network: Path, imgsz: int, images: list[Path]) -> list[Variant]:
     """Return a float network and what post-training quantization makes of it."""
     model = onnx.load(network)
-    seen = calibrated(model, images, imgsz, {"momentum": 0.95, "percentile": 99.999}, bins=128, threads=1)
+    seen = calibrate_tensors(model, images, imgsz, {"momentum": 0.95, "percentile": 99.999}, bins=128, threads=1)
     ranges = {name: tensor.ranges["minmax"] for name, tensor in seen.items()}
     integers = network.with_name(f"{network.stem}-int8.onnx")
-    onnx.save(quantize_network(model, ranges, HOW), integers)
+    onnx.save(quantize_network(model, ranges, SETTING), integers)
     return [
         Variant(f"{title}, FP32", network, imgsz),
         Variant(f"{title}, INT8", integers, imgsz, f"{title}, FP32"),

@@ -31,7 +31,9 @@ from hydra import compose, initialize_config_dir
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from benchmarks.photographs import bccd_folder, kept_folder, run_stage, taught_project
-from src import config
+from src.config.architecture import FROM_TEACHER
+from src.config.composition import register, typed
+from src.config.distill import Distill
 from src.detector import runtime
 from src.detector.accuracy import validate
 from src.detector.checkpoint import load_detector, save_detector
@@ -39,10 +41,11 @@ from src.detector.dataset import view_of
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import whole_file, write_json, write_text
 from src.foundation.digests import digest
+from src.foundation.project import PROJECT
 from src.labels.digits import compose_scenes
 from src.teaching.weight_selection import select_weights
 
-PROJECT = config.PROJECT
+PROJECT = PROJECT
 PAGE = PROJECT / "reports/benchmarks/distillation.md"
 STAGE = "distill-student"
 
@@ -89,11 +92,11 @@ class Ground:
         return PAGE.with_name(f"{PAGE.stem}-{self.name}.png")
 
     @cached_property
-    def params(self) -> config.Distill:
+    def params(self) -> Distill:
         """The parameters of the stage, before any variant's."""
-        config.register()
+        register()
         with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-            return config.typed("distill", compose("distill", list(self.settings)))
+            return typed("distill", compose("distill", list(self.settings)))
 
     @cached_property
     def results_file(self) -> Path:
@@ -140,15 +143,15 @@ VARIANTS = (
     Variant("heads, mutual", ("teaching=mutual",), "mutual"),
     Variant("heads, unlabelled images", ("teaching=unlabelled",), "unlabelled"),
     Variant("heads, assistant yolov8s", ("teaching=assistants",), "assistants"),
-    Variant("teacher's weights, labels alone", ("teaching=hard",), "selected_hard", config.FROM_TEACHER),
-    Variant("teacher's weights, distill_model", (), "selected_ultralytics", config.FROM_TEACHER),
-    Variant("teacher's weights, channel-wise", ("distillation=channel_wise",), "selected_channel", config.FROM_TEACHER),
-    Variant("teacher's weights, heads", ("distillation=heads",), "selected_heads", config.FROM_TEACHER),
+    Variant("teacher's weights, labels alone", ("teaching=hard",), "selected_hard", FROM_TEACHER),
+    Variant("teacher's weights, distill_model", (), "selected_ultralytics", FROM_TEACHER),
+    Variant("teacher's weights, channel-wise", ("distillation=channel_wise",), "selected_channel", FROM_TEACHER),
+    Variant("teacher's weights, heads", ("distillation=heads",), "selected_heads", FROM_TEACHER),
     Variant(
         "teacher's weights, heads + channel-wise",
         ("distillation=heads_channel_wise",),
         "selected_both",
-        config.FROM_TEACHER,
+        FROM_TEACHER,
     ),
 )
 
@@ -230,12 +233,12 @@ def _ultralytics(ground: Ground, variant: Variant, seeds: list[int]) -> dict[int
     for seed in seeds:
         with tempfile.TemporaryDirectory(prefix="bench-") as scratch, view_of(ground.prepared) as data:
             first = Path(scratch) / "first.pt"
-            if variant.weights == config.FROM_TEACHER:
+            if variant.weights == FROM_TEACHER:
                 selected = select_weights(load_detector(ground.teacher), params.student.architecture)
                 save_detector(selected, first, params.imgsz)
             trainer = DetectionTrainer(
                 overrides={
-                    **params.settings(),
+                    **params.trainer_arguments(),
                     "seed": seed,
                     "epochs": ground.epochs,
                     "task": "detect",

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from src.config import PROJECT
 from src.foundation.atomic import whole_folder
+from src.foundation.project import PROJECT
 
 
 def bccd_folder(value: str) -> Path:

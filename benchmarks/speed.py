@@ -14,7 +14,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,18 @@ from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from benchmarks.rivals import HAS_NNCF, nncf_int8, ultralytics_int8
 from src.deployment.export import export_onnx
+from src.deployment.forwards import onnx_forward, openvino_forward
 from src.deployment.kernels import count_convolutions
 from src.detector.checkpoint import save_detector
 from src.detector.trainer import ACTIVATIONS
-from src.evaluation.latency import Latency, measure, onnx_forward, openvino_forward
+from src.evaluation.latency import Latency, measure
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import write_text
 from src.quantization.images import choose_images, load_image
-from src.quantization.int8 import Int8, quantize_network
+from src.quantization.int8 import quantize_network
 from src.quantization.ranges.minmax import minmax_range
 from src.quantization.ranges.observation import observe
+from src.quantization.setting import Setting
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = PROJECT / "reports/benchmarks"
@@ -47,15 +49,18 @@ MIB = 2**20
 FP32 = "FP32, onnxruntime"
 FOR_OPENVINO = "INT8, QDQ for OpenVINO"
 FOR_AMX = "INT8, QDQ for OpenVINO with AMX"
-HOW = Int8(
-    "onnxruntime",
-    "qdq",
-    "uint8",
-    "int8",
+SETTING = Setting(
+    calibrator="minmax",
+    target="onnxruntime",
+    format="qdq",
+    activation_type="uint8",
+    weight_type="int8",
     per_channel=True,
     symmetric_activations=False,
     symmetric_weights=True,
     float_head=True,
+    bias_correction=False,
+    float_layers=0,
 )
 
 
@@ -86,10 +91,10 @@ def build(activation: str, imgsz: int, images: list[Path], folder: Path) -> dict
     ranges = {name: minmax_range(one.histogram) for name, one in seen.items()}
     variants = {FP32: Variant(in_float, "onnxruntime")}
     for name, how in {
-        "INT8, QDQ": HOW,
-        "INT8, QOperator": Int8(**{**vars(HOW), "format": "qoperator"}),
-        FOR_OPENVINO: Int8(**{**vars(HOW), "target": "openvino"}),
-        FOR_AMX: Int8(**{**vars(HOW), "target": "openvino_amx"}),
+        "INT8, QDQ": SETTING,
+        "INT8, QOperator": replace(SETTING, format="qoperator"),
+        FOR_OPENVINO: replace(SETTING, target="openvino"),
+        FOR_AMX: replace(SETTING, target="openvino_amx"),
     }.items():
         if name == FOR_AMX and activation != "silu":  # the one for OpenVINO
             continue

@@ -23,25 +23,24 @@ from tqdm import tqdm
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from benchmarks.photographs import bccd_folder, run_stage, taught_project
-from src.config import PROJECT
 from src.detector import runtime
 from src.detector.checkpoint import load_detector
-from src.foundation.prepared import class_names
 from src.detector.dataset import view_of
 from src.detector.trainer import Given, ResumableTrainer, trainer_with
 from src.distillation.cached_teacher import CachedTeacher
 from src.distillation.distillation_loss import distillation_from
-from src.distillation.frozen_teacher import Teacher
-from src.distillation.soft_loss import Objective, SoftWeights
+from src.distillation.objective import Objective
+from src.distillation.teacher import FrozenTeacher
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import write_text
+from src.foundation.project import PROJECT
 
 PAGE = PROJECT / "reports/benchmarks/steps.md"
 IMGSZ, BATCH, THREADS = 320, 16, 4
 BATCHES, ROUNDS = 4, 15
 TEACHER_EPOCHS = 5
 TEMPERATURES, ALPHAS, EPOCHS = (1, 2, 4), (0.5, 0.7), 3
-OBJECTIVE = Objective(1.0, 0.5, SoftWeights(response=1.0, localization=1.0, feature=0.0, channel_wise=0.0))
+OBJECTIVE = Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0})
 PLAIN = "plain ultralytics"
 ONE_BY_ONE = "one by one, without cache"
 
@@ -84,7 +83,7 @@ def measure_steps(project: Path) -> dict[str, list[float]]:
             "project": scratch,
             "name": "trainer",
         }
-        teacher = Teacher(load_detector(teacher_file), class_names(prepared))
+        teacher = FrozenTeacher(load_detector(teacher_file))
         cached = CachedTeacher(teacher, "steps", Path(scratch) / "cache", limit_bytes=2**33, features=False)
 
         def ours(teaching: Teacher | CachedTeacher) -> ResumableTrainer:

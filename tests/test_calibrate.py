@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from src import calibrate
-from src.config import CALIBRATORS, Calibrate
+from src.config.calibrate import Calibrate
 from src.foundation.digests import digest
 from src.foundation.errors import UserError
 from src.quantization.ranges.affine import scale_and_zero_point
-from src.workflow.stage import Place
+from src.quantization.ranges.calibrators import CALIBRATORS
+from src.workflow.stage_files import StageFiles
 from tests.quantization.networks import IMGSZ, Log, tiny_project
 
 PARAMS = Calibrate(
@@ -42,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def metrics(project: Path) -> dict[str, Any]:
-    return calibrate.run(PARAMS, Place("calibrate", "", project, project), Log())
+    return calibrate.run(PARAMS, StageFiles("calibrate", project, project), Log())
 
 
 def test_training_images_alone_make_ranges_of_every_tensor(project: Path, metrics: dict[str, Any]) -> None:
@@ -75,7 +76,7 @@ def test_a_table_and_pictures_tell_what_each_calibrator_cuts_off(project: Path, 
 
 @pytest.mark.usefixtures("metrics")
 def test_the_same_inputs_give_the_same_bytes(project: Path, tmp_path: Path) -> None:
-    calibrate.run(PARAMS, Place("calibrate", "", project, tmp_path), Log())
+    calibrate.run(PARAMS, StageFiles("calibrate", project, tmp_path), Log())
     written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) == 5
     for name in written:
@@ -84,7 +85,7 @@ def test_the_same_inputs_give_the_same_bytes(project: Path, tmp_path: Path) -> N
 
 def test_a_network_that_cannot_be_equalized_is_refused(project: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"calibrate\.equalize: .* found none \(SiLU cannot be equalized\)"):
-        calibrate.run(replace(PARAMS, equalize=True), Place("calibrate", "", project, tmp_path), Log())
+        calibrate.run(replace(PARAMS, equalize=True), StageFiles("calibrate", project, tmp_path), Log())
 
 
 @pytest.mark.parametrize("damage", [b"", b"no weights", None], ids=["empty", "text", "truncated"])
@@ -93,4 +94,4 @@ def test_damaged_weights_are_told(project: Path, tmp_path: Path, damage: bytes |
     weights = tmp_path / "project/models/pruned.pt"
     weights.write_bytes(weights.read_bytes()[:-1000] if damage is None else damage)
     with pytest.raises(UserError, match=r"models/pruned\.pt: not a checkpoint that can be loaded safely"):
-        calibrate.run(PARAMS, Place("calibrate", "", tmp_path / "project", tmp_path), Log())
+        calibrate.run(PARAMS, StageFiles("calibrate", tmp_path / "project", tmp_path), Log())

@@ -7,10 +7,12 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from src import config, distill
+from src import distill
+from src.config.composition import register, typed
 from src.detector.checkpoint import load_detector
 from src.foundation.errors import UserError
-from src.workflow.stage import Place
+from src.foundation.project import PROJECT
+from src.workflow.stage_files import StageFiles
 from tests.stages import TINY, Diary, small_project
 
 
@@ -19,12 +21,12 @@ def project(tmp_path: Path, prepared: Path) -> Path:
     return small_project(tmp_path, prepared)
 
 
-def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any, Diary, Place]:
-    config.register()
+def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any, Diary, StageFiles]:
+    register()
     given = [*(f"{key}={value}" for key, value in TINY.items()), "student.weights=null", *overrides]
-    with initialize_config_dir(str(config.PROJECT / "conf"), version_base="1.3"):
-        params = config.typed("distill", compose("distill", given))
-    place, log = Place("distill", " ".join(given), project, project / output), Diary()
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        params = typed("distill", compose("distill", given))
+    place, log = StageFiles("distill", project, project / output), Diary()
     return distill.run(params, place, log), log, place
 
 

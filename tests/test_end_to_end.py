@@ -17,7 +17,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from ultralytics import YOLO
 
-from src import config
+from src.config.stages import STAGES
+from src.foundation.project import PROJECT
 
 TINY = {
     "common": {"imgsz": 64, "threads": 2},
@@ -67,7 +68,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with tiny parameters, in which `dvc repro` has run."""
     root = tmp_path_factory.mktemp("project")
     for name in ("src", "conf", "params.yaml", "dvc.yaml", ".gitignore", ".dvcignore"):
-        source = config.PROJECT / name
+        source = PROJECT / name
         if source.is_dir():
             shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
@@ -102,7 +103,7 @@ def runs(client: MlflowClient, **tags: str) -> list[Run]:
 
 
 def test_every_stage_is_a_finished_run_with_metrics_params_and_config(client: MlflowClient) -> None:
-    for stage in config.STAGES:
+    for stage in STAGES:
         (run,) = runs(client, stage=stage)
         assert run.info.status == "FINISHED", stage
         assert run.data.tags["mlflow.source.git.commit"]
@@ -116,7 +117,7 @@ def test_every_stage_is_a_finished_run_with_metrics_params_and_config(client: Ml
 
 
 def test_every_run_links_to_those_whose_outputs_it_read(client: MlflowClient) -> None:
-    ids = {stage: runs(client, stage=stage)[0].info.run_id for stage in config.STAGES}
+    ids = {stage: runs(client, stage=stage)[0].info.run_id for stage in STAGES}
     for stage, reads in UPSTREAM.items():
         (run,) = runs(client, stage=stage)
         for name, writer in reads.items():

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from src import calibrate, eval_int8, quantize
-from src.config import EvalInt8
+from src.config.eval_int8 import EvalInt8
+from src.deployment.forwards import HAS_OPENVINO
 from src.detector.accuracy import Accuracy, ClassAccuracy
-from src.evaluation.latency import HAS_OPENVINO
 from src.foundation.errors import UserError
-from src.workflow.stage import Place
+from src.workflow.stage_files import StageFiles
 from tests.quantization.networks import IMGSZ, Log, tiny_project
 from tests.test_calibrate import PARAMS as CALIBRATE
 from tests.test_quantize import PARAMS as QUANTIZE
@@ -42,8 +42,8 @@ def known_accuracy(detector: Path, data_yaml: Path, *, split: str, imgsz: int, d
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tiny_project(tmp_path_factory.mktemp("eval"))
-    calibrate.run(CALIBRATE, Place("calibrate", "", root, root), Log())
-    quantize.run(QUANTIZE, Place("quantize", "", root, root), Log())
+    calibrate.run(CALIBRATE, StageFiles("calibrate", root, root), Log())
+    quantize.run(QUANTIZE, StageFiles("quantize", root, root), Log())
     return root
 
 
@@ -56,7 +56,7 @@ def _known_accuracies() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def results(project: Path) -> dict[str, Any]:
-    return eval_int8.run(PARAMS, Place("eval_int8", "", project, project), Log())
+    return eval_int8.run(PARAMS, StageFiles("eval_int8", project, project), Log())
 
 
 def test_all_five_are_measured_and_reported(project: Path, results: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ def test_a_larger_drop_than_the_gate_fails_after_the_same_reports_are_written(
 ) -> None:
     log = Log()
     with pytest.raises(UserError, match=r"eval_int8\.max_drop: expected .* at most 0\.01 .* it lost 0\.02"):
-        eval_int8.run(replace(PARAMS, max_drop=0.01), Place("eval_int8", "", project, tmp_path), log)
+        eval_int8.run(replace(PARAMS, max_drop=0.01), StageFiles("eval_int8", project, tmp_path), log)
     assert "Gate: **FAILED**" in (tmp_path / "reports/report.md").read_text()
     assert results in [metrics for (metrics, *_) in log.of("metrics")]
     # Whatever is not a time is the same on every run.
@@ -98,7 +98,7 @@ def test_a_larger_drop_than_the_gate_fails_after_the_same_reports_are_written(
 
 def test_another_size_than_the_exported_one_is_refused(project: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"imgsz must be {IMGSZ}, for which pruned\.onnx was exported, got 96"):
-        eval_int8.run(replace(PARAMS, imgsz=96), Place("eval_int8", "", project, tmp_path), Log())
+        eval_int8.run(replace(PARAMS, imgsz=96), StageFiles("eval_int8", project, tmp_path), Log())
 
 
 def test_a_damaged_network_is_told(project: Path, tmp_path: Path) -> None:
@@ -106,11 +106,11 @@ def test_a_damaged_network_is_told(project: Path, tmp_path: Path) -> None:
     network = tmp_path / "project/models/int8.onnx"
     network.write_bytes(network.read_bytes()[:-1000])
     with pytest.raises(UserError, match=r"int8\.onnx: not a network in ONNX: run `dvc repro`"):
-        eval_int8.run(PARAMS, Place("eval_int8", "", tmp_path / "project", tmp_path), Log())
+        eval_int8.run(PARAMS, StageFiles("eval_int8", tmp_path / "project", tmp_path), Log())
 
 
 def test_models_of_other_classes_are_told(project: Path, tmp_path: Path) -> None:
     shutil.copytree(project, tmp_path / "project")
     (tmp_path / "project/data/prepared/data.yaml").write_text("names: {0: cat, 1: dog, 2: cow}\n")
     with pytest.raises(UserError, match=r"models/teacher\.pt knows the classes class 0, class 1; the dataset has"):
-        eval_int8.run(PARAMS, Place("eval_int8", "", tmp_path / "project", tmp_path), Log())
+        eval_int8.run(PARAMS, StageFiles("eval_int8", tmp_path / "project", tmp_path), Log())

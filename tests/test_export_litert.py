@@ -9,13 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from src import calibrate, export_litert
-from src.config import ExportLitert
+from src.config.export_litert import ExportLitert
 from src.deployment.export import export_tflite
-from src.evaluation.latency import onnx_forward
+from src.deployment.forwards import onnx_forward
 from src.foundation.errors import UserError
 from src.quantization import litert
 from src.quantization.images import load_image
-from src.workflow.stage import Place
+from src.workflow.stage_files import StageFiles
 from tests.quantization.networks import IMGSZ, Log, random_images, tiny_project, untrained_detector
 from tests.test_calibrate import PARAMS as CALIBRATION
 
@@ -25,14 +25,14 @@ PARAMS = ExportLitert(imgsz=IMGSZ, device="cpu", threads=1, workers=0)
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tiny_project(tmp_path_factory.mktemp("litert"))
-    calibrate.run(replace(CALIBRATION, images=5), Place("calibrate", "", root, root), Log())
+    calibrate.run(replace(CALIBRATION, images=5), StageFiles("calibrate", root, root), Log())
     return root
 
 
 @pytest.fixture(scope="module")
 def metrics(project: Path) -> dict[str, Any]:
     pytest.importorskip("litert_torch")
-    return export_litert.run(PARAMS, Place("export_litert", "", project, project), Log())
+    return export_litert.run(PARAMS, StageFiles("export_litert", project, project), Log())
 
 
 def test_all_convolutions_but_that_of_dfl_are_integers(metrics: dict[str, Any]) -> None:
@@ -78,11 +78,11 @@ def answer(network: Path, image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def test_the_same_weights_give_the_same_bytes(project: Path, metrics: dict[str, Any], tmp_path: Path) -> None:
     assert metrics
-    export_litert.run(PARAMS, Place("export_litert", "", project, tmp_path), Log())
+    export_litert.run(PARAMS, StageFiles("export_litert", project, tmp_path), Log())
     assert (tmp_path / "models/int8.tflite").read_bytes() == (project / "models/int8.tflite").read_bytes()
 
 
 def test_missing_packages_are_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(litert.importlib.util, "find_spec", lambda name: None if name == "litert_torch" else object())
     with pytest.raises(UserError, match=r"needs litert_torch: pip install .*\[litert\]"):
-        export_litert.run(PARAMS, Place("export_litert", "", project, project), Log())
+        export_litert.run(PARAMS, StageFiles("export_litert", project, project), Log())

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from src import config
+from src.config.stages import BY_HAND, STAGES
+from src.foundation.project import PROJECT
 
-PROJECT = config.PROJECT
+PROJECT = PROJECT
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 MODULES = {name: stage["cmd"].removeprefix("python -m src.") for name, stage in STAGES.items()}
 
@@ -50,7 +51,7 @@ def groups_of(stage: str) -> set[str]:
 
 
 def test_the_stages_are_those_of_the_config() -> None:
-    assert list(MODULES.values()) == list(config.STAGES)
+    assert list(MODULES.values()) == list(STAGES)
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -77,7 +78,7 @@ def test_params_are_the_sections_that_are_composed(name: str) -> None:
 
 
 def test_subjects_know_nothing_of_stages_configuration_and_tracking() -> None:
-    stages = (*config.STAGES, *config.BY_HAND)
+    stages = (*STAGES, *BY_HAND)
     forbidden = {PROJECT / f"src/{name}.py" for name in (*stages, "stage", "config", "tracking", "sweep", "training")}
     for subject in ("labels", "detector", "distillation", "pruning", "quantization", "evaluation"):
         for path in (PROJECT / "src" / subject).glob("*.py"):

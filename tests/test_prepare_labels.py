@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from src import prepare_labels
-from src.config import Data, PrepareLabels, Scenes, VocFolder, YoloFolder
+from src.config.data import Data, DigitScenes, VocFolder, YoloFolder
+from src.config.prepare_labels import PrepareLabels
 from src.foundation.digests import digest
 from src.foundation.errors import UserError
 from src.workflow import stage
@@ -40,7 +41,7 @@ class Recorder:
 def run(data: Data, project: Path, *, strict: bool = False) -> tuple[dict[str, Any], Recorder]:
     params = PrepareLabels(data=data, seed=0, strict=strict, val_fraction=0.2, test_fraction=0.2)
     log = Recorder()
-    place = stage.Place("prepare_labels", "", project, project / "out")
+    place = stage.StageFiles("prepare_labels", project, project / "out")
     return prepare_labels.run(params, place, log), log  # type: ignore[arg-type]  # a recorder will do
 
 
@@ -48,8 +49,8 @@ def voc(root: str = "raw") -> VocFolder:
     return VocFolder(root=root, format="voc", annotations=None, images=None, split_lists=None, class_names=None)
 
 
-def digits() -> Scenes:
-    return Scenes(
+def digits() -> DigitScenes:
+    return DigitScenes(
         root="nowhere",
         format="digits",
         train_images=6,

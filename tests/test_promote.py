@@ -12,23 +12,25 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from src import config
+from src.config.composition import register
+from src.config.stages import STAGES
 from src.foundation.errors import UserError
+from src.foundation.project import PROJECT
 from src.promote import check, main, promote
 from src.workflow import tracking
 
-CONF = config.PROJECT / "conf"
+CONF = PROJECT / "conf"
 
 
 @pytest.fixture
 def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
-    shutil.copy(config.PROJECT / "params.yaml", tmp_path)
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
     shutil.copy(empty_store, tmp_path)
     was_run(tmp_path)
     yield tmp_path
-    config.register()
+    register()
 
 
 def was_run(project: Path) -> None:
@@ -36,15 +38,14 @@ def was_run(project: Path) -> None:
     params = OmegaConf.to_container(OmegaConf.load(project / "params.yaml"))
     assert isinstance(params, dict)
     stages = {
-        stage: {"cmd": f"python -m src.{stage}", "params": {"params.yaml": {stage: params[stage]}}}
-        for stage in config.STAGES
+        stage: {"cmd": f"python -m src.{stage}", "params": {"params.yaml": {stage: params[stage]}}} for stage in STAGES
     }
     (project / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": stages}))
 
 
 def tunables(stage: str, *overrides: str) -> dict[str, Any]:
-    config.register()
-    with initialize_config_dir(str(config.PROJECT / "conf"), version_base="1.3"):
+    register()
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         values = OmegaConf.to_container(compose(stage, list(overrides)), resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
@@ -199,7 +200,7 @@ def test_the_exit_code_says_whether_the_promise_was_kept(
     run = recorded(project, "distill", metrics={"best": 0.75})
     (project / "reports").mkdir()
     (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": reached}}))
-    monkeypatch.setattr("src.promote.config.PROJECT", project)
+    monkeypatch.setattr("src.promote.PROJECT", project)
     shutil.copytree(CONF, project / "conf")
     monkeypatch.setattr("sys.argv", ["promote", run, "--check"])
     with pytest.raises(SystemExit) as ended:

@@ -8,10 +8,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from torch import nn
 
-from src import config, prune
+from src import prune
+from src.config.composition import register, typed
 from src.detector.checkpoint import load_detector
 from src.foundation.errors import UserError
-from src.workflow.stage import Place
+from src.foundation.project import PROJECT
+from src.workflow.stage_files import StageFiles
 from tests.stages import TINY, Diary, small_project
 
 
@@ -22,12 +24,12 @@ def project(tmp_path: Path, prepared: Path) -> Path:
 
 def pruned(project: Path, *overrides: str, output: str = "out") -> tuple[Any, Diary, list[int]]:
     """Return the metrics, what was recorded, and how many channels each convolution has left."""
-    config.register()
+    register()
     given = [*(f"{key}={value}" for key, value in TINY.items()), *overrides]
-    with initialize_config_dir(str(config.PROJECT / "conf"), version_base="1.3"):
-        params = config.typed("prune", compose("prune", given))
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        params = typed("prune", compose("prune", given))
     log = Diary()
-    metrics = prune.run(params, Place("prune", " ".join(given), project, project / output), log)
+    metrics = prune.run(params, StageFiles("prune", project, project / output), log).metrics
     left = load_detector(project / output / "models/pruned.pt")
     return metrics, log, [module.out_channels for module in left.modules() if isinstance(module, nn.Conv2d)]
 

@@ -9,11 +9,14 @@ import pandas as pd
 import pytest
 
 from src import calibrate, quantize
-from src.config import CALIBRATORS, Augmentation, Distillation, Quantize
+from src.config.augmentation import Augmentation
+from src.config.distillation import Distillation
+from src.config.quantize import Quantize
+from src.deployment.forwards import HAS_OPENVINO
 from src.detector.accuracy import Accuracy
-from src.evaluation.latency import HAS_OPENVINO
 from src.foundation.errors import UserError
-from src.workflow.stage import Place
+from src.quantization.ranges.calibrators import CALIBRATORS
+from src.workflow.stage_files import StageFiles
 from tests.quantization.networks import IMGSZ, LEVELS, Log, random_images, tiny_project
 from tests.test_calibrate import PARAMS as CALIBRATE
 
@@ -71,13 +74,13 @@ PARAMS = Quantize(
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tiny_project(tmp_path_factory.mktemp("quantize"))
-    calibrate.run(CALIBRATE, Place("calibrate", "", root, root), Log())
+    calibrate.run(CALIBRATE, StageFiles("calibrate", root, root), Log())
     return root
 
 
 def test_a_network_in_integers_comes_out_that_ultralytics_can_use(project: Path) -> None:
     log = Log()
-    metrics = quantize.run(PARAMS, Place("quantize", "", project, project), log)
+    metrics = quantize.run(PARAMS, StageFiles("quantize", project, project), log).metrics
     assert metrics["convolutions"] == metrics["integer_convolutions"] + LEVELS  # DFL, which is not learned
     assert metrics["size_mib"] < 0.3 * metrics["fp32_size_mib"]
     assert 0 <= metrics["val"]["map50_95"] <= metrics["val"]["map50"] <= 1
@@ -103,7 +106,7 @@ def test_another_network_than_the_calibrated_one_is_refused(project: Path, tmp_p
     network.write_bytes(calibrated + b" ")
     try:
         with pytest.raises(UserError, match=r"calibration\.json: expected the ranges of pruned\.onnx"):
-            quantize.run(PARAMS, Place("quantize", "", project, tmp_path), Log())
+            quantize.run(PARAMS, StageFiles("quantize", project, tmp_path), Log())
     finally:
         network.write_bytes(calibrated)
     assert not (tmp_path / "models/int8.onnx").exists()
@@ -111,7 +114,7 @@ def test_another_network_than_the_calibrated_one_is_refused(project: Path, tmp_p
 
 def test_the_most_sensitive_layers_are_left_in_float_and_reported(project: Path, tmp_path: Path) -> None:
     params = replace(PARAMS, float_layers=2)
-    metrics = quantize.run(params, Place("quantize", "", project, tmp_path), Log())
+    metrics = quantize.run(params, StageFiles("quantize", project, tmp_path), Log()).metrics
     assert metrics["convolutions"] - metrics["integer_convolutions"] == LEVELS + 2
     table = pd.read_csv(tmp_path / "reports/quantize/sensitivity.csv")
     assert len(table) == metrics["convolutions"] - LEVELS
@@ -123,7 +126,7 @@ def test_bias_correction_moves_biases_and_nothing_else(project: Path, tmp_path: 
     networks = {}
     for corrected in (False, True):
         root = tmp_path / str(corrected)
-        quantize.run(replace(PARAMS, bias_correction=corrected), Place("quantize", "", project, root), Log())
+        quantize.run(replace(PARAMS, bias_correction=corrected), StageFiles("quantize", project, root), Log())
         networks[corrected] = onnx.load(root / "models/int8.onnx")
     plain, moved = (
         {t.name: t.raw_data for t in networks[c].graph.initializer if not t.name.endswith("_scale")} for c in networks
@@ -135,7 +138,7 @@ def test_bias_correction_moves_biases_and_nothing_else(project: Path, tmp_path: 
 
 def test_a_budget_that_holds_at_once_takes_one_try(project: Path, tmp_path: Path) -> None:
     log = Log()
-    metrics = quantize.run(replace(PARAMS, max_drop=1.0), Place("quantize", "", project, tmp_path), log)
+    metrics = quantize.run(replace(PARAMS, max_drop=1.0), StageFiles("quantize", project, tmp_path), log).metrics
     assert metrics["tries"] == 1
     [(name, params, _)] = log.of("child")
     assert name == "calibrator=minmax,per_channel=True,symmetric_activations=False,float_layers=0,trained=False"
@@ -145,9 +148,11 @@ def test_a_budget_that_holds_at_once_takes_one_try(project: Path, tmp_path: Path
 
 @pytest.mark.parametrize("method", ["qat", "tuned"])
 def test_training_ends_in_integers(project: Path, tmp_path: Path, method: str) -> None:
-    quantize.run(PARAMS, Place("quantize", "", project, tmp_path / "without"), Log())
+    quantize.run(PARAMS, StageFiles("quantize", project, tmp_path / "without"), Log())
     log = Log()
-    metrics = quantize.run(replace(PARAMS, method=method), Place("quantize", "", project, tmp_path / "with"), log)
+    metrics = quantize.run(
+        replace(PARAMS, method=method), StageFiles("quantize", project, tmp_path / "with"), log
+    ).metrics
     assert metrics["convolutions"] == metrics["integer_convolutions"] + LEVELS
     networks = [onnx.load(tmp_path / folder / "models/int8.onnx") for folder in ("without", "with")]
     plain, trained = ([node.op_type for node in network.graph.node] for network in networks)
@@ -169,7 +174,7 @@ def test_a_budget_that_never_holds_ends_with_training(
     monkeypatch.setattr(quantize, "validate", score)
     params = replace(PARAMS, max_drop=0.01, float_layers=16)
     log = Log()
-    metrics = quantize.run(params, Place("quantize", "", project, tmp_path), log)
+    metrics = quantize.run(params, StageFiles("quantize", project, tmp_path), log).metrics
     table = pd.read_csv(tmp_path / "reports/quantize/tries.csv")
     assert metrics["tries"] == len(table) == len(CALIBRATORS) + 3
     assert table["trained"].tolist() == [False] * (len(table) - 1) + [True]
@@ -179,7 +184,7 @@ def test_a_budget_that_never_holds_ends_with_training(
 
 @pytest.mark.parametrize(("method", "size"), [("dynamic", 0.35), ("fp16", 0.55), ("int4", 0.25)])
 def test_controls_need_no_ranges(project: Path, tmp_path: Path, method: str, size: float) -> None:
-    metrics = quantize.run(replace(PARAMS, method=method), Place("quantize", "", project, tmp_path), Log())
+    metrics = quantize.run(replace(PARAMS, method=method), StageFiles("quantize", project, tmp_path), Log()).metrics
     assert metrics["size_mib"] < size * metrics["fp32_size_mib"]
     assert metrics["integer_convolutions"] == (metrics["convolutions"] - 1 if method == "dynamic" else 0)
     assert metrics["tries"] == 0
@@ -200,7 +205,7 @@ def test_what_a_method_would_pass_over_is_refused(
 ) -> None:
     params = replace(PARAMS, method=method, **asked)
     with pytest.raises(UserError, match=f"{next(iter(asked))} has no meaning for quantize.method={method}: expected"):
-        quantize.run(params, Place("quantize", "", project, tmp_path), Log())
+        quantize.run(params, StageFiles("quantize", project, tmp_path), Log())
 
 
 @pytest.mark.parametrize(
@@ -215,11 +220,11 @@ def test_what_cannot_be_is_refused_before_the_work(
     project: Path, tmp_path: Path, asked: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=f"quantize.{message}"):
-        quantize.run(replace(PARAMS, **asked), Place("quantize", "", project, tmp_path), Log())
+        quantize.run(replace(PARAMS, **asked), StageFiles("quantize", project, tmp_path), Log())
     assert not (tmp_path / "models").exists()
 
 
 def test_a_zero_point_for_the_weights_of_each_channel_is_refused(project: Path, tmp_path: Path) -> None:
     params = replace(PARAMS, symmetric_weights=False)
     with pytest.raises(UserError, match="symmetric_weights must be true where"):
-        quantize.run(params, Place("quantize", "", project, tmp_path), Log())
+        quantize.run(params, StageFiles("quantize", project, tmp_path), Log())

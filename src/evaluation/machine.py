@@ -6,19 +6,20 @@ import os
 import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+import cpuinfo
 
 TELLING_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 """Instructions on which the speed of integer kernels depends: vectors, and multiply-add of four bytes at once."""
 
 
-def describe_machine(cpu_info: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    """Return the CPU, its telling instructions, the cores this process may use, and the versions of what was run."""
-    facts = dict(_facts(cpu_info))
-    flags = (facts.get("flags") or facts.get("Features") or "").split()
+def describe_machine() -> dict[str, Any]:
+    """Return the CPU, its telling instructions, the cores this process may use, and the versions of the runtimes."""
+    facts = cpuinfo.get_cpu_info()
+    flags = facts.get("flags", [])
     return {
-        "cpu": facts.get("model name") or platform.processor() or platform.machine(),
+        "cpu": facts.get("brand_raw") or platform.processor() or platform.machine(),
         "flags": [flag for flag in TELLING_FLAGS if flag in flags],
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "versions": _versions("torch", "onnxruntime", "openvino", "ultralytics"),
@@ -32,10 +33,3 @@ def _versions(*packages: str) -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
-
-
-def _facts(cpu_info: Path) -> list[tuple[str, str]]:
-    if not cpu_info.exists():  # not a Linux
-        return []
-    pairs = (line.partition(":") for line in cpu_info.read_text(encoding="utf-8").splitlines() if ":" in line)
-    return [(key.strip(), value.strip()) for key, _, value in pairs]

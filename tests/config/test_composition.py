@@ -15,8 +15,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src import config
+from src.config.composition import register, typed
+from src.config.stages import BY_HAND, STAGES
 from src.foundation.errors import UserError
+from src.foundation.project import PROJECT
 
 OVERRIDES = {
     "prepare_labels": ("val_fraction", "0.25"),
@@ -30,22 +32,20 @@ OVERRIDES = {
 
 
 def composed(stage: str, *overrides: str) -> Any:
-    with initialize_config_dir(str(config.PROJECT / "conf"), version_base="1.3"):
-        return config.typed(stage, compose(stage, list(overrides)))
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        return typed(stage, compose(stage, list(overrides)))
 
 
 @pytest.fixture(autouse=True)
 def _registered() -> None:
-    config.register()
+    register()
 
 
-@pytest.mark.parametrize("stage", config.STAGES | config.BY_HAND)
+@pytest.mark.parametrize("stage", STAGES | BY_HAND)
 def test_every_stage_composes_from_params_yaml(stage: str) -> None:
     params = composed(stage)
-    assert isinstance(params, (config.STAGES | config.BY_HAND)[stage])
-    section = yaml.safe_load((config.PROJECT / "params.yaml").read_text())[
-        "common" if stage in config.BY_HAND else stage
-    ]
+    assert isinstance(params, (STAGES | BY_HAND)[stage])
+    section = yaml.safe_load((PROJECT / "params.yaml").read_text())["common" if stage in BY_HAND else stage]
     assert {key: getattr(params, key) for key in section} == section
 
 
@@ -59,11 +59,11 @@ GROUP_FILES = [
         ("prune", "distillation"),
         ("distill", "teaching"),
     ]
-    for path in sorted((config.PROJECT / "conf" / group).glob("*.yaml"))
+    for path in sorted((PROJECT / "conf" / group).glob("*.yaml"))
 ]
 
 
-@pytest.mark.parametrize("stage", config.STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_an_override_changes_that_key_alone(stage: str) -> None:
     key, value = OVERRIDES[stage]
     plain, changed = asdict(composed(stage)), asdict(composed(stage, f"{key}={value}"))
@@ -117,11 +117,11 @@ def test_typos_on_the_command_line_are_refused(override: str) -> None:
     ],
 )
 def test_faults_of_params_yaml_are_told(tmp_path: Path, old: str, new: str, message: str) -> None:
-    text = (config.PROJECT / "params.yaml").read_text()
+    text = (PROJECT / "params.yaml").read_text()
     assert old in text
     (tmp_path / "params.yaml").write_text(text.replace(old, new, 1))
     with pytest.raises(UserError, match=message) as caught:
-        config.register(tmp_path / "params.yaml")
+        register(tmp_path / "params.yaml")
     assert "\n" not in str(caught.value)
 
 
@@ -145,7 +145,7 @@ def test_faults_of_params_yaml_are_told(tmp_path: Path, old: str, new: str, mess
     ],
 )
 def test_the_shell_shows_one_line_and_no_traceback(stage: str, override: str, message: str) -> None:
-    done = run_by_hand(config.PROJECT, stage, override)
+    done = run_by_hand(PROJECT, stage, override)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert message in line
@@ -165,7 +165,7 @@ STARTED = ("prepare_labels", "distill", "eval_int8")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("project")
     for name in ("src", "conf", "params.yaml"):
-        source = config.PROJECT / name
+        source = PROJECT / name
         if source.is_dir():
             shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:

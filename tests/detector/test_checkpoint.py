@@ -57,7 +57,7 @@ def test_a_pickle_from_elsewhere_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(None, "no such weights", id="not there"),
+        pytest.param(None, "there is no such file", id="not there"),
         pytest.param(b"", "not a checkpoint", id="empty"),
         pytest.param(b"\xff\xd8 an image", "not a checkpoint", id="an image"),
         pytest.param(pickle.dumps({"model": 1}), "not a checkpoint|expected an ultralytics", id="a plain pickle"),

@@ -13,16 +13,17 @@ from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import EarlyStopping
 
-from src.detector import runtime, training
+from src.detector import runtime, trainer
 from src.detector.checkpoint import load_detector, save_detector
-from src.foundation.prepared import class_names
+from src.detector.criterion import LearningCriterion, MakeCriterion, TrainingContext
 from src.detector.dataset import view_of
-from src.detector.criterion import TrainingContext, MakeCriterion, OwnCriterion
-from src.detector.training import Trained, train
+from src.detector.trainer import Trained
+from src.detector.training import NewNetwork, train
 from src.distillation.distillation_loss import distillation_from
-from src.distillation.frozen_teacher import Teacher
-from src.distillation.soft_loss import Objective, SoftWeights
+from src.distillation.objective import Objective
+from src.distillation.teacher import FrozenTeacher, Teacher
 from src.foundation.errors import UserError
+from src.foundation.prepared import class_names
 from src.teaching.mean_teacher import distillation_from_moving_average
 from src.teaching.mutual import mutual_learning
 from src.teaching.unlabelled import distillation_with_unlabelled
@@ -52,7 +53,7 @@ def trained(
             raise KilledError
 
     return train(
-        architecture,
+        NewNetwork(architecture),
         data,
         settings,
         device="cpu",
@@ -95,7 +96,7 @@ def test_a_training_that_stopped_early_is_over(prepared: Path, tmp_path: Path, m
         whole = trained(data, tmp_path / "state.ckpt", settings)
         assert len(whole.history) == 2
         again = train(
-            "yolov8n.yaml",
+            NewNetwork("yolov8n.yaml"),
             data,
             settings,
             device="cpu",
@@ -110,8 +111,13 @@ def test_a_training_that_stopped_early_is_over(prepared: Path, tmp_path: Path, m
 @pytest.mark.parametrize("architecture", ["yolov8s.yaml", "yolo11n.yaml"])
 def test_weights_of_another_architecture_are_refused(prepared: Path, tmp_path: Path, architecture: str) -> None:
     other = DetectionModel(architecture, nc=10, verbose=False)
-    with view_of(prepared) as data, pytest.raises(UserError, match=r"start from are of another architecture: \d+ of"):
-        train("yolov8n.yaml", data, TINY_TRAINING, device="cpu", checkpoint=tmp_path / "c.pt", weights=other)
+    with (
+        view_of(prepared) as data,
+        pytest.raises(UserError, match=r"initial weights are of another architecture: \d+ of"),
+    ):
+        train(
+            NewNetwork("yolov8n.yaml", weights=other), data, TINY_TRAINING, device="cpu", checkpoint=tmp_path / "c.pt"
+        )
 
 
 def test_only_the_heads_scores_may_have_another_shape(prepared: Path, tmp_path: Path) -> None:
@@ -119,7 +125,9 @@ def test_only_the_heads_scores_may_have_another_shape(prepared: Path, tmp_path: 
     block = other.get_submodule("model.6.m.0.cv3.conv")  # no part of the head, though it is called as one
     block.weight = nn.Parameter(block.weight[:, 1:])
     with view_of(prepared) as data, pytest.raises(UserError, match=r": 1 of \d+ tensors .* model\.6\.m\.0\.cv3"):
-        train("yolo11n.yaml", data, TINY_TRAINING, device="cpu", checkpoint=tmp_path / "c.pt", weights=other)
+        train(
+            NewNetwork("yolo11n.yaml", weights=other), data, TINY_TRAINING, device="cpu", checkpoint=tmp_path / "c.pt"
+        )
 
 
 def test_weights_for_other_classes_are_a_start(prepared: Path, tmp_path: Path) -> None:
@@ -127,12 +135,12 @@ def test_weights_for_other_classes_are_a_start(prepared: Path, tmp_path: Path) -
     other = DetectionModel("yolov8n.yaml", nc=80, verbose=False)
     with view_of(prepared) as data:
         network = train(
-            "yolov8n.yaml", data, settings, device="cpu", checkpoint=tmp_path / "c.pt", weights=other
+            NewNetwork("yolov8n.yaml", weights=other), data, settings, device="cpu", checkpoint=tmp_path / "c.pt"
         ).network
     torch.testing.assert_close(network.model[0].conv.weight, other.model[0].conv.weight)
 
 
-def test_alpha_zero_is_plain_ultralytics_to_the_bit(prepared: Path, tmp_path: Path) -> None:
+def test_hard_targets_alone_are_plain_ultralytics_to_the_bit(prepared: Path, tmp_path: Path) -> None:
     with view_of(prepared) as data:
         plain = DetectionTrainer(
             overrides={
@@ -150,16 +158,12 @@ def test_alpha_zero_is_plain_ultralytics_to_the_bit(prepared: Path, tmp_path: Pa
             }
         )
         plain.train()
-        teacher = trained(data, tmp_path / "teacher.ckpt", {**TINY_TRAINING, "epochs": 1}).network
         ours = train(
-            "yolov8n.yaml",
+            NewNetwork("yolov8n.yaml"),
             data,
             TINY_TRAINING,
             device="cpu",
             checkpoint=tmp_path / "ours.ckpt",
-            make_criterion=distillation_from(
-                Teacher(teacher, class_names(prepared)), Objective(2.0, 0.0, SoftWeights(1, 1, 1, 1))
-            ),
         )
     last = torch.load(tmp_path / "ours.ckpt", weights_only=False)["moving_average"]
     for name, weights in plain.ema.ema.state_dict().items():
@@ -173,12 +177,14 @@ def test_distillation_changes_the_weights_and_leaves_the_teacher_alone(prepared:
     settings = {**TINY_TRAINING, "epochs": 1}
     with view_of(prepared) as data:
         teacher = trained(data, tmp_path / "teacher.ckpt", settings).network
-        frozen = Teacher(teacher, class_names(prepared))
+        frozen = FrozenTeacher(teacher)
         before = {name: weights.clone() for name, weights in frozen.network.state_dict().items()}
-        criterion = distillation_from(frozen, Objective(2.0, 0.5, SoftWeights(1, 1, 6, 1)))
+        criterion = distillation_from(
+            frozen, Objective(2.0, 0.5, {"response": 1.0, "localization": 1.0, "feature": 6.0, "channel_wise": 1.0})
+        )
         plain, distilled = (
             train(
-                "yolov8n.yaml",
+                NewNetwork("yolov8n.yaml"),
                 data,
                 settings,
                 device="cpu",
@@ -196,20 +202,22 @@ def test_distillation_changes_the_weights_and_leaves_the_teacher_alone(prepared:
     assert all(torch.equal(weights, before[name]) for name, weights in frozen.network.state_dict().items())
 
 
-def with_features(teacher: Teacher, folder: Path) -> MakeCriterion | None:
-    return distillation_from(teacher, Objective(1.0, 0.5, SoftWeights(1, 1, 6, 1)))
+def with_features(teacher: Teacher, folder: Path) -> MakeCriterion:
+    return distillation_from(
+        teacher, Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0, "feature": 6.0, "channel_wise": 1.0})
+    )
 
 
 def with_a_peer(teacher: Teacher, folder: Path) -> MakeCriterion:
-    return mutual_learning("yolov8n.yaml", Objective(1.0, 0.5, SoftWeights(1, 1, 0, 0)))
+    return mutual_learning("yolov8n.yaml", Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0}))
 
 
 def with_a_moving_average(teacher: Teacher, folder: Path) -> MakeCriterion:
-    return distillation_from_moving_average(Objective(1.0, 0.5, SoftWeights(1, 1, 0, 0)))
+    return distillation_from_moving_average(Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0}))
 
 
 def with_unlabelled_images(teacher: Teacher, folder: Path) -> MakeCriterion:
-    return distillation_with_unlabelled(teacher, folder, Objective(1.0, 0.5, SoftWeights(1, 1, 0, 0)))
+    return distillation_with_unlabelled(teacher, folder, Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0}))
 
 
 @pytest.mark.parametrize("make", [with_features, with_a_peer, with_a_moving_average, with_unlabelled_images])
@@ -220,7 +228,7 @@ def test_what_is_learned_along_goes_on_from_where_it_was_killed(
     network = DetectionModel("yolov8n.yaml", nc=10, verbose=False)
     network.names = dict(enumerate(class_names(prepared)))
     with view_of(prepared) as data:
-        criterion = make(Teacher(network, class_names(prepared)), data.parent / "images/val")
+        criterion = make(FrozenTeacher(network), data.parent / "images/val")
         whole = trained(data, tmp_path / "whole.ckpt", TINY_TRAINING, make_criterion=criterion)
         with pytest.raises(KilledError):
             trained(data, tmp_path / "killed.ckpt", TINY_TRAINING, 1, criterion)
@@ -235,18 +243,17 @@ def test_projectors_are_trained_by_every_optimizer(prepared: Path, tmp_path: Pat
     torch.manual_seed(1)
     network = DetectionModel("yolov8s.yaml", nc=10, verbose=False)
     network.names = dict(enumerate(class_names(prepared)))
-    make = distillation_from(Teacher(network, class_names(prepared)), Objective(1.0, 0.5, SoftWeights(0, 0, 6, 1)))
-    assert make
-    seen: list[tuple[OwnCriterion, dict[str, Tensor]]] = []
+    make = distillation_from(FrozenTeacher(network), Objective(1.0, 0.5, {"feature": 6.0, "channel_wise": 1.0}))
+    seen: list[tuple[LearningCriterion, dict[str, Tensor]]] = []
 
-    def remembering(training: TrainingContext) -> OwnCriterion:
+    def recorded(training: TrainingContext) -> LearningCriterion:
         criterion = make(training)
         seen.append((criterion, deepcopy(criterion.learned.state_dict())))
         return criterion
 
     settings = {**TINY_TRAINING, "epochs": 1, "optimizer": optimizer}
     with view_of(prepared) as data:
-        trained(data, tmp_path / "state.ckpt", settings, make_criterion=remembering)
+        trained(data, tmp_path / "state.ckpt", settings, make_criterion=recorded)
     ((criterion, before),) = seen
     assert len(before) == 3 * 2 * 2 + 3 * 2, "for each level two convolutions and one, with biases"
     for name, weights in criterion.learned.state_dict().items():
@@ -258,7 +265,7 @@ def test_end_to_end_heads_learn_from_each_other(prepared: Path, tmp_path: Path) 
     torch.manual_seed(1)
     network = DetectionModel("yolo26n.yaml", nc=10, verbose=False)
     network.names = dict(enumerate(class_names(prepared)))
-    criterion = distillation_from(Teacher(network, class_names(prepared)), Objective(1.0, 0.5, SoftWeights(1, 0, 0, 1)))
+    criterion = distillation_from(FrozenTeacher(network), Objective(1.0, 0.5, {"response": 1.0, "channel_wise": 1.0}))
     settings = {**TINY_TRAINING, "epochs": 2}
     with view_of(prepared) as data:
         whole = trained(data, tmp_path / "w.ckpt", settings, make_criterion=criterion, architecture="yolo26n.yaml")
@@ -283,7 +290,11 @@ def test_a_network_is_trained_with_the_activation_asked_for(
     settings = {**TINY_TRAINING, "epochs": 1}
     with view_of(prepared) as data:
         network = train(
-            "yolov8n.yaml", data, settings, device="cpu", checkpoint=tmp_path / "c.pt", activation=activation
+            NewNetwork("yolov8n.yaml", activation=activation),
+            data,
+            settings,
+            device="cpu",
+            checkpoint=tmp_path / "c.pt",
         ).network
     save_detector(network, tmp_path / "d.pt", 64)
     kinds = {type(module) for module in load_detector(tmp_path / "d.pt").modules()}
@@ -295,7 +306,7 @@ def test_a_network_is_trained_with_the_activation_asked_for(
 def test_two_processes_share_a_batch_and_what_is_learned_along(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "ResumableTrainer", OnTwoProcesses)
+    monkeypatch.setattr(trainer, "ResumableTrainer", OnTwoProcesses)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     epochs: list[int] = []
     with view_of(prepared) as data:
@@ -303,13 +314,13 @@ def test_two_processes_share_a_batch_and_what_is_learned_along(
         network = DetectionModel("yolov8n.yaml", nc=10, verbose=False)
         network.names = dict(enumerate(class_names(prepared)))
         result = train(
-            "yolov8n.yaml",
+            NewNetwork("yolov8n.yaml"),
             data,
             {**TINY_TRAINING, "epochs": 2},
             device="cpu",
             checkpoint=tmp_path / "state.pt",
             make_criterion=distillation_from(
-                Teacher(network, class_names(prepared)), Objective(1.0, 0.5, SoftWeights(1, 0, 6, 0))
+                FrozenTeacher(network), Objective(1.0, 0.5, {"response": 1.0, "feature": 6.0})
             ),
             on_epoch=lambda epoch, metrics: epochs.append(epoch),
         )
@@ -332,14 +343,14 @@ def test_two_processes_share_a_batch_and_what_is_learned_along(
 def test_a_process_that_fails_ends_training_in_one_line(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(training: TrainingContext) -> OwnCriterion:
+    def fails(training: TrainingContext) -> LearningCriterion:
         raise ValueError
 
-    monkeypatch.setattr(training, "ResumableTrainer", OnTwoProcesses)
+    monkeypatch.setattr(trainer, "ResumableTrainer", OnTwoProcesses)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     with view_of(prepared) as data, pytest.raises(UserError, match="a process of the training on cpu failed"):
         train(
-            "yolov8n.yaml",
+            NewNetwork("yolov8n.yaml"),
             data,
             TINY_TRAINING,
             device="cpu",
@@ -350,4 +361,4 @@ def test_a_process_that_fails_ends_training_in_one_line(
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(prepared: Path, tmp_path: Path) -> None:
     with view_of(prepared) as data, pytest.raises(UserError, match="batch must be a multiple of the 3 devices, got 8"):
-        train("yolov8n.yaml", data, TINY_TRAINING, device="0,1,2", checkpoint=tmp_path / "state.pt")
+        train(NewNetwork("yolov8n.yaml"), data, TINY_TRAINING, device="0,1,2", checkpoint=tmp_path / "state.pt")

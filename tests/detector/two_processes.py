@@ -14,7 +14,7 @@ from src.detector.trainer import ResumableTrainer
 
 
 class OnTwoProcesses(ResumableTrainer):
-    """Stands in for the trainer: ultralytics counts CUDA devices, talks NCCL and names a device index."""
+    """Takes the place of the trainer: ultralytics counts CUDA devices, uses NCCL and passes a device index."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -38,4 +38,4 @@ class OnTwoProcesses(ResumableTrainer):
         assert self.criterion
         images = len(self.train_loader.sampler)
         learned = {**unwrap_model(self.model).state_dict(), **self.criterion.learned.state_dict()}
-        torch.save((images, learned), self.given.checkpoint.with_name(f"process-{RANK}.pt"))
+        torch.save((images, learned), self.extras.checkpoint.with_name(f"process-{RANK}.pt"))

@@ -8,21 +8,23 @@ import torch
 from src.distillation.losses.channel_wise import channel_wise_divergence, channel_wise_projector
 from src.distillation.losses.feature import feature_difference
 
+EVERYWHERE = torch.ones(1, 1)
+
 
 def test_channel_wise_by_hand() -> None:
-    # One channel, two places; at T = 2 the teacher attends by 3 : 1, the student equally.
-    teacher = torch.tensor([2 * log(3.0), 0.0]).reshape(1, 1, 1, 2)
+    # One channel, two locations: the teacher attends by 3 : 1, the student equally.
+    teacher = torch.tensor([log(3.0), 0.0]).reshape(1, 1, 1, 2)
     student = torch.zeros(1, 1, 1, 2)
     expected = 0.75 * log(0.75 / 0.5) + 0.25 * log(0.25 / 0.5)
-    assert channel_wise_divergence(student, teacher, 2.0).item() == pytest.approx(4 * expected)
+    assert channel_wise_divergence(student, teacher, EVERYWHERE).item() == pytest.approx(expected)
 
 
 def test_channel_wise_is_a_mean_over_images_and_channels() -> None:
     torch.manual_seed(0)
     student, teacher = torch.randn(2, 2, 3, 5, 4, dtype=torch.float64)
-    whole = channel_wise_divergence(student, teacher)
+    whole = channel_wise_divergence(student, teacher, EVERYWHERE)
     each = [
-        channel_wise_divergence(student[image, channel][None, None], teacher[image, channel][None, None])
+        channel_wise_divergence(student[image, channel][None, None], teacher[image, channel][None, None], EVERYWHERE)
         for image in range(2)
         for channel in range(3)
     ]
@@ -33,8 +35,8 @@ def test_channel_wise_ignores_what_a_softmax_ignores() -> None:
     torch.manual_seed(0)
     teacher = torch.randn(1, 4, 3, 3, dtype=torch.float64)
     shifted = teacher + torch.arange(4.0)[None, :, None, None]
-    assert channel_wise_divergence(shifted, teacher).item() == pytest.approx(0, abs=1e-12)
-    assert channel_wise_divergence(teacher.flip(3), teacher) > 0
+    assert channel_wise_divergence(shifted, teacher, EVERYWHERE).item() == pytest.approx(0, abs=1e-12)
+    assert channel_wise_divergence(teacher.flip(3), teacher, EVERYWHERE) > 0
 
 
 def test_channels_that_agree_need_no_projector() -> None:

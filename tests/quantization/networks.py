@@ -18,6 +18,21 @@ from onnx import TensorProto, helper, numpy_helper
 from src.deployment.export import export_onnx
 from src.detector.checkpoint import save_detector
 from src.detector.trainer import ACTIVATIONS
+from src.quantization.setting import Setting
+
+SETTING = Setting(
+    calibrator="minmax",
+    target="onnxruntime",
+    format="qdq",
+    activation_type="uint8",
+    weight_type="int8",
+    per_channel=True,
+    symmetric_activations=False,
+    symmetric_weights=True,
+    float_head=True,
+    bias_correction=False,
+    float_layers=0,
+)
 
 IMGSZ = 64
 LEVELS = 3

@@ -12,19 +12,20 @@ from ultralytics.nn.tasks import DetectionModel
 
 from src.detector.checkpoint import load_detector
 from src.foundation.errors import UserError
-from src.quantization.fake_quantization import Grid, aware, unaware
+from src.quantization.fake_quantization import Grid, with_fake_quantization, without_fake_quantization
 from src.quantization.images import load_image
-from src.quantization.int8 import Int8, quantize_network
-from tests.quantization.networks import IMGSZ, random_images
-from tests.quantization.test_int8 import HOW, ranges_of, run
+from src.quantization.int8 import quantize_network
+from src.quantization.setting import Setting
+from tests.quantization.networks import IMGSZ, SETTING, random_images, run
+from tests.quantization.test_int8 import ranges_of
 
 SETTINGS = {
-    "per channel": HOW,
-    "per tensor": replace(HOW, per_channel=False),
-    "weights with a zero point": replace(HOW, per_channel=False, symmetric_weights=False),
-    "unsigned weights": replace(HOW, weight_type="uint8"),
-    "for OpenVINO": replace(HOW, target="openvino"),
-    "for OpenVINO with AMX": replace(HOW, target="openvino_amx"),
+    "per channel": SETTING,
+    "per tensor": replace(SETTING, per_channel=False),
+    "weights with a zero point": replace(SETTING, per_channel=False, symmetric_weights=False),
+    "unsigned weights": replace(SETTING, weight_type="uint8"),
+    "for OpenVINO": replace(SETTING, target="openvino"),
+    "for OpenVINO with AMX": replace(SETTING, target="openvino_amx"),
 }
 # Every setting, and every kind of network both ways in which Q and DQ are placed.
 CASES = [("yolov8n", setting) for setting in SETTINGS] + [
@@ -40,13 +41,13 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def prepared(
-    path: Path, images: list[Path], how: Int8 = HOW
+    path: Path, images: list[Path], setting: Setting = SETTING
 ) -> tuple[DetectionModel, DetectionModel, onnx.ModelProto, onnx.ModelProto]:
     """Return the network, the one that rounds, the float graph and the INT8 graph."""
     model = onnx.load(path)
-    int8 = quantize_network(model, ranges_of(model, images), how)
+    int8 = quantize_network(model, ranges_of(model, images), setting)
     network = load_detector(path.with_suffix(".pt"))
-    return network, aware(network, model, int8, how), model, int8
+    return network, with_fake_quantization(network, model, int8, setting), model, int8
 
 
 def rounding_layers(network: DetectionModel) -> list[nn.Module]:
@@ -158,7 +159,7 @@ def test_what_was_made_aware_can_be_made_plain_again(networks: dict[str, Path], 
     with torch.no_grad():
         for layer in rounding_layers(rounding):
             layer.parametrizations.weight.original.add_(1)
-    plain = unaware(rounding, network)
+    plain = without_fake_quantization(rounding, network)
     changed = dict(network.state_dict())
     moved = {key for key, value in plain.state_dict().items() if not torch.equal(value, changed[key])}
     assert len(moved) == len(rounding_layers(rounding))
@@ -167,9 +168,9 @@ def test_what_was_made_aware_can_be_made_plain_again(networks: dict[str, Path], 
 
 def test_a_graph_of_other_weights_is_refused(networks: dict[str, Path], images: list[Path]) -> None:
     model = onnx.load(networks["yolov8n"])
-    int8 = quantize_network(model, ranges_of(model, images), HOW)
+    int8 = quantize_network(model, ranges_of(model, images), SETTING)
     other = load_detector(networks["yolov8n of one class"].with_suffix(".pt"))
     with torch.no_grad():
         other.model[0].conv.weight.mul_(1.1)
     with pytest.raises(UserError, match=r"has the weights \(16, 3, 3, 3\)"):
-        aware(other, model, int8, HOW)
+        with_fake_quantization(other, model, int8, SETTING)

@@ -40,7 +40,7 @@ def test_a_choice_is_repeatable_sorted_and_without_repetition(tmp_path: Path) ->
 
 
 def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"expected images .* found none: run prepare-labels"):
+    with pytest.raises(UserError, match=r"expected images .* found none"):
         choose_images(tmp_path, 1, seed=0)
 
 

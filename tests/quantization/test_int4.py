@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto
 
 from src.quantization.graph import learned_convolutions
-from src.quantization.int4 import with_int4_weights
+from src.quantization.int4 import to_int4_weights
 from tests.quantization.networks import IMGSZ, run, single_convolution
 
 
@@ -16,7 +16,7 @@ def test_a_convolution_is_what_numpy_computes_with_weights_on_their_grid() -> No
     scales = np.abs(weights).max(axis=1, keepdims=True) / 7
     on_grid = np.round(weights / scales) * scales
     expected = np.einsum("oi,nihw->nohw", on_grid, x) + biases[:, None, None]
-    np.testing.assert_allclose(run(with_int4_weights(model), x), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(run(to_int4_weights(model), x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_channel_of_zeros_stays_zero() -> None:
@@ -25,14 +25,14 @@ def test_a_channel_of_zeros_stays_zero() -> None:
     kernel.CopyFrom(onnx.numpy_helper.from_array(np.zeros_like(weights).reshape(kernel.dims), kernel.name))
     x = np.ones((1, 3, 4, 4), dtype=np.float32)
     biases = onnx.numpy_helper.to_array(model.graph.initializer[1])
-    assert np.array_equal(run(with_int4_weights(model), x)[0, :, 0, 0], biases)
+    assert np.array_equal(run(to_int4_weights(model), x)[0, :, 0, 0], biases)
 
 
 @pytest.mark.parametrize("kind", ["yolov8n", "yolo11n", "yolo26n", "yolov8n of one class"])
 def test_every_learned_convolution_has_weights_of_4_bits(kind: str, networks: dict[str, Path]) -> None:
     model = onnx.load(networks[kind])
     before = model.SerializeToString()
-    quantized = with_int4_weights(model)
+    quantized = to_int4_weights(model)
     assert model.SerializeToString() == before
     onnx.checker.check_model(quantized)
     integers = {t.name for t in quantized.graph.initializer if t.data_type == TensorProto.INT4}

@@ -10,25 +10,14 @@ from onnx import numpy_helper
 
 from src.deployment.kernels import count_convolutions
 from src.foundation.errors import UserError
-from src.quantization.ranges.affine import scale_and_zero_point
 from src.quantization.graph import learned_convolutions
 from src.quantization.images import load_image
-from src.quantization.int8 import Int8, quantize_network
+from src.quantization.int8 import quantize_network
+from src.quantization.ranges.affine import scale_and_zero_point
 from src.quantization.ranges.minmax import minmax_range
 from src.quantization.ranges.observation import observe
 from tests.quantization.grid import dequantize, quantize
-from tests.quantization.networks import IMGSZ, LEVELS, random_images, run, single_convolution
-
-HOW = Int8(
-    "onnxruntime",
-    "qdq",
-    "uint8",
-    "int8",
-    per_channel=True,
-    symmetric_activations=False,
-    symmetric_weights=True,
-    float_head=True,
-)
+from tests.quantization.networks import IMGSZ, LEVELS, SETTING, random_images, run, single_convolution
 
 
 def ranges_of(model: onnx.ModelProto, images: list[Path]) -> dict[str, tuple[float, float]]:
@@ -51,8 +40,8 @@ def test_a_convolution_is_what_numpy_computes_on_the_grids(form: str, per_channe
     x = np.random.default_rng(1).normal(0.3, 1, (1, 3, 4, 4)).astype(np.float32)
     y = np.einsum("oi,nihw->nohw", weights, x) + biases[:, None, None]
     ranges = {"x": (float(x.min()), float(x.max())), "y": (float(y.min()), float(y.max()))}
-    how = replace(
-        HOW,
+    setting = replace(
+        SETTING,
         format=form,
         per_channel=per_channel,
         symmetric_activations=symmetric,
@@ -68,7 +57,7 @@ def test_a_convolution_is_what_numpy_computes_on_the_grids(form: str, per_channe
     w_on_grid = weights_on_their_grid(weights, per_channel=per_channel)
     y_on_grid = np.einsum("oi,nihw->nohw", w_on_grid, x_on_grid) + biases[:, None, None]
     expected = dequantize(quantize(y_on_grid, *grids["y"]), *grids["y"])
-    found = run(quantize_network(model, ranges, how), x)
+    found = run(quantize_network(model, ranges, setting), x)
     # A sum that ends half way between two steps may be rounded to either.
     steps = np.abs(found - expected) / grids["y"][0]
     assert steps.max() < 1.01
@@ -84,9 +73,9 @@ def test_weights_that_are_all_positive_get_the_whole_grid_if_they_need_not_be_sy
     x = np.random.default_rng(1).normal(0.3, 1, (1, 3, 4, 4)).astype(np.float32)
     expected = np.einsum("oi,nihw->nohw", positive, x) + biases[:, None, None]
     ranges = {"x": (float(x.min()), float(x.max())), "y": (float(expected.min()), float(expected.max()))}
-    how = replace(HOW, per_channel=False, weight_type="uint8", float_head=False)
+    setting = replace(SETTING, per_channel=False, weight_type="uint8", float_head=False)
     errors = [
-        np.abs(run(quantize_network(model, ranges, replace(how, symmetric_weights=symmetric)), x) - expected).mean()
+        np.abs(run(quantize_network(model, ranges, replace(setting, symmetric_weights=symmetric)), x) - expected).mean()
         for symmetric in (True, False)
     ]
     assert errors[1] < errors[0]
@@ -98,7 +87,7 @@ def test_every_learned_convolution_of_a_detector_runs_in_integers(
 ) -> None:
     model = onnx.load(networks[kind])
     ranges = ranges_of(model, random_images(tmp_path, 2))
-    onnx.save(quantize_network(model, ranges, HOW), tmp_path / "int8.onnx")
+    onnx.save(quantize_network(model, ranges, SETTING), tmp_path / "int8.onnx")
     float_convolutions = count_convolutions(networks[kind]).float
     counted = count_convolutions(tmp_path / "int8.onnx")
     dfl = 0 if kind == "yolo26n" else 1
@@ -114,7 +103,7 @@ def test_a_layer_left_in_float_runs_in_float(
     model = onnx.load(networks[kind])
     ranges = ranges_of(model, random_images(tmp_path, 2))
     name = learned_convolutions(model)[layer]
-    onnx.save(quantize_network(model, ranges, replace(HOW, format=form), in_float=[name]), tmp_path / "int8.onnx")
+    onnx.save(quantize_network(model, ranges, replace(SETTING, format=form), in_float=[name]), tmp_path / "int8.onnx")
     assert count_convolutions(tmp_path / "int8.onnx").float == 1 + LEVELS  # and DFL's
 
 
@@ -124,7 +113,7 @@ def test_a_quantized_detector_answers_as_the_float_one_and_keeps_its_metadata(
 ) -> None:
     model = onnx.load(networks["yolov8n"])
     images = random_images(tmp_path, 4)
-    int8 = quantize_network(model, ranges_of(model, images), replace(HOW, format=form))
+    int8 = quantize_network(model, ranges_of(model, images), replace(SETTING, format=form))
     onnx.checker.check_model(int8, full_check=form == "qdq")  # QOperator has operators of onnxruntime's own
     image = load_image(images[0], IMGSZ)
     in_float, in_int8 = run(model, image), run(int8, image)
@@ -139,7 +128,7 @@ def test_a_quantized_detector_answers_as_the_float_one_and_keeps_its_metadata(
 def test_without_the_float_head_every_score_is_lost(networks: dict[str, Path], tmp_path: Path) -> None:
     model = onnx.load(networks["yolov8n"])
     images = random_images(tmp_path, 2)
-    int8 = quantize_network(model, ranges_of(model, images), replace(HOW, float_head=False))
+    int8 = quantize_network(model, ranges_of(model, images), replace(SETTING, float_head=False))
     scores = run(int8, load_image(images[0], IMGSZ))[:, 4:]
     # One step of a grid over the picture's pixels: scores are 0 or that.
     assert len(np.unique(scores)) <= 6
@@ -149,7 +138,7 @@ def test_the_same_input_gives_the_same_bytes_and_is_left_as_it_was(networks: dic
     model = onnx.load(networks["yolov8n"])
     before = model.SerializeToString()
     ranges = ranges_of(model, random_images(tmp_path, 2))
-    first, second = (quantize_network(model, ranges, HOW).SerializeToString() for _ in range(2))
+    first, second = (quantize_network(model, ranges, SETTING).SerializeToString() for _ in range(2))
     assert first == second
     assert model.SerializeToString() == before
 
@@ -168,14 +157,14 @@ def test_a_bias_that_two_convolutions_share_keeps_its_value_under_either_scale(f
     y = np.einsum("oi,nihw->nohw", weights, x) + 700
     z = 0.001 * y.sum(axis=1, keepdims=True).repeat(5, axis=1) + 700
     ranges = {name: (min(values.min(), 0), max(values.max(), 0)) for name, values in {"x": x, "y": y, "z": z}.items()}
-    int8 = quantize_network(model, ranges, replace(HOW, format=form, float_head=False))
+    int8 = quantize_network(model, ranges, replace(SETTING, format=form, float_head=False))
     assert np.abs(run(int8, x) - z).max() < 2 * ranges["z"][1] / 255
 
 
 def test_types_that_no_kernel_takes_are_refused() -> None:
     model, _, _ = single_convolution()
-    with pytest.raises(UserError, match=r"quantize\.weight_type must be int8 .* got uint8: edit params\.yaml"):
-        quantize_network(model, {}, replace(HOW, activation_type="int8", weight_type="uint8"))
+    with pytest.raises(UserError, match=r"weight_type must be int8 .* got uint8"):
+        quantize_network(model, {}, replace(SETTING, activation_type="int8", weight_type="uint8"))
 
 
 def test_for_openvino_nothing_stands_between_a_convolution_and_its_silu(
@@ -183,7 +172,7 @@ def test_for_openvino_nothing_stands_between_a_convolution_and_its_silu(
 ) -> None:
     model = onnx.load(networks["yolov8n"])
     images = random_images(tmp_path, 4)
-    int8 = quantize_network(model, ranges_of(model, images), replace(HOW, target="openvino"))
+    int8 = quantize_network(model, ranges_of(model, images), replace(SETTING, target="openvino"))
     readers: dict[str, set[str]] = {}
     for node in int8.graph.node:
         for name in node.input:
@@ -201,8 +190,8 @@ def test_for_amx_every_silu_is_a_tanh(networks: dict[str, Path], tmp_path: Path,
     model = onnx.load(networks[kind])
     images = random_images(tmp_path, 4)
     ranges = ranges_of(model, images)
-    fused = quantize_network(model, ranges, replace(HOW, target="openvino"))
-    apart = quantize_network(model, ranges, replace(HOW, target="openvino_amx"))
+    fused = quantize_network(model, ranges, replace(SETTING, target="openvino"))
+    apart = quantize_network(model, ranges, replace(SETTING, target="openvino_amx"))
     onnx.checker.check_model(apart, full_check=True)
     kinds = [Counter(node.op_type for node in one.graph.node) for one in (fused, apart)]
     assert kinds[1]["Tanh"] == kinds[0]["Sigmoid"] - kinds[1]["Sigmoid"] >= 57
@@ -214,7 +203,5 @@ def test_for_amx_every_silu_is_a_tanh(networks: dict[str, Path], tmp_path: Path,
 @pytest.mark.parametrize("target", ["openvino", "openvino_amx"])
 def test_openvino_has_no_kernels_for_qoperator(target: str) -> None:
     model, _, _ = single_convolution()
-    with pytest.raises(
-        UserError, match=rf"quantize\.format must be qdq where quantize\.target is {target}, got qoperator"
-    ):
-        quantize_network(model, {}, replace(HOW, target=target, format="qoperator"))
+    with pytest.raises(UserError, match=rf"format must be qdq where target is {target}, got qoperator"):
+        quantize_network(model, {}, replace(SETTING, target=target, format="qoperator"))

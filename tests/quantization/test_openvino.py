@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 import pytest
 
-from src.evaluation.latency import forwards_by_runtime
+from src.deployment.forwards import forwards_by_runtime
 from src.quantization.images import load_image
 from src.quantization.int8 import quantize_network
-from tests.quantization.networks import IMGSZ, LEVELS, random_images
-from tests.quantization.test_int8 import HOW, ranges_of
+from tests.quantization.networks import IMGSZ, LEVELS, SETTING, random_images
+from tests.quantization.test_int8 import ranges_of
 
 openvino = pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
@@ -35,7 +35,7 @@ def test_every_convolution_is_an_integer_kernel_and_the_answer_is_onnxruntimes(
     model = onnx.load(networks[kind])
     images = random_images(tmp_path, 4)
     network = tmp_path / "int8.onnx"
-    onnx.save(quantize_network(model, ranges_of(model, images), replace(HOW, target=target)), network)
+    onnx.save(quantize_network(model, ranges_of(model, images), replace(SETTING, target=target)), network)
     assert kernels(network) == {"i8": 63, "f32": LEVELS}  # the sums of DFL's expectation
     image = load_image(images[0], IMGSZ)
     answers = [forward()[0] for forward in forwards_by_runtime(network, image, threads=1).values()]

@@ -1,65 +1,77 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from src.quantization.search import FLOAT_LAYERS, Setting, best, search
+from src.quantization.ranges.calibrators import CALIBRATORS
+from src.quantization.search import FLOAT_LAYERS, Candidate, best, search
+from tests.quantization.networks import SETTING
 
-CALIBRATORS = ("minmax", "mse")
-START = Setting("minmax", per_channel=True, symmetric_activations=False, float_layers=0, trained=False)
+START = Candidate(SETTING, trained=False)
 
 
-def settings_tried(max_drop: float, accuracies: dict[Setting, float]) -> list[Setting]:
-    tried = search(START, CALIBRATORS, 0.8, max_drop, lambda setting: accuracies.get(setting, 0.5))
-    return [one.setting for one in tried]
+def varied(candidate: Candidate, *, trained: bool | None = None, **changes: Any) -> Candidate:
+    setting = replace(candidate.setting, **changes)
+    return Candidate(setting, candidate.trained if trained is None else trained)
+
+
+MSE = varied(START, calibrator="mse")
+
+
+def candidates_tried(max_drop: float, accuracies: dict[Candidate, float]) -> list[Candidate]:
+    tried = search(START, 0.8, max_drop, lambda candidate: accuracies.get(candidate, 0.5))
+    return [one.candidate for one in tried]
 
 
 def test_the_first_that_holds_ends_the_search() -> None:
-    mse = replace(START, calibrator="mse")
-    assert settings_tried(0.01, {START: 0.79}) == [START]
-    assert settings_tried(0.01, {mse: 0.795}) == [START, mse]
+    second = varied(START, calibrator="moving_average")
+    assert candidates_tried(0.01, {START: 0.79}) == [START]
+    assert candidates_tried(0.01, {second: 0.795}) == [START, second]
 
 
-def test_each_step_goes_on_from_what_lost_least_and_training_comes_last() -> None:
-    mse = replace(START, calibrator="mse")
-    symmetric = replace(mse, symmetric_activations=True)
-    assert settings_tried(0.01, {START: 0.6, mse: 0.7, symmetric: 0.75, replace(symmetric, float_layers=2): 0.76}) == [
+def test_each_step_goes_on_from_the_best_and_training_comes_last() -> None:
+    symmetric = varied(MSE, symmetric_activations=True)
+    two_in_float = varied(symmetric, float_layers=2)
+    accuracies = {START: 0.6, MSE: 0.7, symmetric: 0.75, two_in_float: 0.76}
+    assert candidates_tried(0.01, accuracies) == [
         START,
-        mse,
-        replace(mse, per_channel=False),
+        *(varied(START, calibrator=name) for name in CALIBRATORS if name != "minmax"),
+        varied(MSE, per_channel=False),
         symmetric,
-        *(replace(symmetric, float_layers=count) for count in FLOAT_LAYERS),
-        replace(symmetric, trained=True),
-        replace(symmetric, float_layers=2, trained=True),
+        *(varied(symmetric, float_layers=count) for count in FLOAT_LAYERS),
+        varied(symmetric, trained=True),
+        varied(two_in_float, trained=True),
     ]
 
 
-def test_the_search_begins_where_the_user_stands() -> None:
-    start = Setting("mse", per_channel=False, symmetric_activations=True, float_layers=4, trained=True)
-    tried = settings_tried(0.01, {})
-    assert tried[0] == START
-    found = [one.setting for one in search(start, CALIBRATORS, 0.8, 0.01, lambda setting: 0.5)]
+def test_one_scale_per_channel_goes_with_symmetric_weights() -> None:
+    start = varied(START, per_channel=False, symmetric_weights=False)
+    tried = [one.candidate.setting for one in search(start, 0.8, 0.01, lambda candidate: 0.5)]
+    assert {setting.symmetric_weights for setting in tried if setting.per_channel} == {True}
+    assert {setting.symmetric_weights for setting in tried if not setting.per_channel} == {False}
+
+
+def test_the_search_begins_at_the_users_setting() -> None:
+    start = varied(START, calibrator="mse", per_channel=False, symmetric_activations=True, float_layers=4, trained=True)
+    found = [one.candidate for one in search(start, 0.8, 0.01, lambda candidate: 0.5)]
     assert found[0] == start
-    assert {setting.float_layers for setting in found} == {4, 8, 16}
-    assert all(setting.trained for setting in found)
+    assert {candidate.setting.float_layers for candidate in found} == {4, 8, 16}
+    assert all(candidate.trained for candidate in found)
     assert len(set(found)) == len(found)
 
 
-def test_where_nothing_holds_all_is_tried_and_the_best_known() -> None:
-    four = replace(START, float_layers=4)
-    tried = search(START, CALIBRATORS, 0.8, 0.01, lambda setting: 0.7 if setting == four else 0.6)
-    assert best(tried).setting == four
-    assert best(tried).drop == pytest.approx(0.1)
-
-
-def test_a_try_says_what_its_step_bought() -> None:
-    accuracies = iter([0.6, 0.5, 0.65, 0.79])
-    tried = search(START, CALIBRATORS, 0.8, 0.01, lambda setting: next(accuracies))
-    assert [one.bought for one in tried] == pytest.approx([0.0, -0.1, 0.05, 0.14])
+def test_where_none_holds_all_are_tried_and_the_best_is_known() -> None:
+    four = varied(START, float_layers=4)
+    tried = search(START, 0.8, 0.01, lambda candidate: 0.7 if candidate == four else 0.6)
+    assert best(tried).candidate == four
+    assert [one.gain for one in tried[:2]] == [0.0, 0.0]
+    assert next(one.gain for one in tried if one.candidate == four) == pytest.approx(0.1)
+    assert all(one.drop == pytest.approx(0.8 - one.map50_95) for one in tried)
 
 
 def test_of_equals_the_fastest_is_best() -> None:
-    assert best(search(START, CALIBRATORS, 0.8, 0.01, lambda setting: 0.7)).setting == START
+    assert best(search(START, 0.8, 0.01, lambda candidate: 0.7)).candidate == START
 
 
 def test_int8_that_is_better_than_float_holds_any_budget() -> None:
-    assert len(search(START, CALIBRATORS, 0.8, 0.0, lambda setting: 0.81)) == 1
+    assert len(search(START, 0.8, 0.0, lambda candidate: 0.81)) == 1

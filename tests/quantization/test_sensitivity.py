@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from src.quantization.graph import head_inputs, learned_convolutions
 from src.quantization.sensitivity import layer_errors
-from tests.quantization.test_int8 import HOW
+from tests.quantization.networks import SETTING
 
 
 def two_convolutions() -> onnx.ModelProto:
@@ -31,7 +31,7 @@ def test_the_layer_with_the_coarser_grid_is_the_more_sensitive() -> None:
     x = np.random.default_rng(0).uniform(-1, 1, (1, 1, 1, 8)).astype(np.float32)
     calls = []
     ranges = {"x": (-1.0, 1.0), "y": (-1.0, 1.0), "z": (-16.0, 16.0), "p": (0.0, 1.0)}
-    errors = layer_errors(two_convolutions(), ranges, HOW, [x], threads=1, on_layer=lambda: calls.append(None))
+    errors = layer_errors(two_convolutions(), ranges, SETTING, [x], threads=1, on_layer=lambda: calls.append(None))
     assert [error.layer for error in errors] == ["second", "first"]
     # Uniform rounding noise of step S has the variance S^2 / 12, for the input's grid and the output's.
     noise = (2 / 255) ** 2 / 12 + (32 / 255) ** 2 / 12

@@ -8,10 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.speed import HOW
 from src.quantization.int8 import quantize_network
 from src.quantization.shared_ranges import share_ranges
-from tests.quantization.networks import exported_detector
+from tests.quantization.networks import SETTING, exported_detector
 
 
 def graph() -> onnx.ModelProto:
@@ -42,7 +41,7 @@ def test_no_concat_of_a_detector_changes_grids(kind: str, tmp_path: Path) -> Non
     random = np.random.default_rng(0)
     tensors = {name for node in model.graph.node for name in (*node.input, *node.output)}
     ranges = {name: (-float(random.uniform(0, 5)), float(random.uniform(0, 5))) for name in sorted(tensors)}
-    int8 = quantize_network(model, ranges, replace(HOW, per_channel=True))
+    int8 = quantize_network(model, ranges, replace(SETTING, per_channel=True))
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in int8.graph.initializer}
     grids = {node.output[0]: node.input[1:3] for node in int8.graph.node if node.op_type == "DequantizeLinear"}
     written = {node.input[0]: node.input[1:3] for node in int8.graph.node if node.op_type == "QuantizeLinear"}

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.distillation.frozen_teacher import Teacher
 from src.distillation.predictions import Branch
+from src.distillation.teacher import FrozenTeacher
 from src.foundation.errors import UserError
-from src.teaching.ensemble import Ensemble, average
-from tests.distillation.networks import NAMES, batch_of_two, network
+from src.teaching.ensemble import TeacherEnsemble, average
+from tests.distillation.networks import batch_of_two, network
 
 
 def branch(*probabilities: float, bins: tuple[float, float] = (0.5, 0.5)) -> Branch:
@@ -37,10 +37,10 @@ def test_confidence_counts_who_is_sure() -> None:
 
 
 def test_a_teacher_twice_says_what_it_says_once() -> None:
-    alone = Teacher(network(0), NAMES)
+    alone = FrozenTeacher(network(0))
     images = batch_of_two()["img"]
     for by_confidence in (True, False):
-        together = Ensemble([alone, Teacher(network(0), NAMES)], by_confidence=by_confidence)(images)
+        together = TeacherEnsemble([alone, FrozenTeacher(network(0))], by_confidence=by_confidence)(images)
         expected = alone(images).branches["one2many"]
         said = together.branches["one2many"].scores.sigmoid()
         torch.testing.assert_close(said, expected.scores.sigmoid(), rtol=0, atol=1e-3)
@@ -55,6 +55,6 @@ def test_certainty_stays_finite() -> None:
 
 
 def test_heads_that_have_no_average_are_refused() -> None:
-    teachers = [Teacher(network(0), NAMES), Teacher(network(0, "yolo26n.yaml"), NAMES)]
-    with pytest.raises(UserError, match="heads have 1 and 16 bins"):
-        Ensemble(teachers, by_confidence=False)
+    teachers = [FrozenTeacher(network(0)), FrozenTeacher(network(0, "yolo26n.yaml"))]
+    with pytest.raises(UserError, match="same number of bins, .* got 1 and 16 bins"):
+        TeacherEnsemble(teachers, by_confidence=False)

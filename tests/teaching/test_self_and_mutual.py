@@ -5,15 +5,15 @@ from math import exp
 import pytest
 import torch
 
+from src.distillation.objective import Objective
 from src.distillation.predictions import Predictions
-from src.distillation.soft_loss import Objective, SoftWeights
 from src.foundation.errors import UserError
 from src.teaching.label_smoothing import SmoothedLoss, smoothed
 from src.teaching.mean_teacher import distillation_from_moving_average
 from src.teaching.mutual import mutual_learning
 from tests.distillation.networks import batch_of_two, in_training, network
 
-OBJECTIVE = Objective(1.0, 0.5, SoftWeights(response=1.0, localization=1.0, feature=0, channel_wise=0))
+OBJECTIVE = Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0})
 
 
 def test_a_moving_average_teaches_what_it_says_by_now() -> None:
@@ -100,5 +100,5 @@ def test_smoothing_changes_the_class_loss_alone() -> None:
 
 
 def test_end_to_end_heads_are_not_smoothed() -> None:
-    with pytest.raises(UserError, match="label smoothing needs a dense head"):
+    with pytest.raises(UserError, match="smooths labels only for dense heads"):
         SmoothedLoss(in_training(network(0, "yolo26n.yaml")), 0.1)

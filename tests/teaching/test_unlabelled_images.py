@@ -47,9 +47,9 @@ def test_faults_are_listed_together(tmp_path: Path, prepared_folder: Path) -> No
     assert "copy.bmp: an image of test" in str(caught.value)
     assert "trailer.jpg: an image of val" in str(caught.value)
     assert "broken.png: not a readable image" in str(caught.value)
-    assert "copy.png: an image of test, which nothing may be trained on: remove it" in str(caught.value)
+    assert "copy.png: an image of test, on which nothing may be trained: remove it" in str(caught.value)
 
 
 def test_a_folder_without_images_is_told(tmp_path: Path, prepared_folder: Path) -> None:
-    with pytest.raises(UserError, match="expected images without labels, found none"):
+    with pytest.raises(UserError, match="must hold images, found none in"):
         unlabelled_images(tmp_path / "nowhere", prepared_folder)

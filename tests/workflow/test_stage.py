@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from src import config
 from src.foundation.errors import UserError
-from src.workflow.stage import Place
+from src.foundation.project import PROJECT
+from src.workflow.stage_files import StageFiles
 
 
-def place(root: Path, settings: str = "T: 1") -> Place:
-    return Place("distill", settings, root, root / "out")
+def place(root: Path, settings: str = "T: 1") -> StageFiles:
+    return StageFiles("distill", root, root / "out")
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def interrupted(at: Place) -> Path:
+def interrupted(at: StageFiles) -> Path:
     """Return the folder of a training that was killed."""
     at.read("models/teacher.pt")
     with pytest.raises(KeyboardInterrupt), at.checkpoint() as path:
@@ -108,5 +108,5 @@ stage.guard(main)
 )
 def test_an_end_from_outside_is_one_line(end: str, code: int, said: str) -> None:
     command = [sys.executable, "-c", STAGE, end]
-    done = subprocess.run(command, cwd=config.PROJECT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, said)

@@ -21,7 +21,6 @@ import os, signal
 import hydra
 from omegaconf import OmegaConf
 from src.workflow import sweep, tracking
-from src.config import PROJECT
 from src.foundation.errors import UserError
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="multiply")

@@ -11,10 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 from src.quantization.images import load_image
 from src.quantization.int8 import quantize_network
 from src.quantization.rewrites.bias_correction import correct_biases
-from tests.quantization.networks import IMGSZ, random_images
-from tests.quantization.test_int8 import HOW, ranges_of, run
+from tests.quantization.networks import IMGSZ, SETTING, random_images, run
+from tests.quantization.test_int8 import ranges_of
 
-PER_TENSOR = replace(HOW, per_channel=False, float_head=False)
+PER_TENSOR = replace(SETTING, per_channel=False, float_head=False)
 
 
 def lopsided(*, bias: bool, padding: int) -> tuple[onnx.ModelProto, np.ndarray]:
@@ -63,9 +63,9 @@ def test_channels_that_drifted_are_back_at_their_mean(form: str, padding: int) -
     images = inputs(20)
     outputs = np.concatenate([run(model, x) for x in images])
     ranges = {"x": (0.0, 1.0), "y": (min(float(outputs.min()), 0.0), float(outputs.max()))}
-    how = replace(PER_TENSOR, format=form)
-    quantized = quantize_network(model, ranges, how)
-    corrected = quantize_network(correct_biases(model, quantized, images, threads=1), ranges, how)
+    setting = replace(PER_TENSOR, format=form)
+    quantized = quantize_network(model, ranges, setting)
+    corrected = quantize_network(correct_biases(model, quantized, images, threads=1), ranges, setting)
     drift = {
         name: np.abs(np.concatenate([run(network, x) - run(model, x) for x in images]).mean(axis=(0, 2, 3)))
         for name, network in {"before": quantized, "after": corrected}.items()
@@ -88,7 +88,7 @@ def test_a_detector_is_corrected_to_the_same_bytes_each_time(networks: dict[str,
     model = onnx.load(networks["yolov8n"])
     before = model.SerializeToString()
     paths = random_images(tmp_path, 3)
-    quantized = quantize_network(model, ranges_of(model, paths), HOW)
+    quantized = quantize_network(model, ranges_of(model, paths), SETTING)
     images = [load_image(path, IMGSZ) for path in paths]
     first, second = (correct_biases(model, quantized, images, threads=1).SerializeToString() for _ in range(2))
     assert first == second

@@ -11,9 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from src.quantization.images import load_image
 from src.quantization.int8 import quantize_network
-from src.quantization.rewrites.integer_moves import move_bytes
-from tests.quantization.networks import IMGSZ, random_images
-from tests.quantization.test_int8 import HOW, ranges_of, run
+from src.quantization.rewrites.integer_moves import moves_on_integers
+from tests.quantization.networks import IMGSZ, SETTING, random_images, run
+from tests.quantization.test_int8 import ranges_of
 
 
 def joined(*, scale_behind: float = 0.1, **attributes: Any) -> onnx.ModelProto:
@@ -43,7 +43,7 @@ def joined(*, scale_behind: float = 0.1, **attributes: Any) -> onnx.ModelProto:
 def moved(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    move_bytes(copy)
+    moves_on_integers(copy)
     onnx.checker.check_model(copy)
     return copy
 
@@ -87,7 +87,7 @@ def test_interpolating_is_not_moving() -> None:
 def test_detectors_for_openvino(networks: dict[str, Path], tmp_path: Path, kind: str) -> None:
     model = onnx.load(networks[kind])
     images = random_images(tmp_path, 4)
-    after = quantize_network(model, ranges_of(model, images), replace(HOW, target="openvino"))
+    after = quantize_network(model, ranges_of(model, images), replace(SETTING, target="openvino"))
     written = {name: node.op_type for node in after.graph.node for name in node.output}
     moving = [node for node in after.graph.node if node.op_type in ("Concat", "MaxPool", "Resize", "Split")]
     integers = [node for node in moving if written.get(node.input[0]) not in ("DequantizeLinear", "Reshape")]

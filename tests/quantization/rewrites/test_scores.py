@@ -11,8 +11,8 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 
 from src.quantization.int8 import quantize_network
 from src.quantization.rewrites.scores import scores_by_level
-from tests.quantization.networks import random_images
-from tests.quantization.test_int8 import HOW, ranges_of
+from tests.quantization.networks import SETTING, random_images
+from tests.quantization.test_int8 import ranges_of
 
 CLASSES = 3
 SIDES = {"large": 4, "small": 2}
@@ -64,7 +64,7 @@ def test_logits_that_others_want_stay(name: str, wanted: str) -> None:
 @pytest.mark.parametrize("kind", ["yolov8n", "yolo11n"])
 def test_detectors_have_no_sigmoid_behind_joined_levels(networks: dict[str, Path], tmp_path: Path, kind: str) -> None:
     model = onnx.load(networks[kind])
-    int8 = quantize_network(model, ranges_of(model, random_images(tmp_path, 2)), HOW)
+    int8 = quantize_network(model, ranges_of(model, random_images(tmp_path, 2)), SETTING)
     for graph, joined in ((model.graph, 1), (int8.graph, 0)):
         written = {name: node.op_type for node in graph.node for name in node.output}
         read = [written[node.input[0]] for node in graph.node if node.op_type == "Sigmoid"]

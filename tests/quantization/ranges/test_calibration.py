@@ -5,8 +5,7 @@ import pytest
 
 from src.foundation.digests import digest
 from src.foundation.errors import UserError
-from src.quantization.ranges.affine import scale_and_zero_point
-from src.quantization.ranges.calibration import Calibrated, Calibration, read_calibration, write_calibration
+from src.quantization.ranges.calibration import CalibratedTensor, Calibration, read_calibration, write_calibration
 from src.quantization.ranges.histogram import Histogram
 
 
@@ -20,9 +19,11 @@ def network(tmp_path: Path) -> Path:
 def calibration_of(network: Path) -> Calibration:
     third = float(np.float32(1 / 3))
     tensors = {
-        "images": Calibrated(Histogram(0.0, 1.0, np.array([3, 4])), {"minmax": (0.0, 1.0), "mse": (0.0, 0.5)}),
-        'a "b"': Calibrated(Histogram(-third, 2.5, np.array([1, 6])), {"minmax": (-third, 2.5), "mse": (-third, 2.0)}),
-        "dead": Calibrated(Histogram(0.0, 0.0, np.array([7, 0])), {"minmax": (0.0, 0.0), "mse": (0.0, 0.0)}),
+        "images": CalibratedTensor(Histogram(0.0, 1.0, np.array([3, 4])), {"minmax": (0.0, 1.0), "mse": (0.0, 0.5)}),
+        'a "b"': CalibratedTensor(
+            Histogram(-third, 2.5, np.array([1, 6])), {"minmax": (-third, 2.5), "mse": (-third, 2.0)}
+        ),
+        "dead": CalibratedTensor(Histogram(0.0, 0.0, np.array([7, 0])), {"minmax": (0.0, 0.0), "mse": (0.0, 0.0)}),
     }
     return Calibration(digest(network), 64, {"percentile": 99.9}, ("a.png", "b.png"), tensors)
 
@@ -45,23 +46,20 @@ def test_what_is_written_is_read(network: Path, tmp_path: Path) -> None:
         assert read.tensors[name].histogram.counts.tolist() == tensor.histogram.counts.tolist()
 
 
-def test_the_file_has_a_line_per_tensor_with_its_grid_and_the_same_bytes_each_time(
-    network: Path, tmp_path: Path
-) -> None:
+def test_the_file_has_a_line_per_tensor_and_the_same_bytes_each_time(network: Path, tmp_path: Path) -> None:
     for name in ("first.json", "second.json"):
         write_calibration(tmp_path / name, calibration_of(network))
     text = (tmp_path / "first.json").read_text()
     assert text == (tmp_path / "second.json").read_text()
     [line] = [line for line in text.splitlines() if line.startswith('"a \\"b\\""')]
-    scale, zero_point = scale_and_zero_point(float(np.float32(-1 / 3)), 2.0)
-    assert f'"scale": {np.float32(scale)!s}, "zero_point": {zero_point}' in line
+    assert '"minmax": [-0.33333334, 2.5], "mse": [-0.33333334, 2.0]' in line
     assert line.endswith('"counts": [1, 6]},')
 
 
 def test_the_ranges_of_another_network_are_refused(network: Path, tmp_path: Path) -> None:
     write_calibration(tmp_path / "calibration.json", calibration_of(network))
     network.write_bytes(b"another network")
-    with pytest.raises(UserError, match=r"expected the ranges of pruned\.onnx .* run `dvc repro calibrate`"):
+    with pytest.raises(UserError, match=r"expected the ranges of pruned\.onnx .* those of another network"):
         read_calibration(tmp_path / "calibration.json", network, 64)
 
 
@@ -74,5 +72,5 @@ def test_another_image_size_is_refused(network: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{}", '{"tensors": {"a": {}}}', "[]"])
 def test_what_is_no_calibration_is_refused(content: str, network: Path, tmp_path: Path) -> None:
     (tmp_path / "calibration.json").write_text(content)
-    with pytest.raises(UserError, match="expected what calibrate writes"):
+    with pytest.raises(UserError, match="not a calibration"):
         read_calibration(tmp_path / "calibration.json", network, 64)
