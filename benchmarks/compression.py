@@ -46,9 +46,9 @@ from src.detector.dataset import view_of
 from src.evaluation.latency import Latency, measure
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import whole_file, whole_folder, write_text
-from src.foundation.project import PROJECT
+from src import PROJECT
 from src.quantization.fp16 import to_fp16
-from src.quantization.images import choose_images, load_image
+from src.deployment.images import choose_images, load_image
 from src.quantization.int8 import quantize_network
 from src.quantization.ranges.calibrators import calibrate_tensors
 from src.reporting.accuracy_plots import draw_pareto

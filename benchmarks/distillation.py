@@ -41,7 +41,7 @@ from src.detector.dataset import view_of
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import whole_file, write_json, write_text
 from src.foundation.digests import digest
-from src.foundation.project import PROJECT
+from src import PROJECT
 from src.labels.digits import compose_scenes
 from src.teaching.weight_selection import select_weights
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from src.foundation.atomic import whole_folder
-from src.foundation.project import PROJECT
+from src import PROJECT
 
 
 def bccd_folder(value: str) -> Path:

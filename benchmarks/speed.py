@@ -34,7 +34,7 @@ from src.detector.trainer import ACTIVATIONS
 from src.evaluation.latency import Latency, measure
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import write_text
-from src.quantization.images import choose_images, load_image
+from src.deployment.images import choose_images, load_image
 from src.quantization.int8 import quantize_network
 from src.quantization.ranges.minmax import minmax_range
 from src.quantization.ranges.observation import observe

@@ -33,7 +33,7 @@ from src.distillation.objective import Objective
 from src.distillation.teacher import FrozenTeacher
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import write_text
-from src.foundation.project import PROJECT
+from src import PROJECT
 
 PAGE = PROJECT / "reports/benchmarks/steps.md"
 IMGSZ, BATCH, THREADS = 320, 16, 4

@@ -7,6 +7,10 @@ packages installed at run time, no pickled code of unknown classes. What the use
 """
 
 import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+"""The root of the checkout whose code runs: in a queued experiment the temporary copy that DVC makes of it."""
 
 os.environ.setdefault("YOLO_OFFLINE", "true")
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")

@@ -15,16 +15,16 @@ if __name__ == "__main__":
 import onnx
 
 from src.config.calibrate import Calibrate
+from src.deployment.equalization import equalize
 from src.deployment.export import export_onnx
+from src.deployment.images import choose_images
 from src.detector.runtime import settle
 from src.foundation.atomic import whole_file, whole_folder
 from src.foundation.digests import digest
 from src.foundation.pipeline import CALIBRATION, FLOAT_ONNX, PREPARED, PRUNED
-from src.quantization.images import choose_images
 from src.quantization.ranges.calibration import Calibration, write_calibration
 from src.quantization.ranges.calibrators import CALIBRATORS, calibrate_tensors
 from src.quantization.ranges.histogram import share_outside
-from src.quantization.rewrites.equalization import equalize
 from src.reporting.histograms import draw_histograms, evenly_spaced, most_stretched
 from src.reporting.range_table import write_ranges
 from src.workflow.stage import StageResult

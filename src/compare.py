@@ -20,10 +20,10 @@ from typing import Any
 
 import yaml
 
+from src import PROJECT
 from src.evaluation.gate import gate_passes
 from src.foundation.atomic import write_text
 from src.foundation.errors import UserError
-from src.foundation.project import PROJECT
 
 ACCURACY, LATENCY = "reports/eval_int8.json", "reports/latency.json"
 BETTER_WHEN_HIGHER = {"map50_95", "map50", "precision", "recall", "integer_convolutions", "speedup"}

@@ -27,6 +27,7 @@ from src.config.eval_int8 import EvalInt8
 from src.config.stages import STAGES
 from src.deployment.export import expect_size, export_onnx
 from src.deployment.forwards import forwards_by_runtime, onnx_forward, torch_forward
+from src.deployment.images import load_image
 from src.detector.accuracy import Accuracy, validate
 from src.detector.checkpoint import load_detector
 from src.detector.complexity import complexity
@@ -41,7 +42,6 @@ from src.foundation.atomic import whole_file, whole_folder, write_json, write_te
 from src.foundation.digests import digest
 from src.foundation.pipeline import FLOAT_ONNX, INT8_ONNX, PREPARED, PRUNED, STUDENT, TEACHER
 from src.foundation.prepared import class_names, images_of
-from src.quantization.images import load_image
 from src.reporting.accuracy_plots import draw_pareto, draw_per_class
 from src.reporting.report import TITLES, Pictures, timed, write_report
 from src.reporting.side_by_side import Half, side_by_side

@@ -19,13 +19,13 @@ from tqdm import tqdm
 
 from src.config.export_litert import ExportLitert
 from src.deployment.export import export_tflite
+from src.deployment.images import load_image
+from src.deployment.litert import count_tflite_convolutions, expect_litert, quantize_tflite
 from src.detector.accuracy import validate
 from src.detector.dataset import view_of
 from src.detector.runtime import settle
 from src.foundation.digests import digest
 from src.foundation.pipeline import CALIBRATION, FLOAT_ONNX, PREPARED, PRUNED
-from src.quantization.images import load_image
-from src.quantization.litert import count_tflite_convolutions, expect_litert, quantize_tflite
 from src.quantization.ranges.calibration import read_calibration
 from src.workflow.stage import StageResult
 from src.workflow.stage_files import StageFiles

@@ -24,12 +24,12 @@ from omegaconf import OmegaConf
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from src import PROJECT
 from src.config.composition import register
 from src.config.groups import GROUPS
 from src.config.stages import STAGES
 from src.foundation.atomic import write_text
 from src.foundation.errors import UserError
-from src.foundation.project import PROJECT
 from src.workflow.store import RecordedRun, recorded_run
 from src.workflow.tracking import flat_params
 

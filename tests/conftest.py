@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 import src.detector  # noqa: F401  # before anything imports ultralytics
 from src.labels.digits import compose_scenes
 from src.labels.layout import write_yolo
+from tests.quantization.networks import exported_detector
 
 # dvc.yaml says `python`: the one that runs these tests, also where its environment was not activated.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -61,3 +62,12 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Exports of untrained detectors, by architecture."""
+    folder = tmp_path_factory.mktemp("networks")
+    kinds = {"yolov8n": 3, "yolo11n": 3, "yolo26n": 3, "yolov8n of one class": 1}
+    found = {kind: exported_detector(kind.split()[0], classes, folder) for kind, classes in kinds.items()}
+    return {**found, "yolov8n with ReLU": exported_detector("yolov8n", 3, folder, "relu")}

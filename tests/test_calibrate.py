@@ -13,9 +13,9 @@ from src import calibrate
 from src.config.calibrate import Calibrate
 from src.foundation.digests import digest
 from src.foundation.errors import UserError
-from src.quantization.ranges.affine import scale_and_zero_point
 from src.quantization.ranges.calibrators import CALIBRATORS
 from src.workflow.stage_files import StageFiles
+from tests.quantization.grid import scale_and_zero_point
 from tests.quantization.networks import IMGSZ, Log, tiny_project
 
 PARAMS = Calibrate(
@@ -43,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def metrics(project: Path) -> dict[str, Any]:
-    return calibrate.run(PARAMS, StageFiles("calibrate", project, project), Log())
+    return dict(calibrate.run(PARAMS, StageFiles("calibrate", project, project), Log()).metrics)
 
 
 def test_training_images_alone_make_ranges_of_every_tensor(project: Path, metrics: dict[str, Any]) -> None:
@@ -55,17 +55,18 @@ def test_training_images_alone_make_ranges_of_every_tensor(project: Path, metric
     assert len(content["tensors"]) == metrics["tensors"] > 200
     for tensor in content["tensors"].values():
         assert list(tensor["ranges"]) == list(CALIBRATORS)
-        widest = tensor["ranges"]["minmax"]
-        for grid in tensor["ranges"].values():
-            assert widest["low"] <= grid["low"] <= 0 <= grid["high"] <= widest["high"]
-            scale, zero_point = scale_and_zero_point(grid["low"], grid["high"])
-            assert (grid["scale"], grid["zero_point"]) == (pytest.approx(scale, rel=1e-6), zero_point)
+        least, greatest = tensor["ranges"]["minmax"]
+        for low, high in tensor["ranges"].values():
+            assert least <= low <= 0 <= high <= greatest
 
 
 def test_a_table_and_pictures_tell_what_each_calibrator_cuts_off(project: Path, metrics: dict[str, Any]) -> None:
     assert metrics["clipped_share"]["minmax"]["most"] == 0
     assert 0 < metrics["clipped_share"]["percentile"]["mean"] < 0.1
     table = pd.read_csv(project / "reports/calibrate/ranges.csv")
+    for row in table.itertuples():
+        scale, zero_point = scale_and_zero_point(row.low, row.high)
+        assert (row.scale, row.zero_point) == (pytest.approx(scale, rel=1e-6), zero_point)
     assert len(table) == metrics["tensors"] * len(CALIBRATORS)
     percentile = table[table["calibrator"] == "percentile"]
     assert percentile["clipped_share"].mean() == pytest.approx(metrics["clipped_share"]["percentile"]["mean"], abs=1e-7)
@@ -84,7 +85,7 @@ def test_the_same_inputs_give_the_same_bytes(project: Path, tmp_path: Path) -> N
 
 
 def test_a_network_that_cannot_be_equalized_is_refused(project: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"calibrate\.equalize: .* found none \(SiLU cannot be equalized\)"):
+    with pytest.raises(UserError, match=r"equalize must be false .* \(SiLU cannot be equalized\)"):
         calibrate.run(replace(PARAMS, equalize=True), StageFiles("calibrate", project, tmp_path), Log())
 
 

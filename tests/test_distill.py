@@ -7,11 +7,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from src import distill
+from src import PROJECT, distill
 from src.config.composition import register, typed
 from src.detector.checkpoint import load_detector
 from src.foundation.errors import UserError
-from src.foundation.project import PROJECT
 from src.workflow.stage_files import StageFiles
 from tests.stages import TINY, Diary, small_project
 
@@ -26,8 +25,8 @@ def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any,
     given = [*(f"{key}={value}" for key, value in TINY.items()), "student.weights=null", *overrides]
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         params = typed("distill", compose("distill", given))
-    place, log = StageFiles("distill", project, project / output), Diary()
-    return distill.run(params, place, log), log, place
+    files, log = StageFiles("distill", project, project / output), Diary()
+    return distill.run(params, files, log).metrics, log, files
 
 
 @pytest.mark.parametrize(
@@ -60,14 +59,21 @@ def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any,
 def test_every_way_of_teaching_gives_a_student(
     project: Path, overrides: list[str], below: list[str], reads: set[str]
 ) -> None:
-    metrics, log, place = distilled(project, *overrides)
+    metrics, log, files = distilled(project, *overrides)
     assert metrics["epochs"] == 1
     assert log.below == below
     assert {f"{name}.pt" for name in below} <= set(log.kept)
-    assert set(place.was_read) == {"data/prepared", *reads}
+    assert set(files.inputs) == {"data/prepared", *reads}
     student = load_detector(project / "out/models/student.pt")
     assert list(student.names.values()) == list("0123456789")
     assert not [path for path in (project / ".checkpoints").iterdir() if path.suffix != ".lock"]
+
+
+def test_alpha_zero_is_the_labels_alone_to_the_bit(project: Path) -> None:
+    distilled(project, "alpha=0", output="alpha")
+    distilled(project, "teaching=hard", output="hard")
+    students = [(project / output / "models/student.pt").read_bytes() for output in ("alpha", "hard")]
+    assert students[0] == students[1]
 
 
 def test_a_student_and_its_generations_begin_with_the_teachers_weights(project: Path) -> None:
@@ -103,7 +109,7 @@ def test_a_cache_is_kept_in_sweeps_alone_unless_asked_for(project: Path) -> None
     [
         pytest.param(
             ["teaching=ensemble", "distillation=feature"],
-            "features of different teachers have no average",
+            "must not compare features in an ensemble",
             id="ensemble",
         ),
         pytest.param(
@@ -112,12 +118,17 @@ def test_a_cache_is_kept_in_sweeps_alone_unless_asked_for(project: Path) -> None
         pytest.param(["student.architecture=yolo26n.yaml"], "the student's head has none", id="no box distributions"),
         pytest.param(
             ["student.architecture=yolo11n.yaml", "student.weights=teacher"],
-            "yolo11n.yaml cannot begin with its teacher's weights",
+            "cannot be the teacher's for yolo11n.yaml",
             id="weights of another family",
         ),
         pytest.param(["teaching=born_again", "teaching.generations=0"], "must be at least 1", id="no generation"),
         pytest.param(["teaching=ensemble", "teaching.others=[]"], "must name at least one", id="no others"),
         pytest.param(["teaching=assistants", "teaching.chain=[]"], "must name at least one", id="no chain"),
+        pytest.param(
+            ["distillation.response=0", "distillation.localization=0"],
+            "must give a loss a weight above 0",
+            id="no loss",
+        ),
     ],
 )
 def test_what_cannot_be_taught_is_told(project: Path, overrides: list[str], message: str) -> None:
@@ -139,7 +150,7 @@ def test_what_cannot_be_taught_is_told(project: Path, overrides: list[str], mess
             id="the second link",
         ),
         pytest.param(
-            ["teaching=ensemble", "teaching.others=[yolo26n.yaml]"], "heads have 1 and 16 bins", id="bins that differ"
+            ["teaching=ensemble", "teaching.others=[yolo26n.yaml]"], "got 1 and 16 bins", id="bins that differ"
         ),
         pytest.param(
             ["teaching=assistants", "teaching.chain=[yolo26n.yaml]"], "the teacher's head has none", id="a link"
@@ -155,7 +166,7 @@ def test_what_cannot_be_taught_is_told_before_anybody_is_trained(
     def trained(*arguments: object, **options: object) -> None:
         raise AssertionError("training began")
 
-    monkeypatch.setattr("src.trainings.teaching.train_on_the_way", trained)
+    monkeypatch.setattr("src.trainings.job.TrainingJob.train_helper", trained)
     with pytest.raises(UserError, match=message):
         distilled(project, *overrides)
 
@@ -169,7 +180,7 @@ def test_networks_trained_on_the_way_are_not_trained_again(project: Path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("src.trainings.job.train_and_keep", killed)
+        patched.setattr("src.trainings.job.TrainingJob.train_output", killed)
         distilled(project, *overrides, output="killed")
     _, again, _ = distilled(project, *overrides, output="again")
     assert whole.below == ["generation-0"]

@@ -17,8 +17,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from ultralytics import YOLO
 
+from src import PROJECT
 from src.config.stages import STAGES
-from src.foundation.project import PROJECT
 
 TINY = {
     "common": {"imgsz": 64, "threads": 2},

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from src import calibrate, export_litert
 from src.config.export_litert import ExportLitert
+from src.deployment import litert
 from src.deployment.export import export_tflite
 from src.deployment.forwards import onnx_forward
+from src.deployment.images import load_image
 from src.foundation.errors import UserError
-from src.quantization import litert
-from src.quantization.images import load_image
 from src.workflow.stage_files import StageFiles
 from tests.quantization.networks import IMGSZ, Log, random_images, tiny_project, untrained_detector
 from tests.test_calibrate import PARAMS as CALIBRATION
@@ -32,7 +32,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def metrics(project: Path) -> dict[str, Any]:
     pytest.importorskip("litert_torch")
-    return export_litert.run(PARAMS, StageFiles("export_litert", project, project), Log())
+    return dict(export_litert.run(PARAMS, StageFiles("export_litert", project, project), Log()).metrics)
 
 
 def test_all_convolutions_but_that_of_dfl_are_integers(metrics: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""dvc.yaml against the code: DVC does not follow imports, so a stage that uses a module must name it."""
+"""dvc.yaml against the code, and the code against its architecture."""
 
 from __future__ import annotations
 
@@ -8,41 +8,30 @@ from pathlib import Path
 import pytest
 import yaml
 
-from src.config.stages import BY_HAND, STAGES
-from src.foundation.project import PROJECT
+from src import PROJECT
+from src.config.stages import STAGES
+from src.workflow.code import dependencies_of, modules_of
 
-PROJECT = PROJECT
-STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
-MODULES = {name: stage["cmd"].removeprefix("python -m src.") for name, stage in STAGES.items()}
+PIPELINE = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+MODULES = {name: stage["cmd"].removeprefix("python -m src.") for name, stage in PIPELINE.items()}
 
+FLOORS = (
+    {"foundation"},
+    {"labels", "detector"},
+    {"deployment", "distillation"},
+    {"quantization", "teaching", "pruning", "evaluation"},
+    {"config"},
+    {"reporting"},
+    {"workflow"},
+    {"trainings"},
+)
+"""Each folder imports itself and the floors below its own. Stages and commands are on top."""
 
-def modules_used_by(path: Path, seen: set[Path] | None = None) -> set[Path]:
-    """Return the files of this project that importing `path` reads, itself included."""
-    seen = set() if seen is None else seen
-    if path in seen:
-        return seen
-    seen.add(path)
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            parts = name.split(".")
-            for length in range(1, len(parts) + 1):
-                base = PROJECT.joinpath(*parts[:length])
-                for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-                    if parts[0] == "src" and candidate.is_file():
-                        modules_used_by(candidate, seen)
-    return seen
+SUBJECTS = ("labels", "detector", "distillation", "teaching", "pruning", "quantization", "deployment", "evaluation")
 
 
-def files_named(dependencies: list[str]) -> set[Path]:
-    """Return the modules that dependencies name, folders expanded."""
-    paths = [PROJECT / name for name in dependencies if name.startswith("src")]
-    return {file for path in paths for file in (path.glob("*.py") if path.is_dir() else [path])}
+def test_the_stages_are_those_of_the_config() -> None:
+    assert tuple(MODULES.values()) == STAGES
 
 
 def groups_of(stage: str) -> set[str]:
@@ -50,43 +39,89 @@ def groups_of(stage: str) -> set[str]:
     return {group for entry in defaults if isinstance(entry, dict) for group in entry}
 
 
-def test_the_stages_are_those_of_the_config() -> None:
-    assert list(MODULES.values()) == list(STAGES)
+@pytest.mark.parametrize("name", PIPELINE)
+def test_dependencies_are_the_code_that_makes_the_results(name: str) -> None:
+    named = [path for path in PIPELINE[name]["deps"] if path.startswith("src")]
+    assert named == dependencies_of(f"src.{MODULES[name]}")
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_dependencies_are_the_modules_that_are_imported(name: str) -> None:
-    used = modules_used_by(PROJECT / f"src/{MODULES[name]}.py")
-    named = files_named(STAGES[name]["deps"])
-    assert {str(path.relative_to(PROJECT)) for path in used - named} == set(), "used and not named"
-    assert {str(path.relative_to(PROJECT)) for path in named - used} == set(), "named and not used"
-
-
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", PIPELINE)
 def test_dependencies_are_the_configs_that_are_composed(name: str) -> None:
     stage = MODULES[name]
-    expected = {f"conf/{stage}.yaml", "conf/run.yaml", *(f"conf/{g}/${{choices.{g}}}.yaml" for g in groups_of(stage))}
-    assert {dependency for dependency in STAGES[name]["deps"] if dependency.startswith("conf/")} == expected
+    expected = {f"conf/{stage}.yaml", *(f"conf/{group}/${{choices.{group}}}.yaml" for group in groups_of(stage))}
+    assert {path for path in PIPELINE[name]["deps"] if path.startswith("conf/")} == expected
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", PIPELINE)
 def test_params_are_the_sections_that_are_composed(name: str) -> None:
     stage = MODULES[name]
     defaults = yaml.safe_load((PROJECT / f"conf/{stage}.yaml").read_text())["defaults"]
     sections = {entry.removeprefix("params/") for entry in defaults if str(entry).startswith("params/")}
-    assert set(STAGES[name]["params"]) == sections | {f"choices.{group}" for group in groups_of(stage)}
+    assert set(PIPELINE[name]["params"]) == sections | {f"choices.{group}" for group in groups_of(stage)}
 
 
-def test_subjects_know_nothing_of_stages_configuration_and_tracking() -> None:
-    stages = (*STAGES, *BY_HAND)
-    forbidden = {PROJECT / f"src/{name}.py" for name in (*stages, "stage", "config", "tracking", "sweep", "training")}
-    for subject in ("labels", "detector", "distillation", "pruning", "quantization", "evaluation"):
-        for path in (PROJECT / "src" / subject).glob("*.py"):
-            assert not modules_used_by(path) & forbidden, path.name
+@pytest.mark.parametrize("stage", STAGES)
+def test_recording_drawing_and_other_stages_schemas_retrain_nothing(stage: str) -> None:
+    made_by = {path.relative_to(PROJECT / "src").as_posix() for path in modules_of(f"src.{stage}")}
+    other_schemas = {f"config/{other}.py" for other in STAGES if other != stage}
+    assert not made_by & other_schemas
+    assert not [path for path in made_by if path.startswith(("workflow/", "reporting/", "config/composition"))]
+    assert not [path for path in made_by if path in {f"{other}.py" for other in STAGES if other != stage}]
 
 
-def test_only_tracking_imports_mlflow() -> None:
+def test_what_quantizes_or_draws_does_not_train_the_teacher() -> None:
+    made_by = dependencies_of("src.train_teacher")
+    for elsewhere in ("quantization", "distillation", "teaching", "pruning", "deployment", "evaluation", "labels"):
+        assert not [path for path in made_by if path.startswith(f"src/{elsewhere}")], elsewhere
+
+
+def imported_folders(path: Path) -> set[str]:
+    """Return the folders of src that a file imports from, also within functions and for types alone."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    found = {name.split(".")[1] for name in names if name.startswith("src.")}
+    return {folder for folder in found if (PROJECT / "src" / folder).is_dir()}
+
+
+def test_imports_go_down() -> None:
+    folders = {path.name for path in (PROJECT / "src").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert set().union(*FLOORS) == folders
+    below: set[str] = set()
+    for floor in FLOORS:
+        for folder in floor:
+            for path in (PROJECT / "src" / folder).rglob("*.py"):
+                assert imported_folders(path) - {folder} <= below, path.relative_to(PROJECT)
+        below |= floor
+
+
+def test_no_folder_imports_a_stage_or_command() -> None:
+    top = {path.stem for path in (PROJECT / "src").glob("*.py")} - {"__init__"}
+    for path in (PROJECT / "src").glob("*/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                imported = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+                assert not imported & {f"src.{name}" for name in top}, path.name
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_subjects_know_nothing_of_dvc_hydra_and_mlflow(subject: str) -> None:
+    for path in (PROJECT / "src" / subject).rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        texts = [
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        for word in ("params.yaml", "dvc repro", "dvc.yaml", "MLflow", "Hydra"):
+            assert not [text for text in texts if word in text], f"{path.name}: {word}"
+
+
+def test_only_workflow_imports_mlflow() -> None:
     importing = {
-        p.name for p in (PROJECT / "src").rglob("*.py") if "import mlflow" in p.read_text().replace("from", "import")
+        path.relative_to(PROJECT / "src").parts[0]
+        for path in (PROJECT / "src").rglob("*.py")
+        if "import mlflow" in path.read_text() or "from mlflow" in path.read_text()
     }
-    assert importing == {"tracking.py"}
+    assert importing == {"workflow"}

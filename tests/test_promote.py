@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
+from src import PROJECT
 from src.config.composition import register
+from src.config.groups import GROUPS
 from src.config.stages import STAGES
 from src.foundation.errors import UserError
-from src.foundation.project import PROJECT
 from src.promote import check, main, promote
 from src.workflow import tracking
 
@@ -46,9 +47,15 @@ def was_run(project: Path) -> None:
 def tunables(stage: str, *overrides: str) -> dict[str, Any]:
     register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        values = OmegaConf.to_container(compose(stage, list(overrides)), resolve=True)
+        composed = compose(stage, list(overrides), return_hydra_config=True)
+    chosen = composed.hydra.runtime.choices
+    choices = {group: chosen[group] for group in GROUPS if group in chosen}
+    OmegaConf.set_readonly(composed.hydra, False)
+    with open_dict(composed):
+        del composed.hydra
+    values = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    return {**{str(key): value for key, value in values.items()}, "choices": choices}
 
 
 def recorded(

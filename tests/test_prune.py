@@ -8,11 +8,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from torch import nn
 
-from src import prune
+from src import PROJECT, prune
 from src.config.composition import register, typed
 from src.detector.checkpoint import load_detector
 from src.foundation.errors import UserError
-from src.foundation.project import PROJECT
 from src.workflow.stage_files import StageFiles
 from tests.stages import TINY, Diary, small_project
 
@@ -50,7 +49,7 @@ def test_rounds_share_the_epochs_and_end_at_the_same_width(project: Path) -> Non
 
 
 def test_more_rounds_than_epochs_are_refused(project: Path) -> None:
-    with pytest.raises(UserError, match=r"prune.epochs must be at least prune.rounds \(3\), got 1"):
+    with pytest.raises(UserError, match=r"epochs must be at least prune.rounds \(3\), got 1"):
         pruned(project, "rounds=3")
 
 
@@ -77,5 +76,5 @@ def test_weights_that_were_taken_stay_away_while_the_rest_is_tuned(project: Path
 
 @pytest.mark.parametrize("asked", ["spared_layers=2", "sensitivity=true"])
 def test_weights_have_no_layers_to_spare(project: Path, asked: str) -> None:
-    with pytest.raises(UserError, match=r"are about channels: expected prune\.method=structured, got unstr"):
+    with pytest.raises(UserError, match=r"method must be structured where prune\..* is set, got unstructured_global"):
         pruned(project, "method=unstructured_global", asked)

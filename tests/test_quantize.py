@@ -7,9 +7,11 @@ from typing import Any
 import onnx
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
 
-from src import calibrate, quantize
+from src import PROJECT, calibrate, quantize
 from src.config.augmentation import Augmentation
+from src.config.composition import register, typed
 from src.config.distillation import Distillation
 from src.config.quantize import Quantize
 from src.deployment.forwards import HAS_OPENVINO
@@ -46,7 +48,7 @@ PARAMS = Quantize(
     alpha=0.5,
     cache="never",
     cache_gib=1.0,
-    distillation=Distillation(response=1.0, localization=1.0, feature=0.0, channel_wise=0.0),
+    distillation=Distillation(response=1.0, localization=1.0),
     epochs=1,
     batch=4,
     optimizer="AdamW",
@@ -158,9 +160,9 @@ def test_training_ends_in_integers(project: Path, tmp_path: Path, method: str) -
     plain, trained = ([node.op_type for node in network.graph.node] for network in networks)
     assert plain == trained
     assert networks[0].SerializeToString() != networks[1].SerializeToString()
-    [(name, params, _)] = log.of("child")
+    [(name, recorded, _)] = log.of("child")
     assert name == f"{method}-minmax-per_channel=True-symmetric=False-float_layers=0"
-    assert params["epochs"] == 1
+    assert recorded["epochs"] == 1
     assert {path.suffix for path, folder in log.of("artifact") if folder == "on_the_way"} == {".pt", ".csv", ".png"}
 
 
@@ -191,40 +193,25 @@ def test_controls_need_no_ranges(project: Path, tmp_path: Path, method: str, siz
 
 
 @pytest.mark.parametrize(
-    ("method", "asked"),
-    [
-        ("fp16", {"max_drop": 0.01}),
-        ("tuned", {"max_drop": 0.01}),
-        ("dynamic", {"bias_correction": True}),
-        ("int4", {"float_layers": 1}),
-        ("int4", {"sensitivity": True}),
-    ],
-)
-def test_what_a_method_would_pass_over_is_refused(
-    project: Path, tmp_path: Path, method: str, asked: dict[str, Any]
-) -> None:
-    params = replace(PARAMS, method=method, **asked)
-    with pytest.raises(UserError, match=f"{next(iter(asked))} has no meaning for quantize.method={method}: expected"):
-        quantize.run(params, StageFiles("quantize", project, tmp_path), Log())
-
-
-@pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"float_layers": 1000}, r"float_layers must be at most \d+, all there are, got 1000"),
+        ({"method": "fp16", "max_drop": 0.01}, "max_drop has no meaning for method=fp16: .* choose static or qat"),
+        ({"method": "tuned", "max_drop": 0.01}, "max_drop has no meaning for method=tuned"),
+        ({"method": "dynamic", "bias_correction": True}, "bias_correction has no meaning for method=dynamic"),
+        ({"method": "int4", "float_layers": 1}, "float_layers has no meaning for method=int4"),
+        ({"method": "int4", "sensitivity": True}, "sensitivity has no meaning for method=int4"),
         ({"register": "team/detector"}, "register must be a name without / and :, or null, got 'team/detector'"),
-        ({"register": " "}, "register must be a name"),
+        ({"register": "' '"}, "register must be a name"),
+        ({"symmetric_weights": False}, "symmetric_weights must be true where per_channel is true"),
     ],
 )
-def test_what_cannot_be_is_refused_before_the_work(
-    project: Path, tmp_path: Path, asked: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(UserError, match=f"quantize.{message}"):
-        quantize.run(replace(PARAMS, **asked), StageFiles("quantize", project, tmp_path), Log())
-    assert not (tmp_path / "models").exists()
+def test_settings_that_contradict_each_other_are_refused(asked: dict[str, Any], message: str) -> None:
+    register()
+    with pytest.raises(UserError, match=message), initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        typed("quantize", compose("quantize", [f"{key}={value}" for key, value in asked.items()]))
 
 
-def test_a_zero_point_for_the_weights_of_each_channel_is_refused(project: Path, tmp_path: Path) -> None:
-    params = replace(PARAMS, symmetric_weights=False)
-    with pytest.raises(UserError, match="symmetric_weights must be true where"):
-        quantize.run(params, StageFiles("quantize", project, tmp_path), Log())
+def test_more_layers_in_float_than_there_are_is_refused(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"float_layers must be at most \d+, the number of layers, got 1000"):
+        quantize.run(replace(PARAMS, float_layers=1000), StageFiles("quantize", project, tmp_path), Log())
+    assert not (tmp_path / "models/int8.onnx").exists()

@@ -23,11 +23,11 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src import PROJECT
 from src.config.groups import GROUP_SCHEMAS, GROUPS
 from src.config.stages import BY_HAND, STAGES, schema_of
 from src.foundation.constraints import violations
 from src.foundation.errors import SettingError, UserError
-from src.foundation.project import PROJECT
 
 
 @runtime_checkable

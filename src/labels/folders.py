@@ -34,7 +34,7 @@ def is_folder(root: Path, faults: Faults) -> bool:
     there = root.is_dir()
     if not there:
         what = "is not a folder" if root.exists() else "is not there"
-        faults.add(root, what, "put the labelled images there, or set data.root in params.yaml")
+        faults.add(root, what, "put the labelled images there, or correct data.root")
     return there
 
 

@@ -14,7 +14,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from src.foundation.errors import UserError
 from src.foundation.prepared import SPLITS
 from src.labels.dataset import Dataset
 from src.labels.faults import Faults
@@ -33,15 +32,8 @@ def complete_splits(
         faults: is told of a split that stays empty, or has no box: there is nothing to learn or to measure in it.
         val_fraction, test_fraction: of the images that are divided, in (0, 1), together below 1.
         seed: of the order in which images are dealt.
-
-    Raises:
-        UserError: the fractions leave nothing for train.
     """
-    if not val_fraction + test_fraction < 1:
-        raise UserError(
-            "prepare_labels.val_fraction + test_fraction must be below 1, "
-            f"got {val_fraction:g} + {test_fraction:g}: edit params.yaml"
-        )
+    assert val_fraction + test_fraction < 1, "the schema of the settings refuses more"
     splits = [image.split for image in dataset.images]
     dealt = [index for index, split in enumerate(splits) if split in (None, "train")]
     missing = [split for split in ("val", "test") if split not in splits]

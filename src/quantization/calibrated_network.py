@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from ultralytics.nn.tasks import DetectionModel
 
+from src.deployment.graph import learned_convolutions
+from src.deployment.images import load_image
 from src.foundation.digests import digest
 from src.quantization.fake_quantization import with_fake_quantization
-from src.quantization.graph import learned_convolutions
-from src.quantization.images import load_image
 from src.quantization.int8 import quantize_network
 from src.quantization.ranges.calibration import Calibration
 from src.quantization.ranges.calibrators import calibrate_tensors

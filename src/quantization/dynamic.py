@@ -13,7 +13,8 @@ from pathlib import Path
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from src.quantization import graph
+from src.deployment.graph import copy_to_quantize, keep_metadata
+from src.deployment.graph import float_head as head_nodes
 
 PREPROCESSED = {"onnx.infer": "onnxruntime.quant"}
 """With this metadata onnxruntime does not advise its own preprocessing, which `copy_to_quantize` replaces."""
@@ -26,7 +27,7 @@ def quantize_dynamically(model: onnx.ModelProto, *, float_head: bool) -> onnx.Mo
         model: a float network.
         float_head: keep what follows the last learned convolutions in float.
     """
-    prepared = graph.copy_to_quantize(model)
+    prepared = copy_to_quantize(model)
     onnx.helper.set_model_props(prepared, PREPROCESSED)
     with tempfile.TemporaryDirectory(prefix="dynamic-") as scratch:
         path = Path(scratch) / "dynamic.onnx"
@@ -36,8 +37,8 @@ def quantize_dynamically(model: onnx.ModelProto, *, float_head: bool) -> onnx.Mo
             op_types_to_quantize=["Conv"],
             # With signed weights onnxruntime has no kernel for ConvInteger.
             weight_type=QuantType.QUInt8,
-            nodes_to_exclude=[node.name for node in graph.float_head(prepared)] if float_head else [],
+            nodes_to_exclude=[node.name for node in head_nodes(prepared)] if float_head else [],
         )
         quantized = onnx.load(path)
-    graph.keep_metadata(model, quantized)
+    keep_metadata(model, quantized)
     return quantized

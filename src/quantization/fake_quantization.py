@@ -25,8 +25,8 @@ from torch.nn.utils import parametrize
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
+from src.deployment.graph import own_constants
 from src.foundation.errors import UserError
-from src.quantization.graph import own_constants
 from src.quantization.setting import Setting
 
 _GRIDS = {np.dtype(np.uint8): (0, 255), np.dtype(np.int8): (-128, 127)}

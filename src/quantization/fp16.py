@@ -8,7 +8,7 @@ from __future__ import annotations
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from src.quantization.graph import copy_to_quantize, keep_metadata
+from src.deployment.graph import copy_to_quantize, keep_metadata
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, version_converter
 from onnxruntime.quantization.quant_utils import compute_scale_zp, quantize_onnx_initializer
 
-from src.quantization.graph import copy_to_quantize, float_head, keep_metadata
+from src.deployment.graph import copy_to_quantize, float_head, keep_metadata
 
 FIRST_OPSET = 21
 """Of ONNX, whose DequantizeLinear reads 4 bits."""

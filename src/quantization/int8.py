@@ -19,8 +19,8 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import QuantizationMode
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
+from src.deployment.graph import copy_to_quantize, float_head, keep_metadata, remove_unused, with_activation
 from src.foundation.errors import SettingError
-from src.quantization.graph import copy_to_quantize, float_head, keep_metadata, remove_unused, with_activation
 from src.quantization.ranges.calibration import Range
 from src.quantization.setting import Setting
 from src.quantization.shared_ranges import share_ranges

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from src.deployment.graph import head_inputs, learned_convolutions
 from src.deployment.session import open_session, run_session
-from src.quantization.graph import head_inputs, learned_convolutions
 from src.quantization.int8 import quantize_network
 from src.quantization.ranges.calibration import Range
 from src.quantization.setting import Setting

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from src.quantization.graph import float_head, moved_inputs
+from src.deployment.graph import float_head, moved_inputs
 from src.quantization.ranges.calibration import Range
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from src.quantization.graph import sort_nodes
+from src.deployment.graph import sort_nodes
 from src.quantization.rewrites.expectation import expectations_by_level
 from src.quantization.rewrites.integer_moves import moves_on_integers
 from src.quantization.rewrites.scores import scores_by_level

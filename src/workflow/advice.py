@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
+from src import PROJECT
 from src.config.groups import GROUPS
 from src.foundation.errors import OutdatedError, SettingError, UserError
-from src.foundation.project import PROJECT
 
 
 def with_advice(error: UserError, stage: str) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from src.foundation.project import PROJECT
+from src import PROJECT
 
 RECORDING = (PROJECT / "src/workflow", PROJECT / "src/reporting")
 """Folders that record, draw or word. Nothing that is computed depends on them."""
@@ -21,8 +22,8 @@ RECORDING = (PROJECT / "src/workflow", PROJECT / "src/reporting")
 def modules_of(name: str) -> list[Path]:
     """Return the files of this project that make what a module computes: itself and all that it imports, sorted.
 
-    Imports within functions count; imports for type checking alone do not. A package whose `__init__` calls
-    `import_module` finds its modules by name, so all of them count.
+    Imports within functions count; imports for type checking alone do not, nor do files that hold a docstring alone. A
+    package whose `__init__` calls `import_module` finds its modules by name, so all of them count.
 
     Args:
         name: of a module, such as `src.distill` or `benchmarks.steps`.
@@ -38,7 +39,7 @@ def modules_of(name: str) -> list[Path]:
         waiting += [file for imported in _imports(tree) for file in _files(imported)]
         if path.name == "__init__.py" and _finds_modules_by_name(tree):
             waiting += path.parent.glob("*.py")
-    return sorted(found)
+    return sorted(path for path in found if not _is_empty(path))
 
 
 @cache
@@ -51,12 +52,35 @@ def code_digest(*names: str) -> str:
     return whole.hexdigest()
 
 
+def dependencies_of(name: str) -> list[str]:
+    """Return the modules of a stage as dvc.yaml names them: a folder where the stage uses all of its modules.
+
+    Folders that record or draw are no part of it.
+    """
+    used = set(modules_of(name))
+    found: list[Path] = []
+    waiting = [PROJECT / "src"]
+    while waiting:
+        folder = waiting.pop()
+        if folder != PROJECT / "src" and {path for path in folder.rglob("*.py") if not _is_empty(path)} <= used:
+            found.append(folder)
+            continue
+        found += [path for path in folder.glob("*.py") if path in used]
+        waiting += [path for path in folder.iterdir() if path.is_dir() and used & set(path.rglob("*.py"))]
+    return sorted(path.relative_to(PROJECT).as_posix() for path in found)
+
+
 def _files(name: str) -> Iterator[Path]:
     """Yield the files that importing a module of this project reads: packages' `__init__` and the module itself."""
     parts = name.split(".")
     for length in range(1, len(parts) + 1):
         base = PROJECT.joinpath(*parts[:length])
         yield from (file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file())
+
+
+def _is_empty(path: Path) -> bool:
+    """Return whether a file holds a docstring alone."""
+    return not _without_docstrings(ast.parse(path.read_text(encoding="utf-8"))).body
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
@@ -85,9 +109,14 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
             block = getattr(node, name, None)
             if isinstance(block, list):
                 kept = [line for line in block if not _is_text(line)]
-                setattr(node, name, kept or ([ast.Pass()] if block else []))
+                empty = [] if isinstance(node, ast.Module) or not block else [ast.Pass()]
+                setattr(node, name, kept or empty)
     return tree
 
 
 def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+if __name__ == "__main__":
+    print("\n".join(dependencies_of(f"src.{sys.argv[1]}")))

@@ -20,10 +20,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from src import PROJECT
 from src.config.composition import register, suggestion
 from src.config.stages import STAGES
 from src.foundation.errors import UserError
-from src.foundation.project import PROJECT
 from src.workflow import sweep
 from src.workflow.stage import execute
 

@@ -18,11 +18,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from src import PROJECT
 from src.config.composition import typed
 from src.config.groups import GROUPS
 from src.foundation.atomic import write_json
 from src.foundation.errors import UserError
-from src.foundation.project import PROJECT
 from src.workflow import sweep, tracking
 from src.workflow.advice import with_advice
 from src.workflow.stage_files import StageFiles

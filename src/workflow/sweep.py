@@ -32,9 +32,9 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from src import PROJECT
 from src.foundation.atomic import write_json, write_text
 from src.foundation.errors import UserError
-from src.foundation.project import PROJECT
 from src.workflow import tracking
 from src.workflow.store import brief
 

@@ -15,10 +15,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src import PROJECT
 from src.config.composition import register, typed
-from src.config.stages import BY_HAND, STAGES
+from src.config.stages import BY_HAND, STAGES, schema_of
 from src.foundation.errors import UserError
-from src.foundation.project import PROJECT
 
 OVERRIDES = {
     "prepare_labels": ("val_fraction", "0.25"),
@@ -41,10 +41,10 @@ def _registered() -> None:
     register()
 
 
-@pytest.mark.parametrize("stage", STAGES | BY_HAND)
+@pytest.mark.parametrize("stage", [*STAGES, *BY_HAND])
 def test_every_stage_composes_from_params_yaml(stage: str) -> None:
     params = composed(stage)
-    assert isinstance(params, (STAGES | BY_HAND)[stage])
+    assert isinstance(params, schema_of(stage))
     section = yaml.safe_load((PROJECT / "params.yaml").read_text())["common" if stage in BY_HAND else stage]
     assert {key: getattr(params, key) for key in section} == section
 
@@ -78,18 +78,36 @@ def test_every_choice_of_a_group_composes(stage: str, group: str, choice: str) -
 @pytest.mark.parametrize(
     ("stage", "override", "message"),
     [
-        pytest.param("distill", "T=0", "distill.T must be above 0, got 0", id="not above"),
-        pytest.param("distill", "alpha=1.5", "distill.alpha must be at least 0 and at most 1", id="not in [0, 1]"),
-        pytest.param("distill", "lr0=nan", "distill.lr0 must be above 0, got nan", id="not a number"),
+        pytest.param("distill", "T=0", "T must be above 0, got 0", id="not above"),
+        pytest.param("distill", "alpha=1.5", "alpha must be at least 0 and at most 1", id="not in [0, 1]"),
+        pytest.param("distill", "lr0=nan", "lr0 must be above 0, got nan", id="not a number"),
         pytest.param("distill", "imgsz=300", "at least 32 and a multiple of 32, got 300", id="between strides"),
-        pytest.param("prune", "ratio=1", "prune.ratio must be at least 0 and below 1", id="everything pruned"),
-        pytest.param("quantize", "format=tflite", "quantize.format must be one of qdq, qoperator", id="not a choice"),
-        pytest.param("distill", "augmentation.mosaic=2", "distill.augmentation.mosaic must be", id="in a group"),
+        pytest.param("prune", "ratio=1", "ratio must be at least 0 and below 1", id="everything pruned"),
+        pytest.param("quantize", "format=tflite", "format must be one of qdq, qoperator", id="not a choice"),
+        pytest.param("distill", "augmentation.mosaic=2", "augmentation.mosaic must be", id="in a group"),
     ],
 )
 def test_a_value_out_of_range_is_told(stage: str, override: str, message: str) -> None:
     with pytest.raises(UserError, match=message.replace("[", r"\[")):
         composed(stage, override)
+
+
+@pytest.mark.parametrize(
+    ("stage", "overrides", "message"),
+    [
+        (
+            "prepare_labels",
+            ["val_fraction=0.5", "test_fraction=0.5"],
+            "val_fraction and test_fraction together must be",
+        ),
+        ("prepare_labels", ["data.fewest_digits=9"], "data.fewest_digits must be at most most_digits, got 9 and 8"),
+        ("prune", ["rounds=9"], "epochs must be at least prune.rounds"),
+        ("quantize", ["symmetric_weights=false"], "symmetric_weights must be true where per_channel is true"),
+    ],
+)
+def test_values_that_contradict_each_other_are_told(stage: str, overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        composed(stage, *overrides)
 
 
 @pytest.mark.parametrize(
@@ -121,27 +139,36 @@ def test_faults_of_params_yaml_are_told(tmp_path: Path, old: str, new: str, mess
     assert old in text
     (tmp_path / "params.yaml").write_text(text.replace(old, new, 1))
     with pytest.raises(UserError, match=message) as caught:
-        register(tmp_path / "params.yaml")
+        register(params_file=tmp_path / "params.yaml")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("stage", "override", "message"),
     [
-        pytest.param("distill", "T=-1", "error: distill.T must be above 0, got -1.0", id="range"),
-        pytest.param("quantize", "chanel=1", "error: Could not override 'chanel'", id="unknown key"),
+        pytest.param("distill", "T=-1", "error: distill.T must be above 0, got -1.0: edit params.yaml", id="range"),
+        pytest.param("distill", "imgsz=33", "error: common.imgsz must be at least 32 and a multiple of", id="common"),
         pytest.param(
-            "quantize",
-            "calibratr=mse",
-            "Key 'calibratr' not in 'Quantize'; key calibratr: did you mean calibrator?",
-            id="typo",
+            "distill", "student.activation=gelu", "got gelu: edit conf/student/yolov8n.yaml", id="range in a group"
         ),
+        pytest.param(
+            "quantize", "chanel=1", "error: nothing uses the key chanel: did you mean per_channel?", id="unknown key"
+        ),
+        pytest.param(
+            "quantize", "calibratr=mse", "error: nothing uses the key calibratr: did you mean calibrator?", id="typo"
+        ),
+        pytest.param("distill", "student=resnet", "error: In 'distill': Could not find 'student/resnet'", id="choice"),
         pytest.param("distill", "distill.T=3", "key distill: by hand keys have no section", id="a key of DVC"),
         pytest.param("distill", "+foo=1", "error: distill: nothing uses the key foo: expected one of", id="added key"),
         pytest.param(
             "distill", "+student.actvation=relu", "nothing uses the key actvation: did you mean activation?", id="group"
         ),
-        pytest.param("distill", "epochs=many", "could not be converted to Integer; key epochs", id="type"),
+        pytest.param(
+            "distill",
+            "epochs=many",
+            "epochs: Value 'many' of type 'str' could not be converted to Integer",
+            id="type",
+        ),
     ],
 )
 def test_the_shell_shows_one_line_and_no_traceback(stage: str, override: str, message: str) -> None:

@@ -374,7 +374,7 @@ def test_unknown_class_of_given_names(tmp_path: Path) -> None:
 @each_format
 def test_missing_root(build: Build, read: Read, tmp_path: Path) -> None:
     message = message_of(read, tmp_path / "nowhere")
-    assert "data.root: is not there: put the labelled images there, or set data.root in params.yaml" in message
+    assert "data.root: is not there: put the labelled images there, or correct data.root" in message
 
 
 @each_format

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.foundation.errors import UserError
 from src.labels.dataset import Dataset, LabelledImage
 from src.labels.faults import Faults
 from src.labels.splitting import complete_splits, stratify
@@ -96,11 +95,6 @@ def test_three_images_are_enough() -> None:
 def test_no_train() -> None:
     _, faults = complete(Dataset(("a", "b"), images(3, "val") + images(3, "test")))
     assert [fault.what for fault in faults.fatal] == ["empty split: train gets none of 6 images"]
-
-
-def test_fractions_that_leave_nothing() -> None:
-    with pytest.raises(UserError, match=r"val_fraction \+ test_fraction must be below 1, got 0.5 \+ 0.5: edit params"):
-        complete(Dataset(("a", "b"), images(3)), val_fraction=0.5, test_fraction=0.5)
 
 
 def test_a_split_without_a_box_is_a_fault() -> None:

@@ -1,11 +1,38 @@
-"""The affine grid by hand: what integers quantize and dequantize to (arXiv 1712.05877, eq. 1 and 12)."""
+"""The affine grid by hand, r = S (q - Z): S and Z of a range, and quantizing (arXiv 1712.05877, eq. 1 and 12)."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.quantization.ranges.affine import UINT8
+UINT8 = (0, 255)
+INT8 = (-128, 127)
+
+
+def scale_and_zero_point(low: float, high: float, q_min: int = UINT8[0], q_max: int = UINT8[1]) -> tuple[float, int]:
+    """Return S and Z of the grid whose `q_max - q_min` steps span `low` to `high`.
+
+    A range without width (all activations were 0) gets S = 1 and Z = 0, as in onnxruntime: any grid represents zero.
+
+    Args:
+        low: least real value to represent, <= 0.
+        high: greatest real value to represent, >= 0.
+        q_min: least integer.
+        q_max: greatest integer.
+
+    Returns:
+        S, > 0, rounded to float32 as ONNX stores it, and Z, in [q_min, q_max].
+
+    Raises:
+        ValueError: zero is not in [low, high], or one of them is not finite.
+    """
+    if not (np.isfinite(low) and np.isfinite(high) and low <= 0 <= high):
+        raise ValueError(f"a range must be finite and hold zero, got [{low}, {high}]")
+    scale = (high - low) / (q_max - q_min)
+    if scale < np.finfo(np.float32).tiny:
+        return 1.0, 0
+    zero_point = int(np.round(q_min - low / scale))
+    return float(np.float32(scale)), min(max(zero_point, q_min), q_max)
 
 
 def quantize(

@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 from ultralytics.nn.tasks import DetectionModel
 
+from src.deployment.images import load_image
 from src.detector.checkpoint import load_detector
 from src.foundation.errors import UserError
 from src.quantization.fake_quantization import Grid, with_fake_quantization, without_fake_quantization
-from src.quantization.images import load_image
 from src.quantization.int8 import quantize_network
 from src.quantization.setting import Setting
 from tests.quantization.networks import IMGSZ, SETTING, random_images, run

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from src.quantization.graph import learned_convolutions
+from src.deployment.graph import learned_convolutions
 from src.quantization.int4 import to_int4_weights
 from tests.quantization.networks import IMGSZ, run, single_convolution
 

@@ -8,15 +8,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from src.deployment.graph import learned_convolutions
+from src.deployment.images import load_image
 from src.deployment.kernels import count_convolutions
 from src.foundation.errors import UserError
-from src.quantization.graph import learned_convolutions
-from src.quantization.images import load_image
 from src.quantization.int8 import quantize_network
-from src.quantization.ranges.affine import scale_and_zero_point
 from src.quantization.ranges.minmax import minmax_range
 from src.quantization.ranges.observation import observe
-from tests.quantization.grid import dequantize, quantize
+from tests.quantization.grid import dequantize, quantize, scale_and_zero_point
 from tests.quantization.networks import IMGSZ, LEVELS, SETTING, random_images, run, single_convolution
 
 

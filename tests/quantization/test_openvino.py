@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from src.deployment.forwards import forwards_by_runtime
-from src.quantization.images import load_image
+from src.deployment.images import load_image
 from src.quantization.int8 import quantize_network
 from tests.quantization.networks import IMGSZ, LEVELS, SETTING, random_images
 from tests.quantization.test_int8 import ranges_of

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from src.quantization.graph import head_inputs, learned_convolutions
+from src.deployment.graph import head_inputs, learned_convolutions
 from src.quantization.sensitivity import layer_errors
 from tests.quantization.networks import SETTING
 

@@ -56,5 +56,5 @@ def test_certainty_stays_finite() -> None:
 
 def test_heads_that_have_no_average_are_refused() -> None:
     teachers = [FrozenTeacher(network(0)), FrozenTeacher(network(0, "yolo26n.yaml"))]
-    with pytest.raises(UserError, match="same number of bins, .* got 1 and 16 bins"):
+    with pytest.raises(UserError, match=r"same number of bins, .* got 1 and 16 bins"):
         TeacherEnsemble(teachers, by_confidence=False)

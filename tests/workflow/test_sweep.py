@@ -20,8 +20,9 @@ STAGE = """
 import os, signal
 import hydra
 from omegaconf import OmegaConf
-from src.workflow import sweep, tracking
+from src import PROJECT
 from src.foundation.errors import UserError
+from src.workflow import sweep, tracking
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="multiply")
 def main(config):

@@ -21,16 +21,16 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from src.foundation.digests import MANIFEST, digest
-from src.workflow import tracking
+from src.workflow import store, tracking
 
 REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
 def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [*tracking.SETTINGS, "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"]:
+    for name in [*store.SETTINGS, "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"]:
         monkeypatch.delenv(name, raising=False)
-    for name, value in tracking.SETTINGS.items():
+    for name, value in store.SETTINGS.items():
         monkeypatch.setenv(name, value)
 
 
@@ -46,7 +46,7 @@ def client_of(project: Path) -> MlflowClient:
 
 def runs_of(client: MlflowClient) -> list[Run]:
     """Every run of the experiment, oldest first."""
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    experiment = client.get_experiment_by_name(store.EXPERIMENT)
     assert experiment
     return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
 
@@ -202,7 +202,7 @@ def test_six_processes_at_once_on_a_store_that_does_not_exist(tmp_path: Path) ->
     code = """
 import multiprocessing, sys, mlflow
 from pathlib import Path
-from src.workflow import tracking
+from src.workflow import store, tracking
 
 def job(number):
     with tracking.run("distill", {}, "", Path(sys.argv[1])) as log:

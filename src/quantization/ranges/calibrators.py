@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 from tqdm import tqdm
 
-from src.quantization.images import load_image
+from src.deployment.images import load_image
 from src.quantization.ranges.calibration import CalibratedTensor, Range
 from src.quantization.ranges.entropy import entropy_range
 from src.quantization.ranges.minmax import minmax_range

@@ -15,9 +15,9 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from src.deployment.graph import activations
 from src.deployment.session import open_session, run_session
 from src.foundation.errors import UserError
-from src.quantization.graph import activations
 from src.quantization.ranges.histogram import Histogram, count
 
 Tensors = dict[str, NDArray[np.float32]]

@@ -17,8 +17,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from src.deployment.graph import copy_to_quantize
 from src.deployment.session import open_session, run_session
-from src.quantization.graph import copy_to_quantize
 
 _SUFFIX = "_of_epsilon"
 

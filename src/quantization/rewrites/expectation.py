@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from src.quantization.links import Links
+from src.deployment.links import Links
 from src.quantization.rewrites.levels import flattened
 
 GREATEST_LOGIT = np.float32(80)

@@ -12,8 +12,8 @@ from typing import Any
 import onnx
 from onnx import numpy_helper
 
-from src.quantization.graph import moved_inputs
-from src.quantization.links import Links
+from src.deployment.graph import moved_inputs
+from src.deployment.links import Links
 
 
 def moves_on_integers(model: onnx.ModelProto) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx
 
-from src.quantization.links import Links
+from src.deployment.links import Links
 
 
 def flattened(joined: str, links: Links) -> list[onnx.NodeProto]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from src.quantization.links import Links
+from src.deployment.links import Links
 from src.quantization.rewrites.levels import flattened
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from src.quantization.links import Links
+from src.deployment.links import Links
 
 
 def silu_by_tanh(model: onnx.ModelProto) -> None:

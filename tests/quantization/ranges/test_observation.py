@@ -5,8 +5,8 @@ import numpy as np
 import onnx
 import pytest
 
+from src.deployment.images import load_image
 from src.foundation.errors import UserError
-from src.quantization.images import load_image
 from src.quantization.ranges.observation import observe
 from tests.quantization.networks import IMGSZ, random_images, single_convolution
 

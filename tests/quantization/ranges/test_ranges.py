@@ -3,14 +3,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from src.quantization.ranges.affine import scale_and_zero_point
 from src.quantization.ranges.entropy import entropy_range
 from src.quantization.ranges.histogram import Histogram, count, share_outside
 from src.quantization.ranges.minmax import minmax_range
 from src.quantization.ranges.moving_average import moving_average_range
 from src.quantization.ranges.mse import mse_range
 from src.quantization.ranges.percentile import percentile_range
-from tests.quantization.grid import dequantize, quantize
+from tests.quantization.grid import dequantize, quantize, scale_and_zero_point
 
 
 def histogram(least: float, greatest: float, *counts: int) -> Histogram:

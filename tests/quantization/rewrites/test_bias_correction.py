@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from src.quantization.images import load_image
+from src.deployment.images import load_image
 from src.quantization.int8 import quantize_network
 from src.quantization.rewrites.bias_correction import correct_biases
 from tests.quantization.networks import IMGSZ, SETTING, random_images, run

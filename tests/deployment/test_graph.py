@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from src.quantization.graph import activations, float_head, name_nodes, own_constants
+from src.deployment.graph import activations, float_head, name_nodes, own_constants
 
 KINDS = ["yolov8n", "yolo11n", "yolo26n", "yolov8n of one class"]
 

@@ -3,8 +3,7 @@ import onnx
 import pytest
 from onnxruntime.quantization.quant_utils import compute_scale_zp, get_qmin_qmax_for_qType
 
-from src.quantization.ranges.affine import INT8, UINT8, scale_and_zero_point
-from tests.quantization.grid import dequantize, quantize
+from tests.quantization.grid import INT8, UINT8, dequantize, quantize, scale_and_zero_point
 
 
 @pytest.mark.parametrize(

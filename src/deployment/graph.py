@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnxruntime.quantization.onnx_model import ONNXModel
 
-from src.quantization.links import Links
+from src.deployment.links import Links
 
 # They do not change values.
 _RESHAPING = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Identity"}

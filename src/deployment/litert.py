@@ -20,10 +20,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from src.deployment.graph import float_head
 from src.deployment.kernels import Convolutions
 from src.foundation.atomic import whole_file
 from src.foundation.errors import UserError
-from src.quantization.graph import float_head
 
 _METADATA = "metadata.json"
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D"}

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from src.deployment.equalization import equalize, pairs_of
 from src.foundation.errors import UserError
-from src.quantization.rewrites.equalization import equalize, pairs_of
 from tests.quantization.test_int8 import run
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.deployment.images import choose_images, load_image
 from src.detector.dataset import view_of
 from src.foundation.errors import UserError
-from src.quantization.images import choose_images, load_image
 from tests.quantization.networks import IMGSZ, random_images
 
 

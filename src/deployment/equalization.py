@@ -19,9 +19,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from src.deployment.graph import own_constants
+from src.deployment.links import Links
 from src.foundation.errors import SettingError
-from src.quantization.graph import own_constants
-from src.quantization.links import Links
 
 _SCALING = {"Relu", "LeakyRelu"}
 """Activations of one input for which f(s x) = s f(x)."""

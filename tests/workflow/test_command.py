@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from src import PROJECT
+
+ENDS = """
+import os, signal, sys
+from src.workflow.command import guarded
+
+def main():
+    if sys.argv[1] == "disk":
+        raise OSError(28, "No space left on device", "models/x.pt")
+    os.kill(os.getpid(), {"ctrl-c": signal.SIGINT, "queue": signal.SIGTERM}[sys.argv[1]])
+
+sys.exit(guarded(main))
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "message"),
+    [
+        ("ctrl-c", 130, "interrupted\n"),
+        ("queue", 130, "interrupted\n"),
+        ("disk", 1, "error: [Errno 28] No space left on device: 'models/x.pt'\n"),
+    ],
+)
+def test_an_end_from_outside_is_one_line(end: str, code: int, message: str) -> None:
+    command = [sys.executable, "-c", ENDS, end]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, message)
+
+
+@pytest.mark.parametrize("arguments", [["T=0"], ["tempreture=3"], ["--help"]])
+def test_nothing_heavy_is_imported_before_the_settings_are_known_to_be_good(arguments: list[str]) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "src.distill", *arguments]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "hydra" in imported
+    assert not imported & {"torch", "ultralytics", "mlflow", "pandas", "matplotlib", "cv2", "onnxruntime"}

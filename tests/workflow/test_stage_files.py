@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from src.foundation.errors import UserError
+from src.workflow.stage_files import StageFiles
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> StageFiles:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/teacher.pt").write_text("teacher")
+    return StageFiles("distill", tmp_path, tmp_path / "out")
+
+
+def test_an_input_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"models/teacher.pt is not there: run `dvc repro`"):
+        StageFiles("distill", tmp_path, tmp_path).read("models/teacher.pt")
+
+
+def test_inputs_come_from_the_project_and_outputs_go_elsewhere(files: StageFiles) -> None:
+    assert files.read("models/teacher.pt") == files.project / "models/teacher.pt"
+    assert files.write("models/student.pt") == files.project / "out/models/student.pt"
+    assert list(files.inputs) == ["models/teacher.pt"]
+    assert list(files.outputs) == ["models/student.pt"]
+
+
+def test_a_users_file_may_be_absolute_or_missing(files: StageFiles) -> None:
+    (files.project / "mine.pt").write_text("mine")
+    assert files.read_own(str(files.project / "mine.pt")) == files.read_own("mine.pt") == files.project / "mine.pt"
+    assert files.read_own("not there.pt") == files.project / "not there.pt"
+    assert "not there.pt" not in files.inputs
