@@ -36,26 +36,26 @@ from benchmarks.rivals import (
     ultralytics_qat,
 )
 from benchmarks.speed import SETTING
+from src import PROJECT
 from src.config.composition import register, typed
 from src.config.quantize import Quantize
 from src.deployment.export import export_onnx
 from src.deployment.forwards import onnx_forward, openvino_forward
+from src.deployment.images import choose_images, load_image
 from src.detector import runtime
 from src.detector.accuracy import validate
 from src.detector.dataset import view_of
 from src.evaluation.latency import Latency, measure
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import whole_file, whole_folder, write_text
-from src import PROJECT
 from src.quantization.fp16 import to_fp16
-from src.deployment.images import choose_images, load_image
 from src.quantization.int8 import quantize_network
 from src.quantization.ranges.calibrators import calibrate_tensors
 from src.reporting.accuracy_plots import draw_pareto
 
 PAGE = PROJECT / "reports/benchmarks/compression.md"
 PICTURE = PAGE.with_suffix(".png")
-STAGES = ("prepare-labels", "train-teacher", "distill-student", "prune", "calibrate", "quantize")
+STAGES = ("prepare_labels", "train_teacher", "distill", "prune", "calibrate", "quantize")
 """What the kept networks are made by."""
 
 IMGSZ, LOWER_IMGSZ = 320, 224

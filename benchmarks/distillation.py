@@ -31,6 +31,7 @@ from hydra import compose, initialize_config_dir
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from benchmarks.photographs import bccd_folder, kept_folder, run_stage, taught_project
+from src import PROJECT
 from src.config.architecture import FROM_TEACHER
 from src.config.composition import register, typed
 from src.config.distill import Distill
@@ -41,13 +42,12 @@ from src.detector.dataset import view_of
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import whole_file, write_json, write_text
 from src.foundation.digests import digest
-from src import PROJECT
 from src.labels.digits import compose_scenes
 from src.teaching.weight_selection import select_weights
 
 PROJECT = PROJECT
 PAGE = PROJECT / "reports/benchmarks/distillation.md"
-STAGE = "distill-student"
+STAGE = "distill"
 
 CONTROL = "labels alone"
 BCCD_TEACHER_EPOCHS = 40
@@ -188,7 +188,7 @@ def _digits(epochs: int) -> Ground:
 
 def _photographs(bccd: Path, epochs: int) -> Ground:
     settings = tuple(f"{key}={value}" for key, value in BCCD_SETTINGS.items())
-    kept = kept_folder("distillation-bccd", ["prepare-labels", "train-teacher", STAGE], BCCD_SETTINGS, bccd)
+    kept = kept_folder("distillation-bccd", ["prepare_labels", "train_teacher", STAGE], BCCD_SETTINGS, bccd)
     project = taught_project(kept / "project", bccd, BCCD_TEACHER_EPOCHS, settings)
     title = "Real photographs (BCCD, 205 of them to train on)"
     return Ground("bccd", title, project, settings, epochs, BCCD_TEACHER_EPOCHS, without=("unlabelled",))

@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
-from src.foundation.atomic import whole_folder
 from src import PROJECT
+from src.foundation.atomic import whole_folder
+from src.foundation.digests import digest
+from src.workflow.code import code_digest, modules_of
 
 
 def bccd_folder(value: str) -> Path:
@@ -32,30 +32,29 @@ def bccd_folder(value: str) -> Path:
 
 
 def kept_folder(name: str, stages: Sequence[str], *rest: object) -> Path:
-    """Return the folder in .cache/benchmarks for what these stages make, so that a benchmark goes on there.
+    """Return the folder in .cache/benchmarks that keeps the results of stages, so that a benchmark goes on there.
 
     Args:
         name: of the benchmark.
-        stages: of dvc.yaml; the folder is another one once the last commit has other code or configuration for them.
-        rest: what else it depends on.
+        stages: such as `distill`. The folder is another one for other code or settings of these.
+        rest: everything else that the results depend on.
+
+    Raises:
+        SystemExit: the code or the settings differ from the last commit, of which benchmarks run a clone.
     """
-    trees = subprocess.run(
-        ["git", "rev-parse", *(f"HEAD:{path}" for path in code_of(stages))],
-        cwd=PROJECT,
-        check=True,
-        capture_output=True,
-    )
-    key = hashlib.sha256(" ".join([trees.stdout.decode(), *map(str, rest)]).encode()).hexdigest()
+    code = [path for stage in stages for path in modules_of(f"src.{stage}")]
+    command = ["git", "status", "--porcelain", "--", "conf", "params.yaml", *map(str, code)]
+    if subprocess.run(command, cwd=PROJECT, check=True, capture_output=True).stdout:
+        sys.exit("error: commit first: benchmarks run a clone of the last commit, and code or settings differ from it")
+    made_by = [
+        code_digest(*(f"src.{stage}" for stage in stages)),
+        digest(PROJECT / "conf"),
+        digest(PROJECT / "params.yaml"),
+    ]
+    key = hashlib.sha256(" ".join([*made_by, *map(str, rest)]).encode()).hexdigest()
     folder = PROJECT / f".cache/benchmarks/{name}-{key[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def code_of(stages: Sequence[str]) -> list[str]:
-    """Return the modules and configurations that stages depend on, of every group all files, and params.yaml."""
-    pipeline = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    named = {path for stage in stages for path in pipeline[stage]["deps"] if path.startswith(("src/", "conf/"))}
-    return sorted({*(str(Path(path).parent) if "$" in path else path for path in named), "params.yaml"})
 
 
 def cloned(folder: Path) -> Path:

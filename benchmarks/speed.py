@@ -26,21 +26,21 @@ from tqdm import tqdm
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from benchmarks.rivals import HAS_NNCF, nncf_int8, ultralytics_int8
+from src import PROJECT
 from src.deployment.export import export_onnx
 from src.deployment.forwards import onnx_forward, openvino_forward
+from src.deployment.images import choose_images, load_image
 from src.deployment.kernels import count_convolutions
 from src.detector.checkpoint import save_detector
 from src.detector.trainer import ACTIVATIONS
 from src.evaluation.latency import Latency, measure
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import write_text
-from src.deployment.images import choose_images, load_image
 from src.quantization.int8 import quantize_network
 from src.quantization.ranges.minmax import minmax_range
 from src.quantization.ranges.observation import observe
 from src.quantization.setting import Setting
 
-PROJECT = Path(__file__).resolve().parents[1]
 PAGES = PROJECT / "reports/benchmarks"
 CALIBRATION_IMAGES = 16
 ROUNDS = 100
@@ -90,7 +90,7 @@ def build(activation: str, imgsz: int, images: list[Path], folder: Path) -> dict
     seen = observe(model, images, load, bins=16, threads=4, on_image=lambda: None)
     ranges = {name: minmax_range(one.histogram) for name, one in seen.items()}
     variants = {FP32: Variant(in_float, "onnxruntime")}
-    for name, how in {
+    for name, setting in {
         "INT8, QDQ": SETTING,
         "INT8, QOperator": replace(SETTING, format="qoperator"),
         FOR_OPENVINO: replace(SETTING, target="openvino"),
@@ -99,7 +99,7 @@ def build(activation: str, imgsz: int, images: list[Path], folder: Path) -> dict
         if name == FOR_AMX and activation != "silu":  # the one for OpenVINO
             continue
         network = folder / f"{name}.onnx"
-        onnx.save(quantize_network(model, ranges, how), network)
+        onnx.save(quantize_network(model, ranges, setting), network)
         variants[name] = Variant(network, "onnxruntime")
     variants["ultralytics `export(quantize=8)`"] = Variant(
         ultralytics_int8(weights, images, imgsz, "onnx"), "onnxruntime"

@@ -23,17 +23,17 @@ from tqdm import tqdm
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from benchmarks.photographs import bccd_folder, run_stage, taught_project
+from src import PROJECT
 from src.detector import runtime
 from src.detector.checkpoint import load_detector
 from src.detector.dataset import view_of
-from src.detector.trainer import Given, ResumableTrainer, trainer_with
+from src.detector.trainer import ResumableTrainer, TrainerExtras, trainer_with
 from src.distillation.cached_teacher import CachedTeacher
 from src.distillation.distillation_loss import distillation_from
 from src.distillation.objective import Objective
-from src.distillation.teacher import FrozenTeacher
+from src.distillation.teacher import FrozenTeacher, Teacher
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import write_text
-from src import PROJECT
 
 PAGE = PROJECT / "reports/benchmarks/steps.md"
 IMGSZ, BATCH, THREADS = 320, 16, 4
@@ -86,9 +86,9 @@ def measure_steps(project: Path) -> dict[str, list[float]]:
         teacher = FrozenTeacher(load_detector(teacher_file))
         cached = CachedTeacher(teacher, "steps", Path(scratch) / "cache", limit_bytes=2**33, features=False)
 
-        def ours(teaching: Teacher | CachedTeacher) -> ResumableTrainer:
+        def ours(teaching: Teacher) -> ResumableTrainer:
             criterion = distillation_from(teaching, OBJECTIVE)
-            return trainer_with(Given(Path(scratch) / "state.pt", criterion))(overrides=dict(arguments))
+            return trainer_with(TrainerExtras(Path(scratch) / "state.pt", criterion))(overrides=dict(arguments))
 
         trainers: dict[str, DetectionTrainer] = {
             PLAIN: DetectionTrainer(overrides=dict(arguments)),
