@@ -1,8 +1,8 @@
-"""prepare-labels: checks labelled images and lays them out for training.
+"""prepare-labels: check labelled images and write them in the layout for training.
 
 Reads data.root (`data: digits` reads nothing: it composes its images). Writes data/prepared (images, labels, data.yaml,
 manifest.csv), reports/prepare_labels/{samples.png, box_sizes.png, mended.csv, notes.csv}, and counts to
-reports/prepare_labels.json. If anything cannot be mended, the stage ends with a list of all faults and writes nothing.
+reports/prepare_labels.json. If a fault cannot be mended, the stage ends with a list of all faults and writes nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _logger = logging.getLogger(__name__)
 
 
 def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
-    """Prepare the labels and return the counts."""
+    """Write the prepared dataset and its reports, and return the counts."""
     faults = Faults(files.project / params.data.root)
     prepared, report = files.write(PREPARED), files.write("reports/prepare_labels")
     with whole_folder(prepared) as folder, whole_folder(report) as pictures:
@@ -57,7 +57,7 @@ def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
         write_yolo(dataset, folder)
     counts = summarize(dataset)
     _logger.info(
-        "%d images with %d boxes of %d classes, %d of them without any; %d boxes mended (%s), %d notes (%s)",
+        "%d images with %d boxes of %d classes, %d images without boxes; %d boxes mended (%s), %d notes (%s)",
         len(dataset.images),
         sum(len(image.classes) for image in dataset.images),
         len(dataset.class_names),

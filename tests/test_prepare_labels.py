@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,14 +17,14 @@ from src.config.data import Data, DigitScenes, VocFolder, YoloFolder
 from src.config.prepare_labels import PrepareLabels
 from src.foundation.digests import digest
 from src.foundation.errors import UserError
-from src.workflow import stage
+from src.workflow.stage_files import StageFiles
 from tests.labels.small_folders import voc_folder, yolo_folder
 
 PROJECT = Path(__file__).parents[1]
 
 
 class Recorder:
-    """Stands in for a tracking run and remembers what it was told."""
+    """Replaces a tracking run and records the calls."""
 
     def __init__(self) -> None:
         self.artifacts: list[str] = []
@@ -38,21 +37,23 @@ class Recorder:
         self.datasets.append(described)
 
 
+def params_of(data: Data, *, strict: bool = False) -> PrepareLabels:
+    return PrepareLabels(data=data, seed=0, strict=strict, val_fraction=0.2, test_fraction=0.2)
+
+
 def run(data: Data, project: Path, *, strict: bool = False) -> tuple[dict[str, Any], Recorder]:
-    params = PrepareLabels(data=data, seed=0, strict=strict, val_fraction=0.2, test_fraction=0.2)
     log = Recorder()
-    place = stage.StageFiles("prepare_labels", project, project / "out")
-    return prepare_labels.run(params, place, log), log  # type: ignore[arg-type]  # a recorder will do
+    files = StageFiles("prepare_labels", project, project / "out")
+    return prepare_labels.run(params_of(data, strict=strict), files, log).metrics, log  # type: ignore[arg-type]  # a recorder is enough
 
 
 def voc(root: str = "raw") -> VocFolder:
-    return VocFolder(root=root, format="voc", annotations=None, images=None, split_lists=None, class_names=None)
+    return VocFolder(root=root, annotations=None, images=None, split_lists=None, class_names=None)
 
 
 def digits() -> DigitScenes:
     return DigitScenes(
         root="nowhere",
-        format="digits",
         train_images=6,
         val_images=3,
         test_images=2,
@@ -70,7 +71,7 @@ def give_a_box_no_size(root: Path) -> None:
     path.write_text(path.read_text().replace("<xmax>50<", "<xmax>10<"))
 
 
-def test_a_users_folder(tmp_path: Path) -> None:
+def test_voc_folder_with_a_mended_box(tmp_path: Path) -> None:
     voc_folder(tmp_path / "raw")
     give_a_box_no_size(tmp_path / "raw")
     counts, log = run(voc(), tmp_path)
@@ -91,7 +92,7 @@ def test_a_users_folder(tmp_path: Path) -> None:
     assert log.datasets == [("prepared", md5, "raw", counts["images"])]
 
 
-def test_digits_are_the_same_each_time_and_leave_nothing_behind(tmp_path: Path) -> None:
+def test_digits_are_reproducible_and_leave_no_other_files(tmp_path: Path) -> None:
     contents = []
     for name in ("one", "two"):
         counts, _ = run(digits(), tmp_path / name)
@@ -104,26 +105,25 @@ def test_digits_are_the_same_each_time_and_leave_nothing_behind(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "key", "fault"),
     [
-        ({"fewest_digits": 9}, "fewest_digits must be at most data.most_digits, got 9 and 3"),
-        ({"smallest": 0.5}, "smallest must be at most data.largest, got 0.5 and 0.4"),
+        ({"fewest_digits": 9}, "data.fewest_digits", "must be at most most_digits, got 9 and 3"),
+        ({"smallest": 0.5}, "data.smallest", "must be at most largest, got 0.5 and 0.4"),
     ],
     ids=["digits", "sizes"],
 )
-def test_scenes_that_cannot_be_are_told(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=re.escape(message)):
-        run(replace(digits(), **change), tmp_path)
+def test_contradictory_scene_settings_are_rejected(change: dict[str, Any], key: str, fault: str) -> None:
+    assert list(params_of(replace(digits(), **change)).contradictions()) == [(key, fault)]
 
 
 @pytest.mark.parametrize("labels", ["missing", "elsewhere", "outside the picture"])
-def test_a_folder_that_loses_all_its_labels_is_a_fault(tmp_path: Path, labels: str) -> None:
+def test_folder_without_any_usable_label_is_a_fault(tmp_path: Path, labels: str) -> None:
     yolo_folder(tmp_path / "raw")
     for path in sorted((tmp_path / "raw/labels").rglob("*.txt")):
         path.write_text("0 -0.5 -0.5 0.2 0.2\n") if labels == "outside the picture" else path.unlink()
     if labels == "missing":
         shutil.rmtree(tmp_path / "raw/labels")
-    data = YoloFolder(root="raw", format="yolo", data_yaml=None)
+    data = YoloFolder(root="raw", data_yaml=None)
     with pytest.raises(UserError) as caught:
         run(data, tmp_path)
     assert "3 faults in 1 file; nothing was written" in str(caught.value)
@@ -131,7 +131,7 @@ def test_a_folder_that_loses_all_its_labels_is_a_fault(tmp_path: Path, labels: s
 
 
 @pytest.mark.parametrize("reason", ["fault", "mend under strict"])
-def test_nothing_is_written_and_nothing_replaced(reason: str, tmp_path: Path) -> None:
+def test_fault_leaves_earlier_outputs_unchanged(reason: str, tmp_path: Path) -> None:
     voc_folder(tmp_path / "raw")
     earlier = tmp_path / "out/data/prepared/manifest.csv"
     earlier.parent.mkdir(parents=True)
@@ -145,7 +145,7 @@ def test_nothing_is_written_and_nothing_replaced(reason: str, tmp_path: Path) ->
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [earlier]
 
 
-def test_by_hand_all_faults_are_listed_without_a_traceback(tmp_path: Path) -> None:
+def test_command_lists_all_faults_without_a_traceback(tmp_path: Path) -> None:
     voc_folder(tmp_path / "raw")
     (tmp_path / "raw/JPEGImages/a.jpg").write_bytes(b"")
     (tmp_path / "raw/Annotations/b.xml").write_text("<annotation>")

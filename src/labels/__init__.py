@@ -1,1 +1,1 @@
-"""Labelled images: reading VOC, COCO and YOLO folders, checking, splitting and laying them out; the digits."""
+"""Labelled images: read VOC, COCO and YOLO folders, check, split and write them in YOLO layout; the digits dataset."""

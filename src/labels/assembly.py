@@ -1,6 +1,6 @@
-"""From what a label file says to a checked `LabelledImage`: every image is decoded, every box mended or kept.
+"""Turn the drafts of a reader into checked `LabelledImage`s: decode every image, keep, clip or drop every box.
 
-Readers know a format and hand over drafts; what happens here is the same for all formats.
+The readers (voc, coco, yolo) parse one format each. This module is the same for all formats.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from src.labels.dataset import LabelledImage
 from src.labels.faults import Faults
 
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
-SMALLEST_SIDE_PX = 10  # ultralytics takes smaller images for corrupt and leaves them out of training without an error
-EDGE_TOLERANCE = 1e-5  # of the image's side: labels are often written with six digits, and that much over is rounding
+SMALLEST_SIDE_PX = 10  # ultralytics treats smaller images as corrupt and drops them from training without an error
+EDGE_TOLERANCE = 1e-5  # of the image's side: labels often have six digits, so a smaller excess is a rounding error
 EXIF_ORIENTATION = 0x0112
-THREADS = min(8, os.cpu_count() or 1)  # decoding releases the interpreter's lock
+THREADS = min(8, os.cpu_count() or 1)  # decoding releases the GIL
 
 
 @dataclass(frozen=True)
 class Draft:
-    """An image and its boxes as a label file has them.
+    """An image and its boxes, as in the label file.
 
     Attributes:
         image: the image file.
-        label: the file under whose name the faults of these boxes are listed.
-        size_wh: width and height that the label claims, px; None if it claims none.
+        label: faults of the boxes are listed under the name of this file.
+        size_wh: width and height in the label, px; None if the label has none.
         boxes_xyxy: (N, 4) float64: px, or fractions of the image's sides if `in_fractions`.
         classes: (N,) int64.
-        split: train, val or test; None if the format does not say.
+        split: train, val or test; None if the folder defines no splits.
     """
 
     image: Path
@@ -49,7 +49,10 @@ class Draft:
 
 
 def assemble(drafts: Sequence[Draft], class_names: Sequence[str], faults: Faults) -> tuple[LabelledImage, ...]:
-    """Return the drafts whose image can be read, sorted by path, with mended boxes; the rest become faults."""
+    """Return the drafts as checked images, sorted by path, with mended boxes.
+
+    An unreadable image, or an image of another size than its label gives, adds a fault and is left out.
+    """
     drafts = sorted(drafts, key=lambda draft: draft.image.as_posix())
     images = []
     for draft, measured in zip(drafts, measure_all([draft.image for draft in drafts]), strict=True):
@@ -58,7 +61,8 @@ def assemble(drafts: Sequence[Draft], class_names: Sequence[str], faults: Faults
             continue
         if draft.size_wh is not None and draft.size_wh != measured:
             claimed, real = ("x".join(map(str, size)) for size in (draft.size_wh, measured))
-            faults.add(draft.label, f"says {claimed} px, but the image is {real} px", "correct the label or the image")
+            what = f"the label gives {claimed} px, but the image is {real} px"
+            faults.add(draft.label, what, "correct the label or the image")
             continue
         boxes = draft.boxes_xyxy * np.tile(measured, 2) if draft.in_fractions else draft.boxes_xyxy
         boxes, classes = _mend(boxes, draft.classes, measured, draft.label, class_names, faults)
@@ -67,14 +71,14 @@ def assemble(drafts: Sequence[Draft], class_names: Sequence[str], faults: Faults
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Decode an image and return its width and height, px, as it is displayed (EXIF orientation applied).
+    """Decode an image and return its width and height, px, after EXIF orientation.
 
     Raises:
-        Exception: whatever Pillow finds wrong with it.
+        Exception: Pillow cannot decode the image. The type depends on the damage.
     """
     with Image.open(path, formats=FORMATS) as image:
         size_wh = image.size
-        # A JPEG decoded at an eighth of its size is read to its last byte all the same, in half the time.
+        # Decoding a JPEG at an eighth of its size still reads all bytes, in half the time.
         image.draft(image.mode, (1, 1))
         image.load()
         turned = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
@@ -82,23 +86,23 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def measure_all(paths: Sequence[Path]) -> Iterator[tuple[int, int] | str]:
-    """Decode images and yield the width and height of each, px, or what is wrong with it."""
+    """Decode images. Yield the width and height of each, px, or the reason why it cannot be used."""
     with ThreadPoolExecutor(THREADS) as pool:
         measured = pool.map(_measure, paths)
         yield from tqdm(measured, desc="checking images", total=len(paths), unit="image", mininterval=1)
 
 
 def _measure(path: Path) -> tuple[int, int] | str:
-    """Return the size of an image, px, or what is wrong with it."""
+    """Return the width and height of an image, px, or the reason why it cannot be used."""
     try:
         size_wh = image_size(path)
-    except (UnidentifiedImageError, ModuleNotFoundError):  # the latter where ultralytics made Pillow look for HEIF
+    except (UnidentifiedImageError, ModuleNotFoundError):  # the latter if ultralytics made Pillow look for HEIF
         return f"not a readable image (none of {', '.join(FORMATS)})"
-    except Exception as error:  # Pillow raises a dozen kinds on broken bytes, SyntaxError and struct.error too
+    except Exception as error:  # Pillow raises a dozen types on broken bytes, also SyntaxError and struct.error
         reason = " ".join(str(error).split())
         return f"not a readable image ({reason or type(error).__name__})"
     if min(size_wh) < SMALLEST_SIDE_PX:
-        return f"{size_wh[0]}x{size_wh[1]} px, smaller than {SMALLEST_SIDE_PX} px, which training refuses"
+        return f"{size_wh[0]}x{size_wh[1]} px, smaller than the minimum of {SMALLEST_SIDE_PX} px for training"
     return size_wh
 
 
@@ -110,7 +114,7 @@ def _mend(
     class_names: Sequence[str],
     faults: Faults,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Clip boxes to the image, drop those of no size and all but the first of equal ones; tell `faults` of each."""
+    """Clip boxes to the image; drop duplicates and boxes without area. Record each change in `faults`."""
     limits = np.tile(np.asarray(size_wh, dtype=np.float64), 2)
     clipped = np.clip(boxes_xyxy, 0, limits)
     over = np.any(np.abs(clipped - boxes_xyxy) > EDGE_TOLERANCE * limits, axis=1)
@@ -122,14 +126,14 @@ def _mend(
         if flat[index]:
             kind, what = "no_size", "has no size: dropped"
         elif outside[index]:
-            kind, what = "no_size", "lies outside of the image: dropped"
+            kind, what = "no_size", "is outside of the image: dropped"
         elif key in kept:
-            kind, what = "doubled", f"is there already as box {kept[key] + 1}: dropped"
+            kind, what = "doubled", f"duplicates box {kept[key] + 1}: dropped"
         else:
             kept[key] = index
             if not over[index]:
                 continue
-            kind, what = "clipped", "reaches over the edge: clipped"
+            kind, what = "clipped", "crosses the edge of the image: clipped"
         corners = " ".join(f"{value:g}" for value in boxes_xyxy[index])
         faults.mended(label, kind, f"box {index + 1} ({class_names[index_of_class]} {corners} px) {what}")
     rows = list(kept.values())

@@ -1,4 +1,4 @@
-"""COCO: a JSON file with images, annotations and categories, for the whole set or one per split.
+"""COCO: one JSON file with images, annotations and categories for the whole dataset, or one per split.
 
 Lin et al., "Microsoft COCO: Common Objects in Context", arXiv:1405.0312; the format: cocodataset.org/#format-data.
 """
@@ -29,7 +29,7 @@ REPAIR = "repair the entry, or export the file again"
 
 @dataclass
 class _Entry:
-    """An image of a JSON file and its annotations so far."""
+    """An image of a JSON file and the annotations read so far."""
 
     image: Path
     size_wh: tuple[int, int] | None
@@ -41,27 +41,27 @@ class _Entry:
 def read_coco(root: Path, faults: Faults, *, annotations: str | None = None, images: str | None = None) -> Dataset:
     """Read a COCO folder.
 
-    Category ids may have gaps: class indices count the ids in their order. Crowd annotations (`iscrowd: 1`) are left
-    out, and noted: their box stands for many objects, and no detector should learn it as one. An image without
-    annotations is a background; an image that no JSON names is left out.
+    Category ids may have gaps: the class index is the position of the id among the sorted ids. Crowd annotations
+    (`iscrowd: 1`) are left out, with a note: their box covers many objects, and a detector should not learn it as one.
+    An image without annotations is a background image. An image that no JSON file lists is left out, with a note.
 
     Args:
-        root: the folder that nothing may lead out of.
-        faults: is told all that is wrong.
+        root: the dataset folder. A path that leads outside of it is a fault.
+        faults: collects all faults, mends and notes.
         annotations: a JSON file, or a folder with one per split (instances_train2017.json, val.json ...); None: the
             usual names.
-        images: the folder of images, or of train/, val/ and test/; None: the usual names.
+        images: the folder that contains the images, or train/, val/ and test/; None: the usual names.
     """
     if not is_folder(root, faults):
         return Dataset((), ())
-    place = recognised(root, annotations, USUAL_ANNOTATIONS, "annotations", "annotations", faults)
-    if place is None:
+    source = recognised(root, annotations, USUAL_ANNOTATIONS, "annotations", "annotations", faults)
+    if source is None:
         return Dataset((), ())
     named_by: dict[Path, Path] = {}
     folders: dict[Path, None] = {}
     entries: list[_Entry] = []
     categories: dict[Any, str] = {}
-    for path, split in _json_files(root, place, faults):
+    for path, split in _json_files(root, source, faults):
         content = _load(path, faults)
         if content is None:
             continue
@@ -79,7 +79,7 @@ def read_coco(root: Path, faults: Faults, *, annotations: str | None = None, ima
     for folder in folders:
         for image in files_in(folder, IMAGE_SUFFIXES, faults):
             if image not in named_by:
-                faults.note(image, "left_out", "named in no annotation file: left out")
+                faults.note(image, "left_out", "not listed in any annotation file: left out")
     ids = sorted(categories, key=lambda key: (isinstance(key, str), key))
     names = tuple(categories[key] for key in ids)
     index_of = {key: index for index, key in enumerate(ids)}
@@ -97,16 +97,16 @@ def read_coco(root: Path, faults: Faults, *, annotations: str | None = None, ima
     return Dataset(names, assemble(drafts, names, faults))
 
 
-def _json_files(root: Path, place: Path, faults: Faults) -> list[tuple[Path, str | None]]:
-    """Return the annotation files, each with the split it is for; None if it is for all of them."""
-    if place.name == ROBOFLOW and place.parent != root:
+def _json_files(root: Path, source: Path, faults: Faults) -> list[tuple[Path, str | None]]:
+    """Return the annotation files and their splits; the split is None if one file covers the whole dataset."""
+    if source.name == ROBOFLOW and source.parent != root:
         folders = {"train": ("train",), "val": ("valid", "val"), "test": ("test",)}
         named = [(root / name, split) for split, names in folders.items() for name in names if (root / name).is_dir()]
         return [(path, split) for folder, split in named for path in files_in(folder, (".json",), faults)]
-    if not place.is_dir():
-        return [(place, None)]
-    files = files_in(place, (".json",), faults)
-    # The COCO download has captions and keypoints beside the instances.
+    if not source.is_dir():
+        return [(source, None)]
+    files = files_in(source, (".json",), faults)
+    # The COCO download also contains captions and keypoints, beside the instances.
     files = [path for path in files if path.name.startswith("instances_")] or files
     split_of = {path: found[1].lower().replace("valid", "val") for path in files if (found := _split_in(path))}
     if len(files) == 1 and not split_of:
@@ -117,12 +117,12 @@ def _json_files(root: Path, place: Path, faults: Faults) -> list[tuple[Path, str
     by_split: dict[str, Path] = {}
     for path, split in split_of.items():
         if split in by_split:
-            what = f"a second file for {split}, beside {faults.name(by_split[split])}"
+            what = f"a second annotation file for {split}; the first is {faults.name(by_split[split])}"
             faults.add(path, what, "remove one of them, or set data.annotations")
         by_split[split] = path
     if not by_split:
-        what = "holds no annotation file of a split (such as instances_train2017.json)"
-        faults.add(place, what, "put one there, or set data.annotations")
+        what = "contains no annotation file with a split in its name (such as instances_train2017.json)"
+        faults.add(source, what, "add one, or set data.annotations")
     return [(path, split) for split, path in by_split.items()]
 
 
@@ -131,7 +131,7 @@ def _split_in(path: Path) -> re.Match[str] | None:
 
 
 def _image_folders(root: Path, path: Path, split: str | None, given: str | None, faults: Faults) -> list[Path]:
-    """Return the folders in which images of a JSON file may lie, likeliest first."""
+    """Return the existing folders that may contain the images of a JSON file, most likely first."""
     if path.name == ROBOFLOW:
         return [path.parent]
     base = recognised(root, given, (), "images", "images", faults) if given is not None else None
@@ -141,7 +141,7 @@ def _image_folders(root: Path, path: Path, split: str | None, given: str | None,
     names = [""]
     if split is not None:
         found = _split_in(path)
-        suffix = path.stem[found.end() :] if found else ""  # train2017: the folder is called like the file
+        suffix = path.stem[found.end() :] if found else ""  # train2017: the folder has the same suffix as the file
         names = [f"{split}{suffix}", split, *(["valid"] if split == "val" else []), ""]
     return [base / name for base in bases for name in names if (base / name).is_dir()]
 
@@ -156,16 +156,16 @@ def _load(path: Path, faults: Faults) -> dict[str, Any] | None:
         faults.add(path, f"broken JSON ({error})", "repair or replace the file")
         return None
     if not isinstance(content, dict):
-        faults.add(path, f"expected a JSON object, found {shown(content)}", "put a COCO file there")
+        faults.add(path, f"expected a JSON object, found {shown(content)}", "replace it with a COCO file")
         return None
     return content
 
 
 def _entries(content: dict[str, Any], key: str, path: Path, faults: Faults) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the objects of a list of the file, each with its name in messages."""
+    """Yield the objects of the list `key`, each with its name for messages, such as `images[3]`."""
     value = content.get(key)
     if not isinstance(value, list):
-        faults.add(path, f"{key}: expected a list, found {shown(value)}", "put a COCO file there")
+        faults.add(path, f"{key}: expected a list, found {shown(value)}", "replace it with a COCO file")
         return
     for index, entry in enumerate(value):
         if isinstance(entry, dict):
@@ -183,9 +183,9 @@ def _categories(content: dict[str, Any], path: Path, faults: Faults) -> dict[Any
     for where, entry in _entries(content, "categories", path, faults):
         key, name = entry.get("id"), entry.get("name")
         if not _is_id(key) or key in names:
-            faults.add(path, f"{where}.id: expected a number of its own, found {shown(key)}", REPAIR)
+            faults.add(path, f"{where}.id: expected a unique id, found {shown(key)}", REPAIR)
         elif not isinstance(name, str) or not name.strip() or name.strip() in names.values():
-            faults.add(path, f"{where}.name: expected a name of its own, found {shown(name)}", REPAIR)
+            faults.add(path, f"{where}.name: expected a unique name, found {shown(name)}", REPAIR)
         else:
             names[key] = name.strip()
     return names
@@ -200,12 +200,12 @@ def _images(
     named_by: dict[Path, Path],
     faults: Faults,
 ) -> dict[Any, _Entry]:
-    """Return the file's images by id; `named_by` remembers which JSON named an image, over all files."""
+    """Return the images of a JSON file by id. `named_by` records, over all files, which JSON file lists an image."""
     by_id: dict[Any, _Entry] = {}
     for where, entry in _entries(content, "images", path, faults):
         key, name = entry.get("id"), entry.get("file_name")
         if not _is_id(key) or key in by_id:
-            faults.add(path, f"{where}.id: expected a number of its own, found {shown(key)}", REPAIR)
+            faults.add(path, f"{where}.id: expected a unique id, found {shown(key)}", REPAIR)
             continue
         if not isinstance(name, str) or not name:
             faults.add(path, f"{where}.file_name: expected a name, found {shown(name)}", REPAIR)
@@ -215,13 +215,13 @@ def _images(
         if image is None:
             continue
         if not os.path.isfile(image):
-            what = f"label without image: {where}.file_name {shown(name)} is not there"
+            what = f"label without image: {where}.file_name {shown(name)} does not exist"
             faults.add(path, what, "add the image, or set data.images")
             continue
         image = Path(os.path.normpath(image))
         if image in named_by:
             twice = "twice" if named_by[image] == path else f"in {faults.name(named_by[image])} too"
-            faults.add(path, f"{where}.file_name {shown(name)} is listed {twice}", "keep it in one place")
+            faults.add(path, f"{where}.file_name {shown(name)} is listed {twice}", "list it once")
             continue
         named_by[image] = path
         by_id[key] = _Entry(image, _size(entry, where, path, faults), split)
@@ -244,17 +244,18 @@ def _size(entry: dict[str, Any], where: str, path: Path, faults: Faults) -> tupl
 def _annotate(
     content: dict[str, Any], path: Path, by_id: dict[Any, _Entry], categories: dict[Any, str], faults: Faults
 ) -> None:
-    """Put the annotations of the file to its images."""
-    # An annotation of an image that has a fault of its own is not a second fault.
+    """Add the annotations of a JSON file to its images."""
+    # An image with a fault is not in `by_id`. Its annotations must not add a second fault.
     listed = content["images"] if isinstance(content.get("images"), list) else []
     known = {entry["id"] for entry in listed if isinstance(entry, dict) and _is_id(entry.get("id"))}
     for where, annotation in _entries(content, "annotations", path, faults):
         image_id, category_id, box = (annotation.get(key) for key in ("image_id", "category_id", "bbox"))
         if not _is_id(image_id) or image_id not in known:
-            what = f"label without image: {where}.image_id {shown(image_id)} is no image's id"
+            what = f"label without image: {where}.image_id {shown(image_id)} is not the id of an image"
             faults.add(path, what, "add the image or remove the annotation")
         if not _is_id(category_id) or category_id not in categories:
-            faults.add(path, f"unknown class: {where}.category_id {shown(category_id)} is no category's id", REPAIR)
+            what = f"unknown class: {where}.category_id {shown(category_id)} is not the id of a category"
+            faults.add(path, what, REPAIR)
             continue
         if not isinstance(box, list) or len(box) != 4:
             faults.add(path, f"{where}.bbox: expected [x, y, width, height], found {shown(box)}", REPAIR)

@@ -1,4 +1,4 @@
-"""What every reader returns: labelled images in one form, whatever the format they came from."""
+"""The dataset that every reader returns: labelled images, independent of the format of the folder."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The embedded dataset: detection scenes composed of the 1,797 handwritten digits that scikit-learn carries.
+"""The embedded dataset: detection scenes composed from the 1,797 handwritten digits of scikit-learn.
 
 The digits (8x8 px, 16 grey levels; UCI "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, 1998)
-are divided among train, val and test before a scene is composed, so no digit is seen in two splits. Every scene draws
-from a generator of its own, seeded by (seed, split, index): one more scene changes none of the others.
+are divided among train, val and test before scenes are composed, so no digit occurs in two splits. Each scene has its
+own random generator, seeded with (seed, index of the split, index of the scene): adding a scene changes no other scene.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from src.labels.dataset import Dataset, LabelledImage
 
 CLASS_NAMES = tuple("0123456789")
 DIGIT_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
-UPSCALED_PX = 64  # a digit is enlarged once to this side, smoothly, before it is turned and scaled
-INK = 0.35  # of full ink: what counts as part of the digit when its box is measured
-MAX_OVERLAP = 0.25  # of the smaller box: more would hide what a label claims to be there
-PLACEMENTS = 20  # tries to place a digit before the scene goes without it
+UPSCALED_PX = 64  # a digit is enlarged to this side, with cubic interpolation, before it is rotated and scaled
+INK = 0.35  # of full ink: pixels above this threshold are inside the digit's bounding box
+MAX_OVERLAP = 0.25  # of the smaller box: a larger overlap would hide a labelled digit
+PLACEMENTS = 20  # attempts to find a free position for a digit; after that the digit is left out
 
 Random = np.random.Generator
 
@@ -40,15 +40,15 @@ def compose_scenes(
     seed: int,
     on_scene: Callable[[], None] = lambda: None,
 ) -> Dataset:
-    """Render scenes as PNG files into `folder` and return them with their boxes.
+    """Write scenes as PNG files into `folder` and return them with their boxes.
 
     Args:
-        images_per_split: how many scenes train, val and test get.
+        images_per_split: number of scenes of train, val and test.
         size_px: side of a scene, px.
-        digits_per_scene: fewest and most digits of a scene.
+        digits_per_scene: smallest and largest number of digits to draw for a scene.
         digit_size: smallest and largest side of a digit, as fractions of the scene's side.
-        rotation_deg: a digit is turned by up to this much, either way.
-        seed: of everything that is drawn.
+        rotation_deg: largest rotation of a digit, in either direction.
+        seed: of the split of the digits and of all scenes.
         on_scene: called after each scene.
     """
     digits = _digits_by_split(seed)
@@ -66,7 +66,7 @@ def compose_scenes(
 
 
 def _digits_by_split(seed: int) -> dict[str, tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Return per split (N, 8, 8) ink in [0, 1] and (N,) classes; no digit is in two splits."""
+    """Return for each split the ink (N, 8, 8), in [0, 1], and the classes (N,). No digit is in two splits."""
     source = load_digits()
     ink, classes = (source.images / 16).astype(np.float32), source.target.astype(np.int64)
     train, rest = train_test_split(
@@ -94,11 +94,11 @@ def _compose(
         chosen = int(random.integers(len(glyphs)))
         angle_deg, side_px = random.uniform(-rotation_deg, rotation_deg), random.uniform(*digit_size) * size_px
         ink = _turned(glyphs[chosen], angle_deg, side_px)
-        place = _free_place(random, ink, boxes, size_px)
-        if place is None:
+        left_top = _free_corner(random, ink, boxes, size_px)
+        if left_top is None:
             continue
-        _paint(random, scene, ink, place)
-        boxes.append(_box(ink, place))
+        _paint(random, scene, ink, left_top)
+        boxes.append(_box(ink, left_top))
         drawn.append(int(classes[chosen]))
     noise = random.normal(0, random.uniform(2, 12), scene.shape)
     noisy = np.clip(scene + noise, 0, 255).astype(np.uint8)
@@ -106,7 +106,7 @@ def _compose(
 
 
 def _background(random: Random, size_px: int) -> NDArray[np.float32]:
-    """Return smooth random colours crossed by a few lines: (H, W, 3), 0..255."""
+    """Return a smooth random colour field with up to five lines: (H, W, 3), 0..255."""
     cells = int(random.integers(2, 6))
     coarse = random.uniform(30, 225, (cells, cells, 3)).astype(np.float32)
     scene: NDArray[np.float32] = np.clip(
@@ -120,7 +120,7 @@ def _background(random: Random, size_px: int) -> NDArray[np.float32]:
 
 
 def _turned(glyph: NDArray[np.float32], angle_deg: float, side_px: float) -> NDArray[np.float32]:
-    """Return the digit's ink, turned and scaled so that the longer side of what is drawn is `side_px`."""
+    """Return the ink of the digit, rotated, cropped and scaled to a longer side of `side_px`."""
     smooth = cv2.resize(np.pad(glyph, 2), (UPSCALED_PX, UPSCALED_PX), interpolation=cv2.INTER_CUBIC)
     centre = (UPSCALED_PX / 2, UPSCALED_PX / 2)
     turned = cv2.warpAffine(smooth, cv2.getRotationMatrix2D(centre, angle_deg, 1), (UPSCALED_PX, UPSCALED_PX))
@@ -131,10 +131,10 @@ def _turned(glyph: NDArray[np.float32], angle_deg: float, side_px: float) -> NDA
     return np.clip(cv2.resize(tight, size_wh, interpolation=cv2.INTER_AREA), 0, 1, dtype=np.float32)
 
 
-def _free_place(
+def _free_corner(
     random: Random, ink: NDArray[np.float32], boxes: list[NDArray[np.float64]], size_px: int
 ) -> tuple[int, int] | None:
-    """Return left and top, px, where the digit hides no other by more than MAX_OVERLAP; None if none was found."""
+    """Return left and top, px, of a position where no box overlaps by more than MAX_OVERLAP; None if none was found."""
     height, width = ink.shape
     for _ in range(PLACEMENTS):
         left, top = int(random.integers(0, size_px - width + 1)), int(random.integers(0, size_px - height + 1))
@@ -144,21 +144,22 @@ def _free_place(
 
 
 def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Return the shared area of two xyxy boxes as a fraction of the smaller one's."""
+    """Return the intersection of two xyxy boxes as a fraction of the smaller box's area."""
     shared = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
     return float(shared / min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod()))
 
 
-def _paint(random: Random, scene: NDArray[np.float32], ink: NDArray[np.float32], place: tuple[int, int]) -> None:
-    """Blend the digit into `scene`, in a random colour that differs from what it covers."""
-    left, top = place
+def _paint(random: Random, scene: NDArray[np.float32], ink: NDArray[np.float32], left_top: tuple[int, int]) -> None:
+    """Blend the digit into `scene`, in a random colour that contrasts with the background behind it."""
+    left, top = left_top
     region = scene[top : top + ink.shape[0], left : left + ink.shape[1]]
     behind = region.mean(axis=(0, 1))
     contrast = random.uniform(60, 160)
-    # Away from the nearer end of the scale: a colour that is clipped would lose its contrast.
+    # Away from the nearer end of the scale: clipping to 0..255 would reduce the contrast.
     colour = np.where(behind > 127, behind - contrast, behind + contrast) + random.uniform(-30, 30, 3)
     region += ink[..., None] * (np.clip(colour, 0, 255).astype(np.float32) - region)
 
 
-def _box(ink: NDArray[np.float32], place: tuple[int, int]) -> NDArray[np.float64]:
-    return np.array([place[0], place[1], place[0] + ink.shape[1], place[1] + ink.shape[0]], dtype=np.float64)
+def _box(ink: NDArray[np.float32], left_top: tuple[int, int]) -> NDArray[np.float64]:
+    left, top = left_top
+    return np.array([left, top, left + ink.shape[1], top + ink.shape[0]], dtype=np.float64)

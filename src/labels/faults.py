@@ -1,4 +1,4 @@
-"""What is wrong with a folder of labelled images: all of it collected in one pass, then told in one message."""
+"""Faults in a folder of labelled images: collected in one pass, reported in one message."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def shown(value: object) -> str:
-    """Return `value` as it may stand in a message: quoted, cut to a readable length, on one line."""
+    """Return `value` for a message: quoted, shortened, on one line."""
     return _SHORT.repr(value).replace("\n", " ")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that only a person can mend. `file` is relative to the data's root."""
+    """A fault that only the user can correct. `file` is relative to the root."""
 
     file: str
     what: str
@@ -33,7 +33,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Mend:
-    """Something that was mended: `kind` is one of MEND_KINDS."""
+    """A fault that was corrected automatically: `kind` is one of MEND_KINDS."""
 
     file: str
     kind: str
@@ -42,7 +42,7 @@ class Mend:
 
 @dataclass(frozen=True)
 class Note:
-    """Something that is right, but that nobody should be surprised by: `kind` is one of NOTE_KINDS."""
+    """A fact that is not a fault, but that the user should see: `kind` is one of NOTE_KINDS."""
 
     file: str
     kind: str
@@ -50,56 +50,59 @@ class Note:
 
 
 class Faults:
-    """The collector that readers tell everything they find, instead of ending at the first fault.
+    """Collects everything that readers find, so that they do not stop at the first fault.
 
     Attributes:
-        root: the folder that names of files are relative to.
-        fatal, mends, notes: what was found, in the order in which it was found.
+        root: file names in messages are relative to this folder.
+        setting: the key of params.yaml that names the root, for messages.
+        fatal, mends, notes: the findings, in the order in which they were added.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, setting: str = "data.root") -> None:
         self.root = root
+        self.setting = setting
         self.fatal: list[Fault] = []
         self.mends: list[Mend] = []
         self.notes: list[Note] = []
 
     def add(self, file: Path, what: str, what_to_do: str) -> None:
-        """Add a fault that cannot be mended."""
+        """Add a fault that cannot be mended, with advice for the user."""
         self.fatal.append(Fault(self.name(file), what, what_to_do))
 
     def mended(self, file: Path, kind: str, what: str) -> None:
-        """Add something that was mended."""
+        """Add a fault that was mended."""
         self.mends.append(Mend(self.name(file), kind, what))
 
     def note(self, file: Path, kind: str, what: str) -> None:
-        """Add something that a reader of the report should know."""
+        """Add a note."""
         self.notes.append(Note(self.name(file), kind, what))
 
     def name(self, path: Path) -> str:
-        """Return `path` relative to the root, with / and nothing that cannot be written as UTF-8."""
+        """Return `path` relative to the root, with / as separator; bytes that are not UTF-8 are escaped."""
         if path == self.root:
-            return "data.root"
+            return self.setting
         return os.path.relpath(path, self.root).replace(os.sep, "/").encode("utf-8", "backslashreplace").decode()
 
     def mend_counts(self) -> dict[str, int]:
-        """Return how many mends of each kind there are."""
+        """Return the number of mends of each kind."""
         counts = Counter(mend.kind for mend in self.mends)
         return {kind: counts[kind] for kind in MEND_KINDS}
 
     def note_counts(self) -> dict[str, int]:
-        """Return how many notes of each kind there are."""
+        """Return the number of notes of each kind."""
         counts = Counter(note.kind for note in self.notes)
         return {kind: counts[kind] for kind in NOTE_KINDS}
 
     def end_if_fatal(self, *, strict: bool) -> None:
-        """End if there is a fault that was not mended; with `strict`, also if there is one that was.
+        """Raise if there is a fault that was not mended; with `strict`, also if there is a mended fault.
 
         Raises:
-            UserError: its message lists all of them, sorted by file, each with what to do.
+            UserError: its message lists all these faults, sorted by file, each with advice.
         """
         fatal = list(self.fatal)
         if strict:
-            fatal += [Fault(mend.file, mend.what, "correct the label, or set strict: false") for mend in self.mends]
+            what_to_do = "correct the label, or set prepare_labels.strict: false"
+            fatal += [Fault(mend.file, mend.what, what_to_do) for mend in self.mends]
         if not fatal:
             return
         fatal.sort(key=lambda fault: fault.file)

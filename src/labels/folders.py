@@ -1,4 +1,4 @@
-"""Finding and reading the files of a folder that somebody else made, without ever leaving it."""
+"""Find and read the files of a folder from an unknown source, without leaving the folder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from src.labels.faults import Faults, shown
 
 
 def inside(root: Path, base: Path, name: str, faults: Faults, named_in: Path) -> Path | None:
-    """Return the path that `named_in` calls `name` (relative to `base`), or None, with a fault, if it leaves `root`.
+    """Return `base / name`, or None and add a fault if that path is invalid or outside of `root`.
 
-    Links are followed before the path is judged; it need not exist.
+    Symbolic links are resolved before the check. The path may not exist. `named_in` is the file that contains `name`:
+    the fault is listed under it.
     """
     try:
         path = base / name
@@ -24,24 +25,24 @@ def inside(root: Path, base: Path, name: str, faults: Faults, named_in: Path) ->
         faults.add(named_in, f"{shown(name)} is not a path ({error})", "correct it")
         return None
     if outside:
-        faults.add(named_in, f"{shown(name)} leads outside of data.root", "move the file into data.root")
+        faults.add(named_in, f"{shown(name)} leads outside of {faults.setting}", f"move the file into {faults.setting}")
         return None
     return path
 
 
 def is_folder(root: Path, faults: Faults) -> bool:
-    """Return whether the root is there; a fault if it is not."""
-    there = root.is_dir()
-    if not there:
-        what = "is not a folder" if root.exists() else "is not there"
-        faults.add(root, what, "put the labelled images there, or correct data.root")
-    return there
+    """Return whether the root is a folder; add a fault if it is not."""
+    found = root.is_dir()
+    if not found:
+        what = "is not a folder" if root.exists() else "does not exist"
+        faults.add(root, what, f"put the labelled images there, or correct {faults.setting}")
+    return found
 
 
 def recognised(root: Path, given: str | None, usual: Iterable[str], what: str, key: str, faults: Faults) -> Path | None:
-    """Return the folder (or file) `given` in the configuration, or the first of the `usual` names that is there.
+    """Return the folder (or file) `given` in the configuration; without it, the first of the `usual` names that exists.
 
-    Nothing found is a fault that names `key`, the field of the configuration in which the name can be set.
+    If none exists, add a fault and return None. The fault names `key`, the field of the configuration that sets it.
     """
     usual = tuple(usual)
     for name in (given,) if given is not None else usual:
@@ -51,12 +52,12 @@ def recognised(root: Path, given: str | None, usual: Iterable[str], what: str, k
         if os.path.exists(path):
             return path
     wanted = shown(given) if given is not None else " or ".join(usual)
-    faults.add(root, f"{what}: expected {wanted}, found none", f"put it there or set data.{key}")
+    faults.add(root, f"{what}: expected {wanted}, found none", f"add it, or set data.{key}")
     return None
 
 
 def files_below(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path]:
-    """Return the files of `folder` and of the folders below it, like `files_in`; linked folders are faults."""
+    """Like `files_in`, but also search the subfolders. A link to a folder is a fault."""
     found: list[Path] = []
     for parent, folders, _ in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -68,9 +69,15 @@ def files_below(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[P
 
 
 def files_in(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path]:
-    """Return the files of `folder` that end in one of `suffixes` (lower case), sorted; hidden ones are passed over.
+    """Return the files of `folder` with one of these suffixes, sorted. Hidden files are skipped.
 
-    A link that leads out of the root or nowhere, a folder named like such a file, a name that is not UTF-8: faults.
+    These add a fault and are left out: a link that is broken or leads outside of the root, a folder with such a suffix,
+    a name that is not UTF-8.
+
+    Args:
+        folder: an existing folder.
+        suffixes: in lower case, such as `.jpg`; the suffix of a file may have any case.
+        faults: collects the faults; links may not lead outside of its root.
     """
     suffixes = frozenset(suffixes)
     root = os.path.realpath(faults.root)
@@ -81,9 +88,9 @@ def files_in(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path
         if path.name != path.name.encode("utf-8", "replace").decode():
             faults.add(path, "the file's name is not UTF-8", "rename it")
         elif path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
-            faults.add(path, "a link that leads outside of data.root", "put the file itself there")
+            faults.add(path, f"a link that leads outside of {faults.setting}", "put the file itself there")
         elif not path.is_file():
-            what = "a folder" if path.is_dir() else "nothing that can be read"
+            what = "a folder" if path.is_dir() else "a broken link or a special file"
             faults.add(path, f"{what} where a file was expected", "put the file itself there, or remove it")
         else:
             found.append(path)
@@ -91,7 +98,7 @@ def files_in(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path
 
 
 def read_text(path: Path, faults: Faults) -> str | None:
-    """Return the text of a UTF-8 file, or None, with a fault, if it cannot be read."""
+    """Return the text of a UTF-8 file; add a fault and return None if it cannot be read."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -103,7 +110,13 @@ def read_text(path: Path, faults: Faults) -> str | None:
 
 
 def finite(value: object) -> float | None:
-    """Return a finite number as float, whether it came as a number or as text; None for everything else."""
+    """Return a finite number, given as number or as text, as float; None for everything else.
+
+    >>> finite("1e3"), finite(2)
+    (1000.0, 2.0)
+    >>> finite("nan"), finite("12 px"), finite(True)
+    (None, None, None)
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*", value, re.ASCII):

@@ -1,4 +1,4 @@
-"""The layout that ultralytics trains on: images/{train,val,test}, labels/{train,val,test} and data.yaml; a manifest."""
+"""Write the layout that ultralytics reads: {images,labels}/{train,val,test} and data.yaml; and a manifest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from src.foundation.prepared import SPLITS
 from src.labels.dataset import Dataset, LabelledImage
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-THREADS = min(8, os.cpu_count() or 1)  # reading and hashing release the interpreter's lock
+THREADS = min(8, os.cpu_count() or 1)  # reading and hashing release the GIL
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,16 @@ class _Row:
 
 
 def write_yolo(dataset: Dataset, folder: Path) -> None:
-    """Write the dataset into `folder`, in the same bytes each time.
+    """Write the dataset into `folder`. The same dataset gives the same bytes.
 
-    Images that lie in `folder` already are moved to their place, all others linked, or copied where the file system
-    has no links. Stems are kept; where several images share one, the second by path becomes stem-2, and so on.
-    data.yaml holds no path of this machine. manifest.csv lists every file with its md5.
+    Images in `folder` are moved. All other images are linked, or copied if the file system has no symbolic links; a
+    JPEG that does not end with the end marker is copied and gets one. Stems are kept; if several images have the same
+    stem, the second one by path becomes stem-2, and so on. data.yaml contains no absolute path. manifest.csv lists
+    every file with its md5.
 
     Args:
         dataset: every image has a split.
-        folder: exists.
+        folder: an existing folder.
     """
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True)
@@ -61,12 +62,16 @@ def write_yolo(dataset: Dataset, folder: Path) -> None:
 def label_lines(image: LabelledImage) -> str:
     """Return the text of a label file: class x_center y_center width height, as fractions of the image's sides."""
     rows = zip(image.classes, to_fractions(image.boxes_xyxy, image.size_wh), strict=True)
-    # Ten decimals: a box comes back to a millionth of a pixel.
+    # Ten decimals: reading the file back gives the box to a millionth of a pixel.
     return "".join(f"{index} " + " ".join(f"{value:.10f}" for value in box) + "\n" for index, box in rows)
 
 
 def to_fractions(boxes_xyxy: NDArray[np.float64], size_wh: tuple[int, int]) -> NDArray[np.float64]:
-    """Return boxes (N, 4) as x_center, y_center, width, height in [0, 1], from left, top, right, bottom, px."""
+    """Convert boxes (N, 4) from left, top, right, bottom in px to x_center, y_center, width, height in [0, 1].
+
+    >>> to_fractions(np.array([[10.0, 20, 50, 60]]), (100, 80)).tolist()
+    [[0.3, 0.5, 0.4, 0.5]]
+    """
     left_top, sides = boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     fractions: NDArray[np.float64] = np.concatenate([left_top + sides / 2, sides], axis=1) / np.tile(size_wh, 2)
     return fractions
@@ -94,8 +99,8 @@ def _write(image: LabelledImage, stem: str, folder: Path) -> _Row:
     if image.path.is_relative_to(folder):
         image.path.rename(target)
     elif content.startswith(JPEG_START) and not content.endswith(JPEG_END):
-        # ultralytics takes bytes after the end marker for damage and, while it trains, encodes the picture anew.
-        # One more end marker keeps it from that, and changes no pixel.
+        # ultralytics treats bytes after the end marker as damage and re-encodes the image during training.
+        # One more end marker prevents that and changes no pixel.
         content += JPEG_END
         target.write_bytes(content)
     else:
@@ -115,12 +120,12 @@ def _write(image: LabelledImage, stem: str, folder: Path) -> _Row:
 def _link(source: Path, target: Path) -> None:
     try:
         target.symlink_to(os.path.realpath(source))
-    except OSError:  # file systems without links, and Windows without the right to make them
+    except OSError:  # file systems without links, and Windows without the permission to create them
         shutil.copyfile(source, target)
 
 
 def _write_manifest(rows: list[_Row], data_yaml: str, folder: Path) -> None:
-    """Write a line per image, sorted, and one for data.yaml: the manifest's md5 stands for the whole folder."""
+    """Write a line per image, sorted, and one for data.yaml: the manifest's md5 identifies the whole folder."""
     with (folder / MANIFEST).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["split", "image", "image_md5", "label_md5", "boxes"])

@@ -1,4 +1,4 @@
-"""The numbers of a labelled dataset: images and boxes per class and split, and how large the boxes are."""
+"""Statistics of a labelled dataset: images and boxes per class and split, and the box sizes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ COCO_AREAS_PX = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2,
 
 
 def summarize(dataset: Dataset) -> dict[str, Any]:
-    """Return counts and sizes, nested, ready for JSON.
+    """Return counts and box sizes as a nested dict for JSON.
 
     Keys: `images`, `boxes` and `backgrounds` (images without boxes) per split; `classes.<name>.{images,boxes}` per
-    split; `box_sizes.side_pct` (the square root of a box's area as percent of the image's, percentiles p5 to p95;
-    absent without boxes) and `box_sizes.{small,medium,large}` (number of boxes by COCO's areas, px).
+    split; `box_sizes.side_pct` (percentiles p5 to p95 of sqrt(box area / image area), in percent; absent without boxes)
+    and `box_sizes.{small,medium,large}` (number of boxes in COCO's ranges of the area, in square pixels).
     """
     of_split = {split: [image for image in dataset.images if image.split == split] for split in SPLITS}
     sides = np.concatenate([relative_sides(image) for image in dataset.images] or [np.zeros(0)])
@@ -40,7 +40,7 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
 
 
 def relative_sides(image: LabelledImage) -> NDArray[np.float64]:
-    """Return (N,) in (0, 1]: the square root of each box's area over the image's."""
+    """Return sqrt(box area / image area) of each box: (N,), in (0, 1]."""
     return np.sqrt(_areas_px(image) / (image.size_wh[0] * image.size_wh[1]))
 
 

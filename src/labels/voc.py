@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML file per image, an image of the same name, lists of names for the splits.
+"""Pascal VOC: an XML file per image, an image with the same stem, text files that list the images of each split.
 
 Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010.
 """
@@ -43,18 +43,18 @@ def read_voc(
 ) -> Dataset:
     """Read a Pascal VOC folder.
 
-    Corners are taken as the edges of the box, px, as LabelImg and most tools write them and as BCCD has them (width =
-    xmax - xmin); the challenge's own files count inclusive pixels from 1, which moves an edge by one pixel at most.
-    An XML without objects, and an image without an XML, is a background; `difficult` objects are objects. Where there
-    are split lists (train.txt, val.txt, test.txt; trainval.txt stands in for a missing train.txt, without what val
-    and test name), images in none of them are left out; `split` of the others is theirs. Without lists it is None.
+    Corners are read as the edges of the box, px (width = xmax - xmin), as in BCCD and as LabelImg and most tools write
+    them. The files of the challenge itself count inclusive pixels from 1, which moves an edge by at most one pixel. An
+    image without objects or without an XML is a background image. Objects marked `difficult` are kept. The split lists
+    are train.txt, val.txt and test.txt; if train.txt is missing, train is trainval.txt without the images of val and
+    test. With split lists, images in none of them are left out, with a note. Without split lists, `split` is None.
 
     Args:
-        root: the folder that nothing may lead out of.
-        faults: is told all that is wrong.
-        annotations, images, split_lists: folders, relative to the root; None: the usual names, else the root itself if
-            it holds XML files.
-        class_names: the names by index; None: all that occur, sorted.
+        root: the dataset folder. A path that leads outside of it is a fault.
+        faults: collects all faults, mends and notes.
+        annotations, images, split_lists: folders, relative to the root; None: the usual names. Annotations and images
+            may also be in the root itself, if it contains XML files.
+        class_names: the names by index; None: all names that occur, sorted.
     """
     if not is_folder(root, faults):
         return Dataset((), ())
@@ -66,7 +66,7 @@ def read_voc(
 
     image_of = _by_key(image_folder, files_below(image_folder, IMAGE_SUFFIXES, faults), faults)
     if not image_of:
-        faults.add(image_folder, "holds no images", "put them there, or set data.images")
+        faults.add(image_folder, "contains no images", "add them, or set data.images")
     annotation_of: dict[str, _Annotation] = {}
     xml_of = _by_key(annotation_folder, files_below(annotation_folder, (".xml",), faults), faults)
     for key, xml in list(xml_of.items()):
@@ -76,7 +76,8 @@ def read_voc(
         renamed = _check_filename(root_element, xml, key, image_folder, image_of, root, faults)
         if renamed is not None:
             if renamed in xml_of:
-                what = f"a second label for {faults.name(image_of[renamed])}, beside {faults.name(xml_of[renamed])}"
+                target, first = faults.name(image_of[renamed]), faults.name(xml_of[renamed])
+                what = f"a second label for {target}; the first is {first}"
                 faults.add(xml, what, "remove one of them")
             xml_of[renamed] = xml
         annotation_of[renamed or key] = _annotation(root_element, xml, faults)
@@ -97,7 +98,7 @@ def read_voc(
             faults.note(image, "left_out", "in no split list: left out")
             continue
         if key not in xml_of:
-            faults.note(image, "no_label_file", "no XML of that name: kept as background")
+            faults.note(image, "no_label_file", "no XML with this stem: kept as background")
         annotation = annotation_of.get(key, _Annotation(None, [], []))
         drafts.append(
             Draft(
@@ -109,12 +110,12 @@ def read_voc(
                 split=None if lists is None else lists[key],
             )
         )
-    # After an unknown class, mends are named by what is known; the stage ends either way.
+    # An unknown class is a fatal fault. Its boxes have index 0 here, which only affects the text of mends.
     return Dataset(names, assemble(drafts, names or ("",), faults))
 
 
 def _by_key(folder: Path, paths: list[Path], faults: Faults) -> dict[str, Path]:
-    """Return the files by what makes an image and its XML a pair: the path below their folder, without the suffix."""
+    """Return the files by path relative to `folder`, without suffix. An image and its XML have the same key."""
     by_key: dict[str, Path] = {}
     for path in paths:
         key = path.relative_to(folder).with_suffix("").as_posix()
@@ -152,19 +153,22 @@ def _check_filename(
     root: Path,
     faults: Faults,
 ) -> str | None:
-    """Return the key of the image if only <filename> tells it; None if the XML's own name does."""
+    """Return the key of the image if only <filename> identifies it; None if the name of the XML does.
+
+    It is a fault if neither identifies an image, or if they identify different images.
+    """
     filename = (element.findtext("filename") or "").strip()
     path = inside(root, image_folder, filename, faults, xml) if filename else None
-    told_key = None
+    named_key = None
     if path is not None and path.is_relative_to(image_folder):
-        told_key = os.path.splitext(path.relative_to(image_folder).as_posix())[0]
+        named_key = os.path.splitext(path.relative_to(image_folder).as_posix())[0]
     if key in image_of:
-        if told_key is not None and told_key != key and told_key in image_of:
-            what = f"<filename> says {shown(filename)}, but there is also {faults.name(image_of[key])}"
+        if named_key is not None and named_key != key and named_key in image_of:
+            what = f"<filename> is {shown(filename)}, but the name of the XML matches {faults.name(image_of[key])}"
             faults.add(xml, what, "correct <filename> or rename the XML")
         return None
-    if told_key is not None and told_key in image_of:
-        return told_key
+    if named_key is not None and named_key in image_of:
+        return named_key
     faults.add(xml, f"label without image: no image named {shown(xml.stem)}", "add the image or remove the label")
     return None
 
@@ -174,7 +178,7 @@ def _annotation(element: ElementTree.Element, xml: Path, faults: Faults) -> _Ann
     for number, item in enumerate(element.findall("object"), start=1):
         name = (item.findtext("name") or "").strip()
         if not name:
-            faults.add(xml, f"object {number} has no <name>", "name its class")
+            faults.add(xml, f"object {number} has no <name>", "add the name of its class")
         corners = [finite(item.findtext(f"bndbox/{corner}")) for corner in CORNERS]
         for corner, value in zip(CORNERS, corners, strict=True):
             if value is None:
@@ -199,7 +203,7 @@ def _size(element: ElementTree.Element, xml: Path, faults: Faults) -> tuple[int,
 
 
 def _read_lists(root: Path, given: str | None, image_of: dict[str, Path], faults: Faults) -> dict[str, str] | None:
-    """Return the split of every listed image, by key; None if there are no lists."""
+    """Return the split of each listed image, by key; None if there are no split lists."""
     if given is not None:
         folder = recognised(root, given, (), "split lists", "split_lists", faults)
     else:
@@ -207,20 +211,20 @@ def _read_lists(root: Path, given: str | None, image_of: dict[str, Path], faults
         folder = inside(root, root, usual, faults, root / usual) if usual is not None else None
     if folder is None:
         return None
-    there = {path.stem: path for path in files_in(folder, (".txt",), faults)}
-    files = {name: there[name] for name in (*SPLITS, "trainval") if name in there}
+    by_stem = {path.stem: path for path in files_in(folder, (".txt",), faults)}
+    files = {name: by_stem[name] for name in (*SPLITS, "trainval") if name in by_stem}
     if not files:
         if given is not None:
-            faults.add(folder, "holds no train.txt, val.txt or test.txt", "add them, or set data.split_lists to null")
+            faults.add(folder, "contains no train.txt, val.txt or test.txt", "add them, or set data.split_lists: null")
         else:
-            faults.note(folder, "split", "holds no train.txt, val.txt or test.txt: images are split by seed")
+            faults.note(folder, "split", "contains no train.txt, val.txt or test.txt: images are split by seed")
         return None
 
     listed = {name: _read_list(path, image_of, root, faults) for name, path in files.items()}
     if "train" not in listed and "trainval" in listed:
         elsewhere = {key for name in ("val", "test") for key in listed.get(name, ())}
         listed["train"] = [key for key in listed["trainval"] if key not in elsewhere]
-        faults.note(files["trainval"], "split", "no train.txt: train is trainval.txt without what val and test name")
+        faults.note(files["trainval"], "split", "no train.txt: train is trainval.txt without val and test")
         files["train"] = files["trainval"]
     split_of: dict[str, str] = {}
     for name in SPLITS:
@@ -244,7 +248,7 @@ def _read_list(path: Path, image_of: dict[str, Path], root: Path, faults: Faults
             faults.add(path, f"line {number}: expected one name, found {len(words)} columns", "keep the name only")
             continue
         name = words[0]
-        # A name may carry its suffix; one that only has a dot in it must not lose what follows.
+        # A name may have a suffix. A dot inside a stem must not be taken for one.
         key = name if name in image_of else os.path.splitext(name)[0]
         if key in image_of:
             keys[key] = None

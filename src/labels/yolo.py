@@ -30,20 +30,19 @@ from src.labels.folders import (
 
 USUAL_DATA_YAML = ("data.yaml", "data.yml", "dataset.yaml")
 COLUMNS = ("class", "x_center", "y_center", "width", "height")
-LARGEST_FRACTION = 2.0  # a box may reach over the edge; one twice the image's side away was written in pixels
-NOT_LABELS = frozenset({"classes.txt"})  # labelling tools leave the names of the classes beside the labels
+LARGEST_FRACTION = 2.0  # a box may cross the edge, but a value above twice the image's side is in pixels
+NOT_LABELS = frozenset({"classes.txt"})  # labelling tools write the class names beside the labels
 
 
 def read_yolo(root: Path, faults: Faults, *, data_yaml: str | None = None) -> Dataset:
     """Read a YOLO folder.
 
-    The label of an image lies where `images` in its path is replaced by `labels`, or beside it if there is no
-    `images`. An image with an empty label file, or none, is a background. `train`, `val` and `test` may each be a
-    folder, a text file that lists images, an image, or a list of these.
+    `label_path` gives the label file of an image. An image with an empty label file, or without one, is a background
+    image. `train`, `val` and `test` may each be a folder, a text file that lists images, an image, or a list of these.
 
     Args:
-        root: the folder that nothing may lead out of.
-        faults: is told all that is wrong.
+        root: the dataset folder. A path that leads outside of it is a fault.
+        faults: collects all faults, mends and notes.
         data_yaml: relative to the root; None: the usual names.
     """
     if not is_folder(root, faults):
@@ -70,7 +69,7 @@ def read_yolo(root: Path, faults: Faults, *, data_yaml: str | None = None) -> Da
             if split_of.setdefault(image, split) != split:
                 faults.add(image, f"is listed in {split_of[image]} and in {split}", "remove it from one of them")
     if not any(content.get(split) for split in SPLITS):
-        faults.add(path, "names no split: train, val and test are missing", "add them")
+        faults.add(path, "train, val and test are missing", "add them")
 
     label_of = {image: label_path(image) for image in split_of}
     image_of: dict[Path, Path] = {}
@@ -92,7 +91,13 @@ def read_yolo(root: Path, faults: Faults, *, data_yaml: str | None = None) -> Da
 
 
 def label_path(image: Path) -> Path:
-    """Return where the label of an image lies: the last `images` of its path becomes `labels`, the suffix .txt."""
+    """Return the path of an image's label file: the last folder `images` becomes `labels`, the suffix .txt.
+
+    Without a folder `images`, the label file is beside the image.
+
+    >>> label_path(Path("data/images/train/a.jpg")).as_posix()
+    'data/labels/train/a.txt'
+    """
     parts = list(image.parts)
     for index in range(len(parts) - 2, -1, -1):
         if parts[index] == "images":
@@ -112,7 +117,7 @@ def _load(path: Path, faults: Faults) -> dict[Any, Any] | None:
         faults.add(path, f"broken YAML ({' '.join(str(error).split())})", "repair the file")
         return None
     if not isinstance(content, dict):
-        faults.add(path, f"expected keys and values, found {shown(content)}", "name train, val and names in it")
+        faults.add(path, f"expected keys and values, found {shown(content)}", "add train, val and names")
         return None
     return content
 
@@ -129,21 +134,21 @@ def _class_names(content: dict[Any, Any], path: Path, faults: Faults) -> tuple[s
         faults.add(path, f"names: expected a list of class names, found {shown(names)}", "add them")
         return ()
     for name in names:
-        # `no` and `1.0` are not text in YAML; a digit's name may well be a whole number.
+        # YAML reads `no` and `1.0` as bool and float. A whole number is a valid name, for example of a digit.
         if isinstance(name, bool) or not isinstance(name, (str, int)) or not str(name).strip():
             faults.add(path, f"names: expected text, found {shown(name)}", "put it in quotes")
             return ()
     texts = tuple(str(name).strip() for name in names)
     for name in sorted({name for name in texts if texts.count(name) > 1}):
-        faults.add(path, f"names: {shown(name)} is there twice", "give every class a name of its own")
+        faults.add(path, f"names: {shown(name)} is listed more than once", "give every class a unique name")
     count = content.get("nc")
     if count is not None and count != len(texts):
-        faults.add(path, f"nc is {shown(count)}, but names has {len(texts)}", "correct one of them")
+        faults.add(path, f"nc is {shown(count)}, but names has {len(texts)} entries", "correct one of them")
     return texts
 
 
 def _base(content: dict[Any, Any], path: Path, root: Path, faults: Faults) -> Path | None:
-    """Return the folder that the splits are relative to."""
+    """Return the folder to which the paths of the splits are relative."""
     given = content.get("path")
     if given is None:
         return path.parent
@@ -152,7 +157,7 @@ def _base(content: dict[Any, Any], path: Path, root: Path, faults: Faults) -> Pa
         return None
     base = inside(root, path.parent, given, faults, path)
     if base is not None and not os.path.isdir(base):
-        faults.add(path, f"path: there is no folder {shown(given)} here", "remove the key, or write `path: .`")
+        faults.add(path, f"path: the folder {shown(given)} does not exist", "remove the key, or write `path: .`")
         return None
     return base
 
@@ -160,28 +165,28 @@ def _base(content: dict[Any, Any], path: Path, root: Path, faults: Faults) -> Pa
 def _images_of(
     split: str, value: object, path: Path, base: Path, root: Path, lists: list[Path], faults: Faults
 ) -> list[Path]:
-    """Return the images of a split; the text files that list them are added to `lists`."""
+    """Return the images of a split. Text files that list images are added to `lists`."""
     images: dict[Path, None] = {}
     for name in value if isinstance(value, list) else [value]:
         if not isinstance(name, str) or not name:
             faults.add(path, f"{split}: expected a folder or a list of images, found {shown(name)}", "correct it")
             continue
-        # Roboflow writes ../train/images for train/images.
+        # Roboflow writes ../train/images and means train/images.
         if name.startswith("../") and os.path.exists(base / name[3:]) and not os.path.exists(base / name):
             name = name[3:]
-        place = inside(root, base, name, faults, path)
-        if place is None:
+        source = inside(root, base, name, faults, path)
+        if source is None:
             continue
-        place = Path(os.path.normpath(place))
-        if os.path.isdir(place):
-            images |= dict.fromkeys(files_below(place, IMAGE_SUFFIXES, faults))
-        elif place.suffix.lower() == ".txt" and os.path.isfile(place):
-            lists.append(place)
-            images |= dict.fromkeys(_listed(place, root, faults))
-        elif place.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(place):
-            images[place] = None
+        source = Path(os.path.normpath(source))
+        if os.path.isdir(source):
+            images |= dict.fromkeys(files_below(source, IMAGE_SUFFIXES, faults))
+        elif source.suffix.lower() == ".txt" and os.path.isfile(source):
+            lists.append(source)
+            images |= dict.fromkeys(_listed(source, root, faults))
+        elif source.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(source):
+            images[source] = None
         else:
-            faults.add(path, f"{split}: {shown(name)} is neither a folder nor a list of images", "correct it")
+            faults.add(path, f"{split}: {shown(name)} is not a folder, a list of images or an image", "correct it")
     return list(images)
 
 
@@ -192,7 +197,7 @@ def _listed(path: Path, root: Path, faults: Faults) -> list[Path]:
         name = line.strip()
         if not name:
             continue
-        # Lists are written relative to themselves or to the root.
+        # Paths in a list are relative to the list or to the root.
         bases = [base for base in (path.parent, root) if os.path.isfile(base / name)]
         image = inside(root, bases[0] if bases else path.parent, name, faults, path)
         if image is None:
@@ -205,9 +210,9 @@ def _listed(path: Path, root: Path, faults: Faults) -> list[Path]:
 
 
 def _check_rest(label_of: dict[Path, Path], lists: Sequence[Path], faults: Faults) -> None:
-    """Tell of labels without an image, and of images beside listed ones that no split names."""
+    """Add a fault for each label without an image, and a note for each image that the split lists leave out."""
     beside: set[Path] = set()
-    # Only a list can pass over an image; a folder is read whole.
+    # Only a list can leave out an image; a folder is read completely.
     for folder in sorted({image.parent for image in label_of}) if lists else []:
         for image in files_in(folder, IMAGE_SUFFIXES, faults):
             if image not in label_of:
@@ -224,9 +229,9 @@ def _check_rest(label_of: dict[Path, Path], lists: Sequence[Path], faults: Fault
 def _read_label(
     label: Path, names: Sequence[str], root: Path, faults: Faults
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], np.ndarray[Any, np.dtype[np.int64]]]:
-    """Return the boxes of a label file, (N, 4) as fractions, left, top, right, bottom, and their classes, (N,)."""
-    there = os.path.lexists(label) and inside(root, label.parent, label.name, faults, label) is not None
-    text = read_text(label, faults) if there else None
+    """Return boxes (N, 4), left, top, right, bottom as fractions, and classes (N,); both are empty without a file."""
+    readable = os.path.lexists(label) and inside(root, label.parent, label.name, faults, label) is not None
+    text = read_text(label, faults) if readable else None
     boxes: list[list[float]] = []
     classes: list[int] = []
     for number, line in enumerate((text or "").splitlines(), start=1):

@@ -1,4 +1,4 @@
-"""Pictures of a dataset: some samples with their boxes, and how large the boxes are. The same bytes each time."""
+"""Pictures of a dataset: samples with their boxes, and the distribution of box sizes. The bytes are reproducible."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Colour = tuple[int, int, int]  # RGB, 0 to 255
 COLUMNS, ROWS = 3, 3
 CELL_PX, GAP_PX, LEGEND_PX = 260, 6, 30
 PAPER, INK = (255, 255, 255), (40, 40, 40)
-MOST_BYTES = 300_000  # pictures are in git
-PALETTES = (256, 128, 64, 32, 16, 8)  # colours of the PNG; fewer make it smaller
+MOST_BYTES = 300_000  # the pictures are in git
+PALETTES = (256, 128, 64, 32, 16, 8)  # number of colours of the PNG; fewer colours give a smaller file
 
 
 def draw_samples(dataset: Dataset, path: Path) -> None:
-    """Draw up to nine images of train with their boxes, a colour per class, and write them to `path` as PNG.
+    """Draw up to nine images of train with their boxes, one colour per class, and write them to `path` as PNG.
 
-    The samples are spread evenly over train, as it is sorted, images with boxes first. The file is below 300 kB: its
-    number of colours is lowered until it is.
+    The samples are evenly spaced in the order of the dataset. Background images are drawn only if train has no boxes.
+    The number of colours is reduced, from 256 down to 8, until the file is below 300 kB.
     """
     colours = class_colours(len(dataset.class_names))
     cells = [_cell(sample, colours) for sample in _samples(dataset)]
@@ -47,7 +47,7 @@ def draw_samples(dataset: Dataset, path: Path) -> None:
 
 
 def draw_box_sizes(dataset: Dataset, path: Path) -> None:
-    """Draw how box sizes are distributed, per split, and width against height, and write it to `path` as PNG."""
+    """Draw the distribution of box sizes per split, and box width against height, and write it to `path` as PNG."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     sizes, shapes = figure.subplots(1, 2)
     bins = np.linspace(0, 100, 51)
@@ -57,14 +57,15 @@ def draw_box_sizes(dataset: Dataset, path: Path) -> None:
         if len(values):
             shares = 100 * np.histogram(values, bins)[0] / len(values)
             sizes.stairs(shares, bins, label=f"{split}, {len(values)} boxes", linewidth=1.5)
-    sizes.set(xlabel="side of a box, % of the image's (root of the areas' ratio)", ylabel="% of the split's boxes")
+    sizes.set(xlabel="square root of (box area / image area), %", ylabel="% of the boxes of the split")
     if sizes.patches:
         sizes.legend(frameon=False)
     fractions = [100 * _sides_px(image) / np.array(image.size_wh) for image in dataset.images]
     widths_heights = np.concatenate(fractions or [np.zeros((0, 2))])
     if len(widths_heights):
         shapes.hexbin(*widths_heights.T, gridsize=40, extent=(0, 100, 0, 100), bins="log", mincnt=1)
-    shapes.set(xlabel="width, % of the image's", ylabel="height, % of the image's", xlim=(0, 100), ylim=(0, 100))
+    shapes.set(xlabel="box width, % of image width", ylabel="box height, % of image height")
+    shapes.set(xlim=(0, 100), ylim=(0, 100))
     for axes in (sizes, shapes):
         axes.spines[["top", "right"]].set_visible(False)
     FigureCanvasAgg(figure)
@@ -72,7 +73,7 @@ def draw_box_sizes(dataset: Dataset, path: Path) -> None:
 
 
 def class_colours(count: int) -> list[Colour]:
-    """Return a bright RGB colour per class, far from its neighbours' (golden angle around the hue circle)."""
+    """Return one bright RGB colour per class. Hues advance by the golden angle, so that neighbours differ clearly."""
     colours: list[Colour] = []
     for index in range(count):
         red, green, blue = colorsys.hls_to_rgb((0.6 + index * 0.618034) % 1, 0.5, 0.9)
@@ -83,8 +84,8 @@ def class_colours(count: int) -> list[Colour]:
 def _samples(dataset: Dataset) -> list[LabelledImage]:
     train = [image for image in dataset.images if image.split == "train"]
     candidates = [image for image in train if len(image.classes)] or train
-    places = np.linspace(0, len(candidates) - 1, min(COLUMNS * ROWS, len(candidates)))
-    return [candidates[index] for index in places.round().astype(int)]
+    indices = np.linspace(0, len(candidates) - 1, min(COLUMNS * ROWS, len(candidates)))
+    return [candidates[index] for index in indices.round().astype(int)]
 
 
 def _cell(sample: LabelledImage, colours: Sequence[Colour]) -> Image.Image:
@@ -104,17 +105,17 @@ def _cell(sample: LabelledImage, colours: Sequence[Colour]) -> Image.Image:
 
 
 def _legend(names: Sequence[str], colours: Sequence[Colour], width: int) -> Image.Image:
-    """Return the strip that names the colours; as many lines as it takes, but no more than three."""
+    """Return a strip with the colour and name of each class, at most three lines; further classes are left out."""
     font = ImageFont.load_default(13)
-    places, left, top = [], GAP_PX, 0
+    entries, left, top = [], GAP_PX, 0
     for index, name in enumerate(names):
         needed = 22 + int(font.getlength(name)) + 14
         if left + needed > width and left > GAP_PX:
             left, top = GAP_PX, top + LEGEND_PX
-        places.append((index, name, left, top))
+        entries.append((index, name, left, top))
         left += needed
-    shown = [place for place in places if place[3] < 3 * LEGEND_PX]
-    legend = Image.new("RGB", (width, LEGEND_PX + max((place[3] for place in shown), default=0)), PAPER)
+    shown = [entry for entry in entries if entry[3] < 3 * LEGEND_PX]
+    legend = Image.new("RGB", (width, LEGEND_PX + max((entry[3] for entry in shown), default=0)), PAPER)
     draw = ImageDraw.Draw(legend)
     for index, name, left, top in shown:
         draw.rectangle((left, top + 9, left + 14, top + 21), fill=colours[index])
@@ -123,7 +124,7 @@ def _legend(names: Sequence[str], colours: Sequence[Colour], width: int) -> Imag
 
 
 def _small_png(sheet: Image.Image, exact: Sequence[Colour]) -> bytes:
-    """Return the sheet as PNG with a palette in which the `exact` colours stay what they are."""
+    """Return the sheet as PNG with a palette. The palette contains the `exact` colours, up to half of its size."""
     content = b""
     for colours in PALETTES:
         kept = exact[: colours // 2]

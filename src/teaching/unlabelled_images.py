@@ -1,4 +1,4 @@
-"""Finding images without labels, on which a teacher teaches."""
+"""Find images without labels, on which the student learns from the teacher alone."""
 
 from __future__ import annotations
 
@@ -18,41 +18,45 @@ from src.labels.folders import files_below
 
 
 def unlabelled_images(folder: Path, prepared: Path) -> list[Path]:
-    """Return the images of a folder and of the folders below it, sorted.
+    """Return the images of a folder and its subfolders, sorted.
 
     Args:
-        folder: it may hold other files as well.
-        prepared: the dataset; no image of its val or test may be among them.
+        folder: it may contain other files, too.
+        prepared: the dataset; an image of its val or test split must not be in `folder`.
 
     Raises:
-        UserError: there are none; or a list of those that cannot be read or are in val or test.
+        UserError: the folder has no images, or there are images that cannot be read or are in val or test. The message
+            lists all of them.
     """
-    faults = Faults(folder)
+    faults = Faults(folder, "teaching.folder")
     found = files_below(folder, IMAGE_SUFFIXES, faults) if folder.is_dir() else []
     held_out = {_pixels(path): split for split in ("val", "test") for path in (prepared / "images" / split).iterdir()}
     for path, measured in zip(found, measure_all(found), strict=True):
         if isinstance(measured, str):
             faults.add(path, measured, "replace the image, or remove it")
         elif split := held_out.get(_pixels(path)):
-            faults.add(path, f"an image of {split}, on which nothing may be trained", "remove it")
+            faults.add(path, f"an image of {split}, which must not be used for training", "remove it")
     faults.end_if_fatal(strict=False)
     if not found:
         raise SettingError(
-            "teaching.folder", f"must hold images, found none in {folder}: put some there, or choose teaching=offline"
+            "teaching.folder", f"must contain images, found none in {folder}: add some, or choose teaching=offline"
         )
     return found
 
 
 def _pixels(path: Path) -> str:
-    """Return a digest of an image's pixels: the same picture in another file has the same one."""
+    """Return a digest of an image's size and RGB pixels: other metadata or a lossless copy does not change it."""
     with Image.open(path) as image:
-        shown = image.convert("RGB")
-    return hashlib.md5(f"{shown.size}".encode() + shown.tobytes()).hexdigest()
+        rgb = image.convert("RGB")
+    return hashlib.md5(f"{rgb.size}".encode() + rgb.tobytes()).hexdigest()
 
 
 @contextmanager
 def view_of_unlabelled(images: list[Path]) -> Iterator[Path]:
-    """Yield a temporary folder of links to the images, with unique names. ultralytics writes a cache beside them."""
+    """Yield a temporary folder of links to the images, with unique names.
+
+    The folder is temporary because ultralytics writes a cache beside the images.
+    """
     with TemporaryDirectory(prefix="unlabelled-") as scratch:
         root = Path(scratch).resolve()
         (root / "images").mkdir()

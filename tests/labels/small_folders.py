@@ -1,4 +1,4 @@
-"""Small labelled folders in each format, all of the same six images: two of each split, a cat in every first one."""
+"""Small labelled folders in each format, with the same six images: two per split, the first of them with a cat."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Read = Callable[..., Dataset]
 
 
 def write_image(path: Path, size_wh: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
-    """Write a picture of noise; its bytes follow from its name."""
+    """Write an image of noise, seeded by its file name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(list(path.name.encode()))
     Image.fromarray(random.integers(0, 256, (size_wh[1], size_wh[0], 3), dtype=np.uint8)).save(path)
 
 
 def boxes_of(stem: str) -> list[tuple[str, tuple[int, int, int, int]]]:
-    """Return the boxes of an image: a, c and e have a cat and a dog, b and d a dog, f nothing."""
+    """Return the boxes of an image: a, c and e have a cat and a dog, b and d a dog, f has no box."""
     return {"f": [], "b": [("dog", DOG)], "d": [("dog", DOG)]}.get(stem, [("cat", CAT), ("dog", DOG)])
 
 
@@ -51,7 +51,7 @@ def voc_xml(stem: str) -> str:
 
 
 def voc_folder(root: Path) -> None:
-    """Write the images as Pascal VOC, with split lists."""
+    """Write the images in Pascal VOC format, with split lists."""
     for folder in ("Annotations", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
     for stem in STEMS:
@@ -62,7 +62,7 @@ def voc_folder(root: Path) -> None:
 
 
 def coco_content(stems: tuple[str, ...]) -> dict[str, list[dict[str, object]]]:
-    """Return COCO's JSON for some of the images; category ids have gaps, and are not in order."""
+    """Return the COCO JSON for some of the images. The category ids have gaps and are not sorted."""
     ids = {"dog": 7, "cat": 3}
     annotations = [
         {"id": f"{stem}{index}", "image_id": STEMS.index(stem), "category_id": ids[name], "iscrowd": 0}
@@ -80,7 +80,7 @@ def coco_content(stems: tuple[str, ...]) -> dict[str, list[dict[str, object]]]:
 
 
 def coco_folder(root: Path) -> None:
-    """Write the images as COCO, with a JSON file per split."""
+    """Write the images in COCO format, with a JSON file per split."""
     (root / "annotations").mkdir(parents=True)
     for split, stems in NAMES.items():
         for stem in stems:
@@ -98,7 +98,7 @@ def yolo_label(stem: str) -> str:
 
 
 def yolo_folder(root: Path) -> None:
-    """Write the images as YOLO, with a folder per split."""
+    """Write the images in YOLO format, with a folder per split."""
     for split, stems in NAMES.items():
         (root / f"labels/{split}").mkdir(parents=True)
         for stem in stems:
@@ -115,7 +115,7 @@ FORMATS: dict[str, tuple[Build, Read]] = {
 
 
 def read_and_check(read: Read, root: Path, *, strict: bool = False, **names: object) -> tuple[Dataset, Faults]:
-    """Read a folder as the stage does, up to the point where it ends if there are faults."""
+    """Read a folder and complete its splits, as the stage does; raise if there are faults."""
     faults = Faults(root)
     dataset = read(root, faults, **names)
     dataset = complete_splits(dataset, faults, val_fraction=0.2, test_fraction=0.2, seed=0)
@@ -124,7 +124,7 @@ def read_and_check(read: Read, root: Path, *, strict: bool = False, **names: obj
 
 
 def message_of(read: Read, root: Path, **names: object) -> str:
-    """Return the message with which reading the folder ends; empty if it does not."""
+    """Return the message of the UserError that reading the folder raises; empty if there is none."""
     try:
         read_and_check(read, root, **names)
     except UserError as error:

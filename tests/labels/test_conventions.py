@@ -1,4 +1,4 @@
-"""What each reader decides for its own format."""
+"""The rules of each reader for its own format."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BCCD = Path(__file__).parents[3] / "shared" / "bccd"
 
 
 @pytest.mark.skipif(not BCCD.is_dir(), reason="the BCCD images are not beside the project, at ../shared/bccd")
-def test_bccd_as_its_readme_counts_it() -> None:
+def test_bccd_counts_match_its_readme() -> None:
     names = ("RBC", "WBC", "Platelets")
     dataset, faults = read_and_check(read_voc, BCCD, class_names=names)
     splits = [image.split for image in dataset.images]
@@ -45,7 +45,7 @@ def test_bccd_as_its_readme_counts_it() -> None:
 
 
 def test_voc_corners_are_edges(tmp_path: Path) -> None:
-    """A box from 1 to the image's width leaves one pixel free: corners are not shifted to count from 0."""
+    """A box from 1 to the image's width leaves one pixel free: the reader does not subtract 1 from corners."""
     voc_folder(tmp_path)
     xml = tmp_path / "Annotations/b.xml"
     xml.write_text(xml.read_text().replace("<xmin>30<", "<xmin>1<"))
@@ -55,7 +55,7 @@ def test_voc_corners_are_edges(tmp_path: Path) -> None:
     assert not faults.mends
 
 
-def test_voc_filename_finds_an_image_of_another_stem(tmp_path: Path) -> None:
+def test_voc_filename_finds_an_image_with_another_stem(tmp_path: Path) -> None:
     voc_folder(tmp_path)
     (tmp_path / "Annotations/a.xml").rename(tmp_path / "Annotations/label-of-a.xml")
     dataset, faults = read_and_check(read_voc, tmp_path)
@@ -63,7 +63,7 @@ def test_voc_filename_finds_an_image_of_another_stem(tmp_path: Path) -> None:
     assert not faults.notes
 
 
-def test_voc_without_lists_is_split_by_seed(tmp_path: Path) -> None:
+def test_voc_without_split_lists_is_split_by_seed(tmp_path: Path) -> None:
     voc_folder(tmp_path)
     for path in (tmp_path / "ImageSets/Main").iterdir():
         path.unlink()
@@ -74,17 +74,17 @@ def test_voc_without_lists_is_split_by_seed(tmp_path: Path) -> None:
     assert not faults.notes
 
 
-def test_voc_without_a_test_list_takes_it_from_train(tmp_path: Path) -> None:
+def test_voc_without_a_test_list_takes_test_from_train(tmp_path: Path) -> None:
     voc_folder(tmp_path)
     (tmp_path / "ImageSets/Main/test.txt").unlink()
     (tmp_path / "ImageSets/Main/train.txt").write_text("a\nb\ne\nf\n")
     dataset, faults = read_and_check(read_voc, tmp_path)
     assert [image.path.stem for image in dataset.images if image.split == "val"] == ["c", "d"]
     assert [image.split for image in dataset.images].count("test") == 1
-    assert [note.what for note in faults.notes] == ["brings no test: taken from train by seed"]
+    assert [note.what for note in faults.notes] == ["has no test split: taken from train by seed"]
 
 
-def test_voc_trainval_stands_in_for_train(tmp_path: Path) -> None:
+def test_voc_trainval_replaces_a_missing_train_list(tmp_path: Path) -> None:
     voc_folder(tmp_path)
     (tmp_path / "ImageSets/Main/train.txt").unlink()
     (tmp_path / "ImageSets/Main/trainval.txt").write_text("a\nb\nc\nd\n")
@@ -93,7 +93,7 @@ def test_voc_trainval_stands_in_for_train(tmp_path: Path) -> None:
     assert [note.kind for note in faults.notes] == ["split"]
 
 
-def test_voc_image_in_no_list_is_left_out_and_named(tmp_path: Path) -> None:
+def test_voc_image_in_no_list_is_left_out_with_a_note(tmp_path: Path) -> None:
     voc_folder(tmp_path)
     (tmp_path / "ImageSets/Main/train.txt").write_text("a\n")
     dataset, faults = read_and_check(read_voc, tmp_path)
@@ -110,7 +110,7 @@ def test_voc_flat_folder_with_dots_in_names(tmp_path: Path) -> None:
     assert all(len(image.classes) == 2 for image in dataset.images)
 
 
-def test_voc_image_without_xml_is_a_background_and_named(tmp_path: Path) -> None:
+def test_voc_image_without_xml_is_a_background_image_with_a_note(tmp_path: Path) -> None:
     voc_folder(tmp_path)
     (tmp_path / "Annotations/a.xml").unlink()
     dataset, faults = read_and_check(read_voc, tmp_path)
@@ -118,7 +118,7 @@ def test_voc_image_without_xml_is_a_background_and_named(tmp_path: Path) -> None
     assert [(note.file, note.kind) for note in faults.notes] == [("JPEGImages/a.jpg", "no_label_file")]
 
 
-def test_coco_crowds_are_left_out_and_named(tmp_path: Path) -> None:
+def test_coco_crowds_are_left_out_with_a_note(tmp_path: Path) -> None:
     coco_folder(tmp_path)
     path = tmp_path / "annotations/instances_train2017.json"
     content = json.loads(path.read_text())
@@ -140,7 +140,7 @@ def test_coco_single_file_is_split_by_seed(name: str, tmp_path: Path) -> None:
     assert sorted(image.split or "" for image in dataset.images) == ["test", "train", "train", "train", "train", "val"]
 
 
-def test_coco_as_roboflow_lays_it_out(tmp_path: Path) -> None:
+def test_coco_layout_of_roboflow(tmp_path: Path) -> None:
     for split, stems in NAMES.items():
         folder = tmp_path / split.replace("val", "valid")
         for stem in stems:
@@ -160,8 +160,8 @@ def test_coco_file_names_with_folders(tmp_path: Path) -> None:
     assert len(dataset.images) == 6
 
 
-def test_yolo_as_roboflow_lays_it_out(tmp_path: Path) -> None:
-    """Its data.yaml says ../train/images where it means train/images."""
+def test_yolo_layout_of_roboflow(tmp_path: Path) -> None:
+    """The data.yaml of Roboflow contains ../train/images and means train/images."""
     for split, stems in NAMES.items():
         folder = tmp_path / split.replace("val", "valid")
         (folder / "labels").mkdir(parents=True)
@@ -187,7 +187,7 @@ def test_yolo_lists_of_images(tmp_path: Path) -> None:
     assert [(note.file, note.kind) for note in faults.notes] == [("images/train/b.jpg", "left_out")]
 
 
-def test_yolo_image_without_label_file_is_a_background(tmp_path: Path) -> None:
+def test_yolo_image_without_label_file_is_a_background_image(tmp_path: Path) -> None:
     yolo_folder(tmp_path)
     (tmp_path / "labels/train/a.txt").unlink()
     dataset, faults = read_and_check(read_yolo, tmp_path)
@@ -200,7 +200,7 @@ def test_yolo_only_the_last_images_folder_becomes_labels() -> None:
     assert label_path(Path("photos/a.jpg")) == Path("photos/a.txt")
 
 
-def test_a_turned_photograph_has_the_size_in_which_it_is_shown(tmp_path: Path) -> None:
+def test_exif_orientation_is_applied_to_the_size(tmp_path: Path) -> None:
     yolo_folder(tmp_path)
     path = tmp_path / "images/train/a.jpg"
     exif = Image.Exif()
@@ -214,7 +214,7 @@ def test_a_turned_photograph_has_the_size_in_which_it_is_shown(tmp_path: Path) -
     assert image_a.boxes_xyxy.tolist() == [[20, 25, 60, 75]]
 
 
-def test_no_image_at_all(tmp_path: Path) -> None:
+def test_folder_without_images_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "Annotations").mkdir()
     (tmp_path / "JPEGImages").mkdir()
-    assert "JPEGImages: holds no images" in message_of(read_voc, tmp_path)
+    assert "JPEGImages: contains no images" in message_of(read_voc, tmp_path)

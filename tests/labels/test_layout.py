@@ -28,11 +28,11 @@ def voc_dataset(root: Path) -> Dataset:
     return read_and_check(read_voc, root)[0]
 
 
-def test_fractions_worked_by_hand() -> None:
+def test_fractions_of_a_box() -> None:
     np.testing.assert_array_equal(to_fractions(np.array([[10.0, 20, 50, 60]]), (100, 80)), [[0.3, 0.5, 0.4, 0.5]])
 
 
-def test_label_lines_worked_by_hand() -> None:
+def test_label_lines_of_two_boxes() -> None:
     text = label_lines(labelled(Path("a.jpg"), "train", [[10, 20, 50, 60], [0, 0, 100, 80]]))
     assert text == (
         "0 0.3000000000 0.5000000000 0.4000000000 0.5000000000\n1 0.5000000000 0.5000000000 1.0000000000 1.0000000000\n"
@@ -58,7 +58,7 @@ def test_round_trip_of_boxes(tmp_path: Path) -> None:
         np.testing.assert_array_equal(image.classes, np.arange(len(image.classes)) % 2)
 
 
-def test_what_is_written(tmp_path: Path) -> None:
+def test_written_files(tmp_path: Path) -> None:
     dataset = voc_dataset(tmp_path / "raw")
     out = tmp_path / "out"
     out.mkdir()
@@ -88,7 +88,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert rows[-1]["image"] == "data.yaml"
 
 
-def test_the_same_bytes_each_time(tmp_path: Path) -> None:
+def test_output_is_reproducible(tmp_path: Path) -> None:
     dataset = voc_dataset(tmp_path / "raw")
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -101,7 +101,7 @@ def test_the_same_bytes_each_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["image", "label", "class"])
-def test_the_manifest_changes_with_everything(part: str, tmp_path: Path) -> None:
+def test_manifest_changes_with_images_labels_and_class_names(part: str, tmp_path: Path) -> None:
     dataset = voc_dataset(tmp_path / "raw")
     manifests = []
     for name in ("before", "after"):
@@ -117,7 +117,7 @@ def test_the_manifest_changes_with_everything(part: str, tmp_path: Path) -> None
     assert manifests[0] != manifests[1]
 
 
-def test_images_are_copied_where_links_are_not_supported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_copied_if_links_are_not_supported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_links(*_: object) -> None:
         raise OSError("no links here")
 
@@ -137,7 +137,7 @@ def test_images_in_the_folder_are_moved(tmp_path: Path) -> None:
     assert (tmp_path / "images/train/scene.png").is_file()
 
 
-def test_images_of_one_stem_get_names_of_their_own(tmp_path: Path) -> None:
+def test_images_with_the_same_stem_get_unique_names(tmp_path: Path) -> None:
     names = ("one/a.png", "two/a.jpg", "two/a-2.jpg", "three/b.jpg")
     for name in names:
         write_image(tmp_path / "raw" / name)
@@ -149,8 +149,8 @@ def test_images_of_one_stem_get_names_of_their_own(tmp_path: Path) -> None:
     assert written[0].resolve() == tmp_path / "raw/two/a-2.jpg"
 
 
-def test_a_jpeg_with_bytes_after_its_end_is_left_alone_by_training(tmp_path: Path) -> None:
-    """ultralytics would replace the link by a picture that it encoded anew, and so change the folder."""
+def test_jpeg_with_bytes_after_its_end_marker_is_copied_with_another_marker(tmp_path: Path) -> None:
+    """Otherwise ultralytics replaces the link by a re-encoded image, which changes the prepared folder."""
     write_image(tmp_path / "raw/a.jpg")
     with (tmp_path / "raw/a.jpg").open("ab") as stream:
         stream.write(b"\0\0\0\0")
@@ -162,7 +162,7 @@ def test_a_jpeg_with_bytes_after_its_end_is_left_alone_by_training(tmp_path: Pat
         assert one.tobytes() == other.tobytes()
 
 
-def test_summary_worked_by_hand(tmp_path: Path) -> None:
+def test_summary_of_four_images(tmp_path: Path) -> None:
     images = (
         labelled(Path("a"), "train", [[0, 0, 10, 8], [0, 0, 50, 40], [50, 40, 60, 48]]),
         labelled(Path("b"), "train", []),
@@ -182,7 +182,7 @@ def test_summary_worked_by_hand(tmp_path: Path) -> None:
     assert sizes["side_pct"]["p50"] == 30  # of 10, 10, 50 and 100%
 
 
-def test_pictures_of_noise_stay_small(tmp_path: Path) -> None:
+def test_samples_picture_of_noise_stays_small(tmp_path: Path) -> None:
     """Noise is the worst case for PNG."""
     images = []
     for index in range(9):
@@ -192,7 +192,7 @@ def test_pictures_of_noise_stay_small(tmp_path: Path) -> None:
     assert (tmp_path / "samples.png").stat().st_size < MOST_BYTES
 
 
-def test_pictures_of_nothing(tmp_path: Path) -> None:
+def test_pictures_of_an_empty_dataset(tmp_path: Path) -> None:
     draw_samples(Dataset(("cat",), ()), tmp_path / "samples.png")
     draw_box_sizes(Dataset(("cat",), ()), tmp_path / "box_sizes.png")
     assert (tmp_path / "samples.png").is_file()

@@ -1,4 +1,4 @@
-"""All three readers: the same images give the same dataset; every fault is told, all of them in one list."""
+"""All three readers: the same images give the same dataset; all faults are reported in one list."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_known_boxes(build: Build, read: Read, tmp_path: Path) -> None:
     assert of_stem["a"].classes.tolist() == [0, 1]
     assert of_stem["a"].size_wh == (100, 80)
     assert of_stem["b"].classes.tolist() == [1]
-    assert of_stem["f"].boxes_xyxy.shape == (0, 4)  # a background
+    assert of_stem["f"].boxes_xyxy.shape == (0, 4)  # a background image
     assert not faults.mends
     assert not faults.notes
 
@@ -119,7 +119,7 @@ FATAL = {
     ),
     "voc: wrong size": (
         *voc(lambda root: replace(root / A_XML, ">80</height>", ">81</height>")),
-        "a.xml: says 100x81 px, but the image is 100x80 px",
+        "a.xml: the label gives 100x81 px, but the image is 100x80 px",
     ),
     "voc: size in words": (
         *voc(lambda root: replace(root / A_XML, ">80</height>", ">tall</height>")),
@@ -131,7 +131,7 @@ FATAL = {
     ),
     "voc: filename of another image": (
         *voc(lambda root: replace(root / A_XML, "a.jpg", "b.jpg")),
-        "<filename> says 'b.jpg', but there is also JPEGImages/a.jpg",
+        "<filename> is 'b.jpg', but the name of the XML matches JPEGImages/a.jpg",
     ),
     "voc: two images of one stem": (
         *voc(lambda root: write_image(root / "JPEGImages/a.png")),
@@ -171,7 +171,7 @@ FATAL = {
     ),
     "voc: image too small to train on": (
         *voc(lambda root: write_image(root / "JPEGImages/a.jpg", (100, 9))),
-        "JPEGImages/a.jpg: 100x9 px, smaller than 10 px",
+        "JPEGImages/a.jpg: 100x9 px, smaller than the minimum of 10 px",
     ),
     "voc: image is a link to outside": (
         *voc(lambda root: lead_outside(root / "JPEGImages/a.jpg")),
@@ -179,7 +179,7 @@ FATAL = {
     ),
     "voc: image is a link to nothing": (
         *voc(lambda root: (root / "JPEGImages/z.jpg").symlink_to("zz.jpg")),
-        "JPEGImages/z.jpg: nothing that can be read where a file was expected",
+        "JPEGImages/z.jpg: a broken link or a special file where a file was expected",
     ),
     "voc: a linked folder": (
         *voc(lambda root: (root / "JPEGImages/more").symlink_to(root / "Annotations")),
@@ -201,24 +201,24 @@ FATAL = {
         "train2017.json: empty split: images is empty",
     ),
     "coco: entry is no object": (
-        *coco(lambda root: edit_json(root, lambda c: c["annotations"].append(1))),  # type: ignore[arg-type]  # the point
+        *coco(lambda root: edit_json(root, lambda c: c["annotations"].append(1))),  # type: ignore[arg-type]  # deliberate
         r"annotations\[3\]: expected an object, found 1",
     ),
     "coco: id twice": (
         *coco(lambda root: edit_json(root, lambda c: c["images"][1].update(id=0))),
-        r"images\[1\].id: expected a number of its own, found 0",
+        r"images\[1\].id: expected a unique id, found 0",
     ),
     "coco: annotation of no image": (
         *coco(lambda root: edit_json(root, lambda c: c["annotations"][0].update(image_id=99))),
-        r"label without image: annotations\[0\].image_id 99 is no image's id",
+        r"label without image: annotations\[0\].image_id 99 is not the id of an image",
     ),
     "coco: image is not there": (
         *coco(lambda root: (root / "images/train2017/a.jpg").unlink()),
-        r"label without image: images\[0\].file_name 'a.jpg' is not there",
+        r"label without image: images\[0\].file_name 'a.jpg' does not exist",
     ),
     "coco: unknown class": (
         *coco(lambda root: edit_json(root, lambda c: c["annotations"][0].update(category_id=4))),
-        r"unknown class: annotations\[0\].category_id 4 is no category's id",
+        r"unknown class: annotations\[0\].category_id 4 is not the id of a category",
     ),
     "coco: another name in another split": (
         *coco(lambda root: edit_json(root, lambda c: c["categories"][0].update(name="wolf"), "val")),
@@ -238,7 +238,7 @@ FATAL = {
     ),
     "coco: wrong size": (
         *coco(lambda root: edit_json(root, lambda c: c["images"][0].update(width=200))),
-        "a.jpg: says 200x80 px, but the image is 100x80 px",
+        "a.jpg: the label gives 200x80 px, but the image is 100x80 px",
     ),
     "coco: in two splits": (
         *coco(lambda root: edit_json(root, lambda c: c["images"][0].update(file_name="../train2017/a.jpg"), "val")),
@@ -273,7 +273,7 @@ FATAL = {
     ),
     "yolo: wrong nc": (
         *yolo(lambda root: replace(root / YAML, "names", "nc: 3\nnames")),
-        "nc is 3, but names has 2",
+        "nc is 3, but names has 2 entries",
     ),
     "yolo: path outside of the root": (
         *yolo(lambda root: replace(root / YAML, "names", "path: ../elsewhere\nnames")),
@@ -285,7 +285,7 @@ FATAL = {
     ),
     "yolo: split is not there": (
         *yolo(lambda root: replace(root / YAML, "images/val", "images/valley")),
-        "val: 'images/valley' is neither a folder nor a list of images",
+        "val: 'images/valley' is not a folder, a list of images or an image",
     ),
     "yolo: split is a number": (
         *yolo(lambda root: replace(root / YAML, "images/val", "3")),
@@ -356,7 +356,7 @@ FATAL = {
 
 
 @pytest.mark.parametrize(("form", "damage", "expected"), FATAL.values(), ids=FATAL.keys())
-def test_fault_is_told(form: str, damage: Damage, expected: str, tmp_path: Path) -> None:
+def test_fault_is_reported(form: str, damage: Damage, expected: str, tmp_path: Path) -> None:
     build, read = FORMATS[form]
     root = tmp_path / "outer" / "root"
     build(root)
@@ -364,7 +364,7 @@ def test_fault_is_told(form: str, damage: Damage, expected: str, tmp_path: Path)
     assert re.search(expected, message_of(read, root))
 
 
-def test_unknown_class_of_given_names(tmp_path: Path) -> None:
+def test_class_that_is_not_in_the_given_names(tmp_path: Path) -> None:
     build, read = FORMATS["voc"]
     build(tmp_path)
     expected = "a.xml: unknown class 'dog', expected one of cat, bird: correct it, or set data.class_names"
@@ -374,7 +374,7 @@ def test_unknown_class_of_given_names(tmp_path: Path) -> None:
 @each_format
 def test_missing_root(build: Build, read: Read, tmp_path: Path) -> None:
     message = message_of(read, tmp_path / "nowhere")
-    assert "data.root: is not there: put the labelled images there, or correct data.root" in message
+    assert "data.root: does not exist: put the labelled images there, or correct data.root" in message
 
 
 @each_format
@@ -418,7 +418,7 @@ def test_all_faults_in_one_list_sorted_by_file(tmp_path: Path) -> None:
     ]
 
 
-def test_everything_mends(tmp_path: Path) -> None:
+def test_mends_of_boxes(tmp_path: Path) -> None:
     build, read = FORMATS["yolo"]
     build(tmp_path)
     lines = ["0 .5 .5 .5 .5", "0 .5 .5 .5 .5", "1 .5 .5 .5 .5", "1 .95 .5 .2 .5", "0 .5 .5 0 .5", "0 1.5 .5 .2 .2"]
@@ -429,17 +429,17 @@ def test_everything_mends(tmp_path: Path) -> None:
     assert image.classes.tolist() == [0, 1, 1]
     assert faults.mend_counts() == {"clipped": 1, "no_size": 2, "doubled": 1}
     assert [mend.what for mend in faults.mends] == [
-        "box 2 (cat 25 20 75 60 px) is there already as box 1: dropped",
-        "box 4 (dog 85 20 105 60 px) reaches over the edge: clipped",
+        "box 2 (cat 25 20 75 60 px) duplicates box 1: dropped",
+        "box 4 (dog 85 20 105 60 px) crosses the edge of the image: clipped",
         "box 5 (cat 50 20 50 60 px) has no size: dropped",
-        "box 6 (cat 140 32 160 48 px) lies outside of the image: dropped",
+        "box 6 (cat 140 32 160 48 px) is outside of the image: dropped",
     ]
     assert {mend.file for mend in faults.mends} == {A_TXT}
-    with pytest.raises(UserError, match=r"4 faults in 1 file; (?s:.)*box 5 .* or set strict: false"):
+    with pytest.raises(UserError, match=r"4 faults in 1 file; (?s:.)*box 5 .* or set prepare_labels.strict: false"):
         read_and_check(read, tmp_path, strict=True)
 
 
-def test_six_digits_over_the_edge_are_rounding(tmp_path: Path) -> None:
+def test_rounding_to_six_digits_is_not_a_mend(tmp_path: Path) -> None:
     build, read = FORMATS["yolo"]
     build(tmp_path)
     (tmp_path / A_TXT).write_text("0 0.166667 0.5 0.333335 1\n")
@@ -498,8 +498,8 @@ PIECES = (
 
 
 @each_format
-def test_nothing_but_a_user_error_escapes(build: Build, read: Read, tmp_path: Path) -> None:
-    """Bytes are cut, doubled, replaced and inserted at random; what is left is read or refused."""
+def test_damaged_files_raise_only_user_errors(build: Build, read: Read, tmp_path: Path) -> None:
+    """Bytes are deleted, doubled, replaced and inserted at random; the readers accept or reject the result."""
     build(tmp_path)
     chance = random.Random(0)
     form = next(name for name, value in FORMATS.items() if value[0] is build)
@@ -518,7 +518,7 @@ def test_nothing_but_a_user_error_escapes(build: Build, read: Read, tmp_path: Pa
     assert refused > 50
 
 
-def test_faults_name_files_that_are_not_utf8(tmp_path: Path) -> None:
+def test_fault_of_a_file_name_that_is_not_utf8_can_be_printed(tmp_path: Path) -> None:
     faults = Faults(tmp_path)
     faults.add(Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.jpg")), "odd", "rename it")
     with pytest.raises(UserError) as ended:

@@ -27,7 +27,7 @@ def complete(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_class_has_its_share_in_every_split(seed: int) -> None:
-    """Plain chance leaves the class of ten images out of a split of 15% about every fifth time."""
+    """A random split leaves the class of ten images out of a split of 15% in about one of five trials."""
     random = np.random.default_rng(seed)
     has_class = random.random((1000, 6)) < (0.7, 0.4, 0.2, 0.1, 0.05, 0.0)
     has_class[:10, 5] = True
@@ -40,8 +40,8 @@ def test_every_class_has_its_share_in_every_split(seed: int) -> None:
     assert abs(np.count_nonzero(background[chosen == 1]) - 0.15 * background.sum()) <= 2
 
 
-def test_worked_by_hand() -> None:
-    """Two images of the rare class, one for each half, whatever else they show."""
+def test_rare_class_is_divided_equally() -> None:
+    """The two images of the rare class go to different splits, whatever other class they show."""
     has_class = np.array([[1, 1], [1, 0], [0, 1], [0, 1]], dtype=bool)
     for seed in range(10):
         chosen = stratify(has_class, [0.5, 0.5], seed)
@@ -49,14 +49,14 @@ def test_worked_by_hand() -> None:
         assert np.bincount(chosen).tolist() == [2, 2]
 
 
-def test_same_seed_same_split_other_seed_another() -> None:
+def test_split_depends_on_the_seed() -> None:
     has_class = np.random.default_rng(0).random((60, 3)) < 0.5
     first, again, other = (stratify(has_class, [0.6, 0.4], seed) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
 
 
-def test_splits_of_the_format_stay() -> None:
+def test_splits_of_the_folder_are_kept() -> None:
     dataset = Dataset(("a", "b"), images(5, "train") + images(3, "val") + images(2, "test"))
     splits, faults = complete(dataset)
     assert splits == [image.split for image in dataset.images]
@@ -80,7 +80,7 @@ def test_missing_splits_come_from_train_and_are_noted(given: tuple[str, ...], ex
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_too_few_images(count: int) -> None:
+def test_too_few_images_are_a_fault(count: int) -> None:
     _, faults = complete(Dataset(("a", "b"), images(count)))
     assert all(fault.what.startswith("empty split: ") for fault in faults.fatal)
     assert faults.fatal
@@ -92,7 +92,7 @@ def test_three_images_are_enough() -> None:
     assert not faults.fatal
 
 
-def test_no_train() -> None:
+def test_missing_train_split_is_a_fault() -> None:
     _, faults = complete(Dataset(("a", "b"), images(3, "val") + images(3, "test")))
     assert [fault.what for fault in faults.fatal] == ["empty split: train gets none of 6 images"]
 
@@ -107,7 +107,7 @@ def test_a_split_without_a_box_is_a_fault() -> None:
     ]
 
 
-def test_boxes_that_are_missing_because_of_a_fault_are_none_of_their_own() -> None:
+def test_missing_boxes_are_no_second_fault_after_another_fault() -> None:
     faults = Faults(Path("root"))
     faults.add(Path("root/a.txt"), "is broken", "mend it")
     blank = LabelledImage(Path("a.jpg"), (10, 10), np.zeros((0, 4)), np.zeros(0, np.int64), "test")

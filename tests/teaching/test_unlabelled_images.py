@@ -37,6 +37,7 @@ def test_faults_are_listed_together(tmp_path: Path, prepared_folder: Path) -> No
     folder = tmp_path / "unlabelled"
     folder.mkdir()
     (folder / "broken.png").write_text("no image")
+    (folder / "elsewhere.jpg").symlink_to(prepared_folder / "images/val/held_out.jpg")
     (folder / "copy.png").write_bytes((prepared_folder / "images/test/held_out.png").read_bytes())
     # As a phone writes it, and as another program has saved it.
     trailer = (prepared_folder / "images/val/held_out.jpg").read_bytes() + b"SEFT trailer"
@@ -46,10 +47,11 @@ def test_faults_are_listed_together(tmp_path: Path, prepared_folder: Path) -> No
         unlabelled_images(folder, prepared_folder)
     assert "copy.bmp: an image of test" in str(caught.value)
     assert "trailer.jpg: an image of val" in str(caught.value)
+    assert "elsewhere.jpg: a link that leads outside of teaching.folder" in str(caught.value)
     assert "broken.png: not a readable image" in str(caught.value)
-    assert "copy.png: an image of test, on which nothing may be trained: remove it" in str(caught.value)
+    assert "copy.png: an image of test, which must not be used for training: remove it" in str(caught.value)
 
 
 def test_a_folder_without_images_is_told(tmp_path: Path, prepared_folder: Path) -> None:
-    with pytest.raises(UserError, match="must hold images, found none in"):
+    with pytest.raises(UserError, match="must contain images, found none in"):
         unlabelled_images(tmp_path / "nowhere", prepared_folder)
