@@ -23,8 +23,10 @@ check: .venv/ready ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-ui: .venv/ready ## the runs, on http://127.0.0.1:5000 (choose Model training there)
-	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+ui: .venv/ready ## the runs, at the address that it prints
+	@echo 'http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=shrink&workflowType=machine_learning'
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --workers 1 \
+		--backend-store-uri 'sqlite:///$(CURDIR)/mlflow.db'
 
 demo: .venv/ready demo/node_modules ## FP32 and INT8 side by side in the browser, on http://127.0.0.1:8000
 	$(BIN)/python -m demo.serve

@@ -47,7 +47,7 @@ from src.detector.accuracy import validate
 from src.detector.dataset import view_of
 from src.evaluation.latency import Latency, measure
 from src.evaluation.machine import describe_machine
-from src.foundation.atomic import whole_file, whole_folder, write_text
+from src.foundation.atomic import whole_folder, write_text
 from src.quantization.fp16 import to_fp16
 from src.quantization.int8 import quantize_network
 from src.quantization.ranges.calibrators import calibrate_tensors
@@ -71,7 +71,8 @@ SETTINGS = {
     **{f"{stage}.epochs": epochs for stage, epochs in EPOCHS.items()},
 }
 CALIBRATION_IMAGES, ROUNDS, MIB = 128, 100, 2**20
-TEACHER, PRUNED, LAST = "teacher yolov8s, FP32", "chain, FP32", "chain, INT8"
+TEACHER, UNPRUNED = "teacher yolov8s, FP32", "chain before pruning, FP32"
+PRUNED, LAST = "chain, FP32", "chain, INT8"
 IN_OPENVINO = ", in OpenVINO"
 
 
@@ -187,7 +188,7 @@ def variants_of(folder: Path, images: list[Path], prepared: Path, seed: int) -> 
     student, pruned, half = _exported(chain / "student.pt", chain, IMGSZ), chain / "pruned.onnx", chain / "half.onnx"
     onnx.save(to_fp16(onnx.load(pruned)), half)
     found += [
-        Variant("chain before pruning, FP32", student, IMGSZ),
+        Variant(UNPRUNED, student, IMGSZ),
         Variant(PRUNED, pruned, IMGSZ),
         Variant("chain, FP16", half, IMGSZ, PRUNED),
         Variant(LAST, chain / "int8.onnx", IMGSZ, PRUNED),
@@ -338,8 +339,9 @@ def _draw(variants: list[Variant], accuracies: dict[str, list[float]], latencies
         )
         for one in variants
     }
-    with whole_file(PICTURE) as partial:
-        draw_pareto(points, "BCCD, one image, 1 thread; area: size of the file", partial)
+    chains = [[TEACHER, UNPRUNED, PRUNED, LAST], [TEACHER + IN_OPENVINO, LAST + IN_OPENVINO]]
+    title = "BCCD, one image, 1 thread. Area: size of the file"
+    draw_pareto(points, [[name for name in chain if name in points] for chain in chains], title, PICTURE)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import yaml
 from hydra import compose, initialize_config_dir
 from ultralytics.models.yolo.detect import DetectionTrainer
@@ -40,9 +39,10 @@ from src.detector.accuracy import validate
 from src.detector.checkpoint import load_detector, save_detector
 from src.detector.dataset import view_of
 from src.evaluation.machine import describe_machine
-from src.foundation.atomic import whole_file, write_json, write_text
+from src.foundation.atomic import write_json, write_text
 from src.foundation.digests import digest
 from src.labels.digits import compose_scenes
+from src.reporting.plots import plot
 from src.teaching.weight_selection import select_weights
 
 PROJECT = PROJECT
@@ -373,18 +373,15 @@ def _spread(values: list[float]) -> str:
 
 
 def _draw(ground: Ground, runs: dict[Variant, list[dict[str, Any]]]) -> None:
-    figure, axes = plt.subplots(figsize=(8, 1 + 0.35 * len(runs)), layout="constrained")
-    for row, found in enumerate(runs.values()):
-        values = [100 * result["test"] for result in found]
-        axes.plot(values, [row] * len(values), "o", color="tab:blue", alpha=0.5)
-        axes.plot(statistics.mean(values), row, "|", color="black", markersize=14)
-    axes.set_yticks(range(len(runs)), [variant.title for variant in runs])
-    axes.invert_yaxis()
-    axes.set_xlabel("mAP50-95 on test, percent: a dot per seed, a bar at the mean")
-    axes.grid(axis="x", alpha=0.3)
-    with whole_file(ground.picture) as partial:
-        figure.savefig(partial, dpi=120, metadata={"Software": None})
-    plt.close(figure)
+    with plot(ground.picture, 8, 1 + 0.35 * len(runs)) as figure:
+        axes = figure.add_subplot()
+        for row, found in enumerate(runs.values()):
+            values = [100 * result["test"] for result in found]
+            axes.plot(values, [row] * len(values), "o", color="C0", alpha=0.5)
+            axes.plot(statistics.mean(values), row, "|", color="black", markersize=14)
+        axes.set_yticks(range(len(runs)), [variant.title for variant in runs])
+        axes.invert_yaxis()
+        axes.set_xlabel("mAP50-95 on test, percent: a dot per seed, a bar at the mean")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ RUNTIME = "demo/node_modules/onnxruntime-web/dist"
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Maps the page's addresses to the project's files; nothing else of the project can be asked for."""
+    """Maps the page's addresses to files of the project. It serves no other file of the project."""
 
     extensions_map: ClassVar[dict[str, str]] = {
         **SimpleHTTPRequestHandler.extensions_map,
@@ -37,14 +37,14 @@ class Handler(SimpleHTTPRequestHandler):
         super().__init__(*args, directory=str(project / "demo/page"), **kwargs)
 
     def do_GET(self) -> None:
-        """Answer with a file, or with what the page must know of the detector."""
+        """Answer with a file, or with the class names and the input size of the detector."""
         if self.path == "/detector.json":
             self._answer(json.dumps(describe(self.project / "models/int8.onnx")).encode())
         else:
             super().do_GET()
 
     def translate_path(self, path: str) -> str:
-        """Return the file behind an address."""
+        """Return the path of the file for an address."""
         if path in MODELS:
             return str(self.project / MODELS[path])
         if path.startswith("/runtime/"):
@@ -52,7 +52,7 @@ class Handler(SimpleHTTPRequestHandler):
         return super().translate_path(path)
 
     def log_message(self, *args: Any) -> None:
-        """Keep quiet."""
+        """Do not log requests."""
 
     def _answer(self, body: bytes) -> None:
         self.send_response(200)
@@ -70,10 +70,10 @@ def describe(network: Path) -> dict[str, Any]:
 
 
 def server(project: Path, port: int) -> ThreadingHTTPServer:
-    """Return a server of the demo on the loopback interface; port 0 takes a free one.
+    """Return a server of the demo on the loopback interface; port 0 takes a free port.
 
     Raises:
-        SystemExit: a model or the browser's runtime is not there.
+        SystemExit: a model or onnxruntime-web is not there.
     """
     for name in MODELS.values():
         if not (project / name).is_file():
@@ -86,7 +86,7 @@ def server(project: Path, port: int) -> ThreadingHTTPServer:
 def main() -> None:
     """Serve until interrupted."""
     with server(PROJECT, PORT) as serving:
-        print(f"http://{HOST}:{serving.server_port}  (Ctrl-C ends it)", flush=True)
+        print(f"http://{HOST}:{serving.server_port}  (Ctrl-C stops the server)", flush=True)
         try:
             serving.serve_forever()
         except KeyboardInterrupt:

@@ -1,9 +1,9 @@
-"""Writes the comment for a pull request: what changed in params, metrics and pictures against another revision.
+"""Writes the comment for a pull request: the changes of params, metrics and pictures against another revision.
 
-    python -m src.compare main                       to the screen
+    python -m src.compare main                       prints it
     python -m src.compare main -o comment.md --image-base https://raw.example.org/owner/repository/commit
 
-Needs git alone, not the data: params, metrics and pictures are in git, and DVC tells the differences.
+Needs git, but not the data: params, metrics and pictures are in git. DVC computes the differences.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from src.foundation.errors import UserError
 ACCURACY, LATENCY = "reports/eval_int8.json", "reports/latency.json"
 BETTER_WHEN_HIGHER = {"map50_95", "map50", "precision", "recall", "integer_convolutions", "speedup"}
 BETTER_WHEN_LOWER = {"p50_ms", "p95_ms", "size_mib", "gflops", "parameters", "int8_drop"}
-TOLD_APART = {"per_class", "agreement", "prepare_labels", "before", "best_epoch", "machine"}
+FOLDED = {"per_class", "agreement", "prepare_labels", "before", "best_epoch", "machine"}
+"""A metric with one of these words in its name goes to the folded table."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A metric in a report, before and after; None where one side does not have it."""
+    """A metric of a report, before and after; None on the side that does not have it."""
 
     report: str
     metric: str
@@ -51,14 +52,14 @@ def write_comment(project: Path, revision: str, image_base: str | None = None) -
 
     Args:
         project: the root of a checkout.
-        revision: what the working tree is compared with, such as `main`.
-        image_base: where pictures can be fetched, for comments on a code host; None: links relative to the project.
+        revision: the working tree is compared with it; such as `main`.
+        image_base: base URL of the pictures, for comments on a code host; None: links relative to the project.
 
     Raises:
         UserError: the revision does not exist, or params or reports cannot be read.
     """
     with ThreadPoolExecutor() as pool:
-        params, metrics = pool.map(lambda what: _diff(project, what, revision), ("params", "metrics"))
+        params, metrics = pool.map(lambda kind: _diff(project, kind, revision), ("params", "metrics"))
     for report in metrics:
         _expect_readable(project / report)
     changes = [
@@ -67,8 +68,8 @@ def write_comment(project: Path, revision: str, image_base: str | None = None) -
         for metric, values in sorted(metrics_of.items())
         if _is_number(values.get("old")) or _is_number(values.get("new"))
     ]
-    main = [change for change in changes if not _told_apart(change)]
-    folded = [change for change in changes if _told_apart(change)]
+    main = [change for change in changes if not _is_folded(change)]
+    folded = [change for change in changes if _is_folded(change)]
     parts = [
         f"## INT8 detector: this change against `{revision}`",
         _gate(project),
@@ -76,19 +77,19 @@ def write_comment(project: Path, revision: str, image_base: str | None = None) -
         _params(params),
         "### Metrics",
         _table(main) if main else "No metric changed.",
-        "Timings were taken in different runs, perhaps on different machines: compare speedups, not milliseconds."
+        "The timings are of different runs, perhaps on different machines: compare speedups, not milliseconds."
         if any(change.report == "latency" for change in main)
         else "",
-        _details("by class, agreement and data", _table(folded)) if folded else "",
+        _details("More metrics: per class, agreement, data", _table(folded)) if folded else "",
         "### Pictures",
         _pictures(project, revision, image_base),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _diff(project: Path, what: str, revision: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the differences of params or metrics that DVC finds: by file and name, the `old` and the `new` value."""
-    command = [sys.executable, "-m", "dvc", what, "diff", revision, "--json"]
+def _diff(project: Path, kind: str, revision: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the changed params or metrics that DVC finds: by file and name, the `old` and the `new` value."""
+    command = [sys.executable, "-m", "dvc", kind, "diff", revision, "--json"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().removeprefix("ERROR: ").splitlines()
@@ -101,7 +102,7 @@ def _diff(project: Path, what: str, revision: str) -> dict[str, dict[str, dict[s
 
 
 def _expect_readable(report: Path) -> None:
-    """Check a report, if it is there: DVC passes over what it cannot read, as if it had been deleted."""
+    """Check a report if it exists: DVC ignores a file that it cannot read, as if it had been deleted."""
     try:
         json.loads(report.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -123,7 +124,7 @@ def _gate(project: Path) -> str:
     moved = "loses" if drop > 0 else "gains"
     return (
         f"{verdict} INT8 {moved} {abs(drop):.4f} of mAP50-95 against ONNX FP32 on test; "
-        f"`eval_int8.max_drop` allows to lose {limit}."
+        f"`eval_int8.max_drop` allows a loss of {limit}."
     )
 
 
@@ -151,11 +152,11 @@ def _delta(change: Change) -> str:
         return "gone"
     difference = change.new - change.old
     arrow = "▲" if difference > 0 else "▼"
-    # A direction is the last word's, or that of the part above: those between may be names of classes.
-    told = set(change.words[-2:])
-    if told & BETTER_WHEN_LOWER:
+    # The last word gives the direction, or the one before it (speedup.int8_vs_teacher), unless that is a class.
+    last_words = set(change.words[-1:] if "per_class" in change.words else change.words[-2:])
+    if last_words & BETTER_WHEN_LOWER:
         mark = " 🟢" if difference < 0 else " 🔴"
-    elif told & BETTER_WHEN_HIGHER:
+    elif last_words & BETTER_WHEN_HIGHER:
         mark = " 🟢" if difference > 0 else " 🔴"
     else:
         mark = ""
@@ -171,7 +172,7 @@ def _pictures(project: Path, revision: str, image_base: str | None) -> str:
     if not names:
         return "No picture changed."
     lines = [f"![{name}]({image_base.rstrip('/')}/{name})" if image_base else f"- [{name}]({name})" for name in names]
-    return _details(f"{len(names)} pictures changed", "\n".join(lines))
+    return _details(f"Changed pictures: {len(names)}", "\n".join(lines))
 
 
 def _details(summary: str, body: str) -> str:
@@ -188,21 +189,21 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _told_apart(change: Change) -> bool:
-    return bool(TOLD_APART.intersection(change.words))
+def _is_folded(change: Change) -> bool:
+    return bool(FOLDED.intersection(change.words))
 
 
 def _rank(report: str) -> tuple[int, str]:
-    """What a reviewer looks at first comes first: accuracy on test, then the stages, then timings."""
+    """Return the sort key of a report: accuracy on test comes first, then the stages, then timings."""
     return {ACCURACY: 0, LATENCY: 2}.get(report, 1), report
 
 
 def main() -> None:
     """Read the command line and write the comment."""
     parser = argparse.ArgumentParser(prog="python -m src.compare", description="Write the comment for a pull request.")
-    parser.add_argument("revision", help="what to compare with, such as main")
-    parser.add_argument("-o", "--output", type=Path, help="a file instead of the screen")
-    parser.add_argument("--image-base", help="address under which this commit's files can be fetched")
+    parser.add_argument("revision", help="the revision to compare with, such as main")
+    parser.add_argument("-o", "--output", type=Path, help="write to this file instead of the screen")
+    parser.add_argument("--image-base", help="base URL of this commit's files")
     arguments = parser.parse_args()
     try:
         comment = write_comment(PROJECT, arguments.revision, arguments.image_base)

@@ -1,9 +1,9 @@
-"""eval-int8: measures all models on the test images, from the teacher to INT8, and judges INT8.
+"""eval-int8: measures all models on the test images, from the teacher to INT8, and applies the gate to INT8.
 
 Reads the models and metrics of all stages, params.yaml (to show it) and data/prepared. Writes reports/eval_int8.json
-(accuracy; the same on every run), reports/latency.json, reports/pareto.png and reports/report.md (timings and pages
-with timings; they differ on every run), and pictures in reports/eval_int8. The gate: if INT8 lost more than `max_drop`,
-the stage fails after everything is written.
+(accuracy; the same on every run), reports/latency.json, reports/pareto.png and reports/report.md (they contain timings,
+so they differ on every run), and pictures in reports/eval_int8. The gate: if INT8 loses more than `max_drop`, the stage
+fails after everything is written.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from src.evaluation.detections import LEAST_SCORE, detect
 from src.evaluation.gate import gate_passes
 from src.evaluation.latency import Latency, measure, torch_threads
 from src.evaluation.machine import describe_machine
-from src.foundation.atomic import whole_file, whole_folder, write_json, write_text
+from src.foundation.atomic import whole_folder, write_json, write_text
 from src.foundation.digests import digest
 from src.foundation.pipeline import FLOAT_ONNX, INT8_ONNX, PREPARED, PRUNED, STUDENT, TEACHER
 from src.foundation.prepared import class_names, images_of
-from src.reporting.accuracy_plots import draw_pareto, draw_per_class
-from src.reporting.report import TITLES, Pictures, timed, write_report
+from src.reporting.accuracy_plots import draw_per_class, draw_story
+from src.reporting.report import Pictures, write_report
 from src.reporting.side_by_side import Half, side_by_side
 from src.workflow.stage import StageResult
 from src.workflow.stage_files import StageFiles
@@ -87,12 +87,12 @@ def run(params: EvalInt8, files: StageFiles, log: Run) -> StageResult:
 
 
 def _failure(drop: float, max_drop: float) -> str | None:
-    """Return why the gate does not pass; None: it passes."""
+    """Return why the gate fails; None if it passes."""
     if gate_passes(drop, max_drop):
         return None
     return (
-        f"eval_int8.max_drop: expected INT8 to lose at most {max_drop} of mAP50-95 against ONNX FP32 on test, it lost "
-        f"{drop}: see reports/report.md, then change calibrate or quantize"
+        f"eval_int8.max_drop: expected INT8 to lose at most {max_drop} of mAP50-95 against ONNX FP32 on test, but "
+        f"it lost {drop}: see reports/report.md, then change the settings of calibrate or quantize"
     )
 
 
@@ -100,7 +100,7 @@ def _accuracies(models: Mapping[str, Path], prepared: Path, imgsz: int, device: 
     results = {}
     with view_of(prepared) as data_yaml:
         for name, path in models.items():
-            # Both ONNX files are the pruned network: the same layers, in another form.
+            # Both ONNX files have the layers, and so the classes and the complexity, of the pruned network.
             checkpoint = path if path.suffix == ".pt" else models["pruned"]
             network = load_detector(checkpoint)
             expect_classes(network, class_names(prepared), checkpoint)
@@ -156,9 +156,9 @@ def _row(name: str, agreement: Agreement) -> dict[str, Any]:
 
 
 def _latencies(models: Mapping[str, Path], image: NDArray[np.float32], params: EvalInt8) -> dict[str, Any]:
-    """Time the five models as they are, and teacher and student as ONNX too, so that one runtime compares all networks.
+    """Time the five models, and teacher and student also as ONNX, so that one runtime compares all networks.
 
-    Where OpenVINO is installed it runs the two ONNX files as well, under names such as `onnx_int8_openvino`.
+    If OpenVINO is installed, it also runs the two ONNX files, under names such as `onnx_int8_openvino`.
     """
     threads = params.latency_threads
     with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
@@ -179,7 +179,7 @@ def _latencies(models: Mapping[str, Path], image: NDArray[np.float32], params: E
 
 
 def _speedups(latency: Mapping[str, Latency]) -> dict[str, float]:
-    """Return how many times faster the first of each pair is than the second: medians, both in the same runtime."""
+    """Return the speedup of the first of each pair over the second: a ratio of medians, both in the same runtime."""
     pairs = {
         "int8_vs_fp32": ("onnx_int8", "onnx_fp32"),
         "int8_vs_teacher": ("onnx_int8", "teacher_onnx"),
@@ -196,17 +196,7 @@ def _speedups(latency: Mapping[str, Latency]) -> dict[str, float]:
 
 def _write_reports(metrics: dict[str, Any], latency: dict[str, Any], max_drop: float, files: StageFiles) -> None:
     write_json(files.write("reports/latency.json"), latency)
-    points = {
-        f"{TITLES[one.model]} ({one.runtime})": (
-            latency[one.key]["p50_ms"],
-            metrics[one.model]["map50_95"],
-            metrics[one.model]["size_mib"],
-        )
-        for one in timed(latency)
-    }
-    machine = latency["machine"]
-    with whole_file(files.write("reports/pareto.png")) as partial:
-        draw_pareto(points, f"{machine['cpu']}, {machine['threads']} thread(s), {machine['imgsz']} px", partial)
+    draw_story(metrics, latency, files.write("reports/pareto.png"))
     upstream = {
         name: json.loads(files.read(f"reports/{name}.json").read_text(encoding="utf-8")) for name in EARLIER_STAGES
     }

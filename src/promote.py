@@ -1,11 +1,11 @@
-"""Makes a sweep's winner the pipeline's: writes its parameters into params.yaml, and later checks what came of it.
+"""Writes the parameters of a sweep's winner to params.yaml, and later checks the accuracy of the pipeline.
 
     python -m src.promote RUN              RUN: the id of a sweep's parent run in MLflow, or of any single run
     dvc repro
-    python -m src.promote RUN --check      did the pipeline reach what the sweep promised?
+    python -m src.promote RUN --check      did the pipeline reach the accuracy of the run?
 
-Only what differs is written; comments stay. Where a group's values are those of a file in conf/, that file becomes the
-choice; where they are no file's, the command says which one to open and changes nothing.
+Only values that differ are written; comments stay. If a file in conf/ has the values of a group, `choices` gets the
+name of that file. If no file has them, the command names the file to edit and changes nothing.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from src.workflow.tracking import flat_params
 PARAMS = "params.yaml"
 LOCK = "dvc.lock"
 RESOURCES = {"threads", "device", "workers", "cache", "cache_gib", "register"}
-"""Settings of the machine, and names. A sweep that shares out the cores has not chosen them."""
+"""Settings of the machine, and names. They are not promoted: a sweep sets `threads` only to share the cores."""
 
 
 def promote(project: Path, run_id: str) -> str:
-    """Write the run's parameters into params.yaml, and return the difference as a unified diff; empty if there is none.
+    """Write the run's parameters to params.yaml and return the change as a unified diff; empty if nothing changed.
 
     Raises:
-        UserError: there is no such run, it has no winner, or its values do not live in params.yaml.
+        UserError: the run does not exist or has no winner, or params.yaml has no key for one of its values.
     """
     found = recorded_run(project, run_id)
     changed = _differences(project, found)
     path = project / PARAMS
     before = path.read_text(encoding="utf-8")
-    _expect_places(YAML().load(before), found, changed)
+    _expect_keys(YAML().load(before), found, changed)
     after = _edited(before, found.stage, changed)
     write_text(path, after)
     lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), PARAMS, PARAMS, n=1)
@@ -57,15 +57,15 @@ def promote(project: Path, run_id: str) -> str:
 
 
 def check(project: Path, run_id: str) -> tuple[float, float, float]:
-    """Return val mAP50-95 as the run promised it, its spread over seeds, and what the pipeline reached.
+    """Return val mAP50-95 of the run, its standard deviation over seeds, and val mAP50-95 of the pipeline.
 
     Raises:
-        UserError: there is no such run, it has no value, its parameters are not the pipeline's, or the pipeline was
+        UserError: the run does not exist or has no value, its parameters differ from params.yaml, or the pipeline has
             not run with them.
     """
     found = recorded_run(project, run_id)
     if found.value is None:
-        raise UserError(f"run {run_id}: it has no val/map50_95 and no best: name a run that finished")
+        raise UserError(f"run {run_id}: expected a metric val/map50_95 or best, found none: name a run that finished")
     changed = _differences(project, found)
     if changed:
         raise UserError(
@@ -82,29 +82,29 @@ def check(project: Path, run_id: str) -> tuple[float, float, float]:
 
 
 def _expect_reproduced(project: Path, stage: str) -> None:
-    """Check that the pipeline's last run of a stage had the values that params.yaml has now."""
+    """Check that the pipeline's last run of a stage used the values that params.yaml has now."""
     yaml = YAML(typ="safe")
     try:
         stages = yaml.load((project / LOCK).read_text(encoding="utf-8"))["stages"].values()
         used = next(each["params"][PARAMS] for each in stages if each["cmd"] == f"python -m src.{stage}")
     except (OSError, YAMLError, KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise UserError(f"{LOCK}: it knows no run of {stage}: run `dvc repro`") from error
+        raise UserError(f"{LOCK}: found no run of {stage}: run `dvc repro`") from error
     now = yaml.load((project / PARAMS).read_text(encoding="utf-8"))
     for key, value in used.items():
         found = now
         for part in key.split("."):
             found = found.get(part) if isinstance(found, dict) else None
         if found != value:
-            raise UserError(f"{LOCK}: {stage} was last run with another {key} than {PARAMS} has: run `dvc repro`")
+            raise UserError(f"{LOCK}: {stage} last ran with other values of {key} than {PARAMS} has: run `dvc repro`")
 
 
 def _differences(project: Path, found: RecordedRun) -> dict[str, Any]:
-    """Return the run's parameters that are not what the pipeline would use now, or that it lacks, by flat key.
+    """Return the run's parameters that differ from the pipeline's or that the pipeline lacks, by flat key.
 
-    Another choice of a group is one difference, `choices.<group>`.
+    Another file for a group is one difference, `choices.<group>`.
     """
     if found.stage not in STAGES:
-        raise UserError(f"run {found.run_id}: it is no run of a stage: expected one of {', '.join(STAGES)}")
+        raise UserError(f"run {found.run_id}: it is not a run of a stage: expected one of {', '.join(STAGES)}")
     if not found.params:
         raise UserError(f"run {found.run_id}: it has no parameters: a sweep needs a job that finished to have a winner")
     register(params_file=project / PARAMS)
@@ -119,14 +119,16 @@ def _differences(project: Path, found: RecordedRun) -> dict[str, Any]:
 
 
 def _other_choices(found: RecordedRun, params: dict[str, Any]) -> dict[str, str]:
-    """Return the groups for which the run has another file of conf/ than the pipeline, and the name of that file.
+    """Return the groups for which the run used another file of conf/ than the pipeline, with the name of that file.
 
-    It is the file that the run names or, if the run changed single values of it, another one with just these values.
+    It is the file that the run names. If the run changed single values of it, it is a file with exactly these values.
     """
 
     def of_group(group: str, flat: Mapping[str, str]) -> dict[str, str]:
-        """Return the values of `flat` that the group's files hold: some, such as data.root, are in params.yaml."""
-        return {k: v for k, v in flat.items() if k.startswith(f"{group}.") and not _place(params, found.stage, k)}
+        """Return the values of `flat` that the group's files contain: some, such as data.root, are in params.yaml."""
+        return {
+            k: v for k, v in flat.items() if k.startswith(f"{group}.") and not _section_and_key(params, found.stage, k)
+        }
 
     choices = {}
     for group in GROUPS:
@@ -135,9 +137,9 @@ def _other_choices(found: RecordedRun, params: dict[str, Any]) -> dict[str, str]
             continue
         files = {path.stem for path in (PROJECT / "conf" / group).glob("*.yaml")}
         candidates = [name for name in (named, params["choices"][group], *sorted(files)) if name in files]
-        wanted = of_group(group, found.params)
+        values = of_group(group, found.params)
         fitting = (
-            name for name in candidates if of_group(group, _composed(found.stage, [f"{group}={name}"])) == wanted
+            name for name in candidates if of_group(group, _composed(found.stage, [f"{group}={name}"])) == values
         )
         chosen = next(fitting, params["choices"][group])
         if chosen != params["choices"][group]:
@@ -146,32 +148,33 @@ def _other_choices(found: RecordedRun, params: dict[str, Any]) -> dict[str, str]
 
 
 def _composed(stage: str, overrides: Sequence[str] = ()) -> dict[str, str]:
-    """Return the parameters that a stage would use, flat."""
+    """Return the parameters of a stage, as Hydra composes them, by flat key."""
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         values = OmegaConf.to_container(compose(stage, list(overrides)), resolve=True)
     assert isinstance(values, dict)
     return flat_params({str(key): value for key, value in values.items()})
 
 
-def _expect_places(params: dict[str, Any], found: RecordedRun, changed: dict[str, Any]) -> None:
-    elsewhere = {key: value for key, value in sorted(changed.items()) if _place(params, found.stage, key) is None}
-    groups = [group for group in GROUPS if any(key.startswith(f"{group}.") for key in elsewhere)]
-    listed = ", ".join(f"{key}={value}" for key, value in elsewhere.items())
+def _expect_keys(params: dict[str, Any], found: RecordedRun, changed: dict[str, Any]) -> None:
+    """Check that params.yaml has a key for every value that differs."""
+    missing = {k: value for k, value in sorted(changed.items()) if _section_and_key(params, found.stage, k) is None}
+    groups = [group for group in GROUPS if any(key.startswith(f"{group}.") for key in missing)]
+    listed = ", ".join(f"{key}={value}" for key, value in missing.items())
     if groups:
         steps = " and ".join(f"conf/{group}/{params['choices'][group]}.yaml" for group in groups)
         raise UserError(
-            f"run {found.run_id}: {listed}: not of {PARAMS} but of conf/, where no file has these values: "
-            f"edit {steps} or add a file and choose it, then promote again"
+            f"run {found.run_id}: {listed}: these values belong to conf/, and no file there has them: "
+            f"edit {steps}, or add a file and name it in `choices`, then promote again"
         )
-    if elsewhere:
+    if missing:
         raise UserError(
             f"run {found.run_id}: {listed}: expected keys of {found.stage} in {PARAMS}, found none: "
-            "the run is of other code, so check out its commit or sweep again"
+            "the run was made by other code: check out its commit, or sweep again"
         )
 
 
-def _place(params: dict[str, Any], stage: str, key: str) -> tuple[str, str] | None:
-    """Return the section of params.yaml and the key in it that a flat key stands for; None if it is not there."""
+def _section_and_key(params: dict[str, Any], stage: str, key: str) -> tuple[str, str] | None:
+    """Return the section of params.yaml and the key in it for a flat key; None if params.yaml does not have it."""
     section, dot, name = key.partition(".")
     if dot:
         return (section, name) if section in ("data", "choices") and name in params[section] else None
@@ -179,7 +182,7 @@ def _place(params: dict[str, Any], stage: str, key: str) -> tuple[str, str] | No
 
 
 def _edited(text: str, stage: str, changed: dict[str, Any]) -> str:
-    """Return params.yaml with the values in the stage's section, or in `common` where they live there."""
+    """Return params.yaml with the changed values, each in the section that has its key."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
@@ -187,18 +190,18 @@ def _edited(text: str, stage: str, changed: dict[str, Any]) -> str:
         type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
     params = yaml.load(text)
-    for key, value in changed.items():
-        place = _place(params, stage, key)
-        assert place, key
-        section, name = place
-        params[section][name] = value
+    for flat_key, value in changed.items():
+        section_and_key = _section_and_key(params, stage, flat_key)
+        assert section_and_key, flat_key
+        section, key = section_and_key
+        params[section][key] = value
     edited = StringIO()
     yaml.dump(params, edited)
     return edited.getvalue()
 
 
 def _value(text: str) -> Any:
-    """Return a parameter as it was before it became text: everything but text is recorded as JSON writes it."""
+    """Return the value of a recorded parameter: strings are recorded unchanged, all other values as JSON."""
     try:
         return json.loads(text)
     except ValueError:
@@ -206,19 +209,23 @@ def _value(text: str) -> Any:
 
 
 def _next_step(run_id: str) -> str:
-    """Return what to run next; only what has a value on val can be checked."""
+    """Return the next command. `--check` is possible only for a run with a value on val."""
     found = recorded_run(PROJECT, run_id)
-    promised = found.value is not None
+    has_value = found.value is not None
     if not found.complete:
-        print("warning: not all jobs of the sweep finished: its winner is the best of those that did", file=sys.stderr)
-    return "next: dvc repro" + (f" && python -m src.promote {run_id} --check" if promised else "")
+        print("warning: some jobs of the sweep did not finish: its winner is the best of the others", file=sys.stderr)
+    return "next: dvc repro" + (f" && python -m src.promote {run_id} --check" if has_value else "")
 
 
 def main() -> None:
     """Parse the command line and promote or check."""
-    parser = argparse.ArgumentParser(prog="python -m src.promote", description="Make a sweep's winner the pipeline's.")
+    parser = argparse.ArgumentParser(
+        prog="python -m src.promote", description="Write the parameters of a sweep's winner to params.yaml."
+    )
     parser.add_argument("run", help="id of a sweep's parent run in MLflow, or of any single run")
-    parser.add_argument("--check", action="store_true", help="after `dvc repro`: was what the run promised reached?")
+    parser.add_argument(
+        "--check", action="store_true", help="after `dvc repro`: did the pipeline reach the accuracy of the run?"
+    )
     arguments = parser.parse_args()
     try:
         if not arguments.check:
@@ -226,12 +233,12 @@ def main() -> None:
             print(difference or f"{PARAMS} has these values already\n", end="")
             print(_next_step(arguments.run))
             return
-        promised, spread, reached = check(PROJECT, arguments.run)
+        expected, spread, reached = check(PROJECT, arguments.run)
     except UserError as error:
         sys.exit(f"error: {error}")
-    verdict = "reached" if reached >= promised - spread else "not reached"
+    verdict = "reached" if reached >= expected - spread else "not reached"
     over = f" ± {spread:.6f} over seeds" if spread else ""
-    print(f"{verdict}: val mAP50-95 {reached:.6f}, promised {promised:.6f}{over}")
+    print(f"{verdict}: val mAP50-95 {reached:.6f}, the run had {expected:.6f}{over}")
     sys.exit(verdict != "reached")
 
 

@@ -27,7 +27,7 @@ def call(root: Path, *command: str) -> None:
 
 def write(root: Path, temperature: float, accuracy: float, drop: float, p50_ms: float) -> None:
     (root / "params.yaml").write_text(f"distill:\n  T: {temperature}\neval_int8:\n  max_drop: 0.02\n")
-    models = {"onnx_int8": {"map50_95": accuracy, "size_mib": 3.0, "per_class": {"raindrop": {"map50": accuracy}}}}
+    models = {"onnx_int8": {"map50_95": accuracy, "size_mib": 3.0, "per_class": {"parameters": {"map50": accuracy}}}}
     (root / "reports/eval_int8.json").write_text(json.dumps({**models, "int8_drop": {"vs_fp32": drop}}))
     (root / "reports/latency.json").write_text(json.dumps({"onnx_int8": {"p50_ms": p50_ms}}))
 
@@ -49,11 +49,11 @@ def project(tmp_path: Path) -> Path:
 def test_nothing_changed(project: Path) -> None:
     comment = write_comment(project, "main")
     assert "✅ **Gate passed.** INT8 loses 0.0100" in comment
-    for what in ("param", "metric", "picture"):
-        assert f"No {what} changed." in comment
+    for kind in ("param", "metric", "picture"):
+        assert f"No {kind} changed." in comment
 
 
-def test_changes_are_told_with_their_direction(project: Path) -> None:
+def test_changes_are_shown_with_their_direction(project: Path) -> None:
     write(project, temperature=3, accuracy=0.55, drop=0.03, p50_ms=5.0)
     (project / "reports/curve.png").write_bytes(b"\x89PNG")
     call(project, "git", "add", "-A")
@@ -63,31 +63,31 @@ def test_changes_are_told_with_their_direction(project: Path) -> None:
     assert "| eval_int8 | `onnx_int8.map50_95` | 0.5 | 0.55 | ▲ +0.05 🟢 |" in comment
     assert "| eval_int8 | `int8_drop.vs_fp32` | 0.01 | 0.03 | ▲ +0.02 🔴 |" in comment
     assert "| latency | `onnx_int8.p50_ms` | 4 | 5 | ▲ +1 🔴 |" in comment.replace("4.0", "4").replace("5.0", "5")
-    assert "size_mib" not in comment, "what did not change is left out"
-    above, below = comment.split("<details><summary>by class, agreement and data")
+    assert "size_mib" not in comment, "unchanged metrics are left out"
+    above, below = comment.split("<details><summary>More metrics: per class, agreement, data")
     assert "per_class" in below
     assert "per_class" not in above
-    assert "`onnx_int8.per_class.raindrop.map50` | 0.5 | 0.55 | ▲ +0.05 🟢" in below, "a class may be called anything"
+    assert "`onnx_int8.per_class.parameters.map50` | 0.5 | 0.55 | ▲ +0.05 🟢" in below, "a class name may be any word"
     assert "![reports/curve.png](https://example.org/raw/reports/curve.png)" in comment
 
 
-def test_an_int8_network_that_gains_is_said_to_gain(project: Path) -> None:
+def test_a_gain_is_not_called_a_loss(project: Path) -> None:
     write(project, temperature=2, accuracy=0.5, drop=-0.01, p50_ms=4.0)
     assert "INT8 gains 0.0100 of mAP50-95" in write_comment(project, "main")
 
 
-def test_a_report_that_cannot_be_read_is_not_gone(project: Path) -> None:
+def test_an_unreadable_report_is_an_error(project: Path) -> None:
     (project / "reports/latency.json").write_text('{"onnx_int8": {"p50')
     with pytest.raises(UserError, match=r"latency\.json: expected a report in JSON"):
         write_comment(project, "main")
 
 
-def test_a_revision_that_does_not_exist(project: Path) -> None:
+def test_a_revision_that_does_not_exist_is_an_error(project: Path) -> None:
     with pytest.raises(UserError, match="cannot compare with nowhere"):
         write_comment(project, "nowhere")
 
 
-def test_reports_that_are_new_or_gone(project: Path) -> None:
+def test_new_and_deleted_reports_are_marked(project: Path) -> None:
     call(project, "git", "rm", "-q", "--cached", "reports/latency.json")
     call(project, "git", "commit", "-qm", "before the first run")
     (project / "reports/eval_int8.json").unlink()

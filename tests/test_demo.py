@@ -1,4 +1,4 @@
-"""The browser against Python: the demo must find what ultralytics finds with the same files."""
+"""The browser against Python: the demo must find the same boxes as ultralytics with the same files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEST_IMAGES = PROJECT / "data/prepared/images/test"
 
 
 @pytest.mark.parametrize("missing", [*MODELS.values(), RUNTIME])
-def test_what_is_missing_is_named(tmp_path: Path, missing: str) -> None:
+def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
     for name in MODELS.values():
         if name != missing:
             (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -59,7 +59,7 @@ def found_by_the_browser(url: str, image: Path) -> dict[str, Detections]:
     }
 
 
-def test_the_browser_finds_what_python_finds(url: str) -> None:
+def test_the_browser_finds_the_same_boxes_as_python(url: str) -> None:
     image = sorted(TEST_IMAGES.iterdir())[0]
     browser = found_by_the_browser(url, image)
     imgsz = describe(PROJECT / "models/int8.onnx")["imgsz"]
@@ -67,7 +67,7 @@ def test_the_browser_finds_what_python_finds(url: str) -> None:
         [python] = detect(PROJECT / file, [image], imgsz=imgsz, threads=1)
         assert len(python.scores) > 0
         np.testing.assert_array_equal(browser[name].classes, python.classes)
-        # WebAssembly rounds differently from AVX: a step of the INT8 grid here and there.
+        # WebAssembly rounds differently from AVX: some values differ by a step of the INT8 grid.
         np.testing.assert_allclose(browser[name].scores, python.scores, atol=0.02)
         np.testing.assert_allclose(browser[name].boxes_xyxy, python.boxes_xyxy.clip(0), atol=1.5)
 

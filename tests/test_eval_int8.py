@@ -34,7 +34,7 @@ SCORES = {"teacher.pt": 0.61, "student.pt": 0.49, "pruned.pt": 0.48, "pruned.onn
 
 
 def known_accuracy(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device: str) -> Accuracy:
-    """Stand in for the validator: these networks are untrained, and all their scores are 0."""
+    """Replace the validator: these networks are untrained, so their real scores are 0."""
     assert (split, imgsz) == ("test", IMGSZ)
     score = SCORES[detector.name]
     return Accuracy(score, 0.9, 0.8, 0.7, {"cell": ClassAccuracy(score, 0.9)})
@@ -62,7 +62,7 @@ def results(project: Path) -> dict[str, Any]:
     return dict(result.metrics)
 
 
-def test_all_five_are_measured_and_reported(project: Path, results: dict[str, Any]) -> None:
+def test_all_five_models_are_measured_and_reported(project: Path, results: dict[str, Any]) -> None:
     assert list(results) == [*eval_int8.MODELS, "int8_drop", "agreement"]
     json.dumps(results, allow_nan=False)
     for name in eval_int8.MODELS:
@@ -86,14 +86,14 @@ def test_all_five_are_measured_and_reported(project: Path, results: dict[str, An
         assert (project / "reports" / link).is_file()
 
 
-def test_a_larger_drop_than_the_gate_is_a_failure_with_the_same_reports(
+def test_a_drop_above_the_gate_fails_with_the_same_reports(
     project: Path, results: dict[str, Any], tmp_path: Path
 ) -> None:
     result = eval_int8.run(replace(PARAMS, max_drop=0.01), StageFiles("eval_int8", project, tmp_path), Log())
     assert result.failure
     assert re.search(r"eval_int8\.max_drop: expected .* at most 0\.01 .* it lost 0\.02", result.failure)
     assert "Gate: **FAILED**" in (tmp_path / "reports/report.md").read_text()
-    # All but times is the same on every run.
+    # Everything except the latencies is the same on every run.
     assert result.metrics == results
     for name in ("eval_int8/per_class.png", "eval_int8/worst_1.jpg", "eval_int8/worst_2.jpg"):
         assert (tmp_path / "reports" / name).read_bytes() == (project / "reports" / name).read_bytes(), name
@@ -104,7 +104,7 @@ def test_another_size_than_the_exported_one_is_refused(project: Path, tmp_path: 
         eval_int8.run(replace(PARAMS, imgsz=96), StageFiles("eval_int8", project, tmp_path), Log())
 
 
-def test_a_damaged_network_is_told(project: Path, tmp_path: Path) -> None:
+def test_a_damaged_network_is_an_error(project: Path, tmp_path: Path) -> None:
     shutil.copytree(project, tmp_path / "project")
     network = tmp_path / "project/models/int8.onnx"
     network.write_bytes(network.read_bytes()[:-1000])
@@ -112,8 +112,8 @@ def test_a_damaged_network_is_told(project: Path, tmp_path: Path) -> None:
         eval_int8.run(PARAMS, StageFiles("eval_int8", tmp_path / "project", tmp_path), Log())
 
 
-def test_models_of_other_classes_are_told(project: Path, tmp_path: Path) -> None:
+def test_models_of_other_classes_are_an_error(project: Path, tmp_path: Path) -> None:
     shutil.copytree(project, tmp_path / "project")
     (tmp_path / "project/data/prepared/data.yaml").write_text("names: {0: cat, 1: dog, 2: cow}\n")
-    with pytest.raises(UserError, match=r"models/teacher\.pt: knows the classes class 0, class 1; the dataset has"):
+    with pytest.raises(UserError, match=r"models/teacher\.pt: has the classes class 0, class 1; the dataset has"):
         eval_int8.run(PARAMS, StageFiles("eval_int8", tmp_path / "project", tmp_path), Log())

@@ -1,4 +1,4 @@
-"""Promoting against a real store: what is written, what is refused, and whether the promise was kept."""
+"""Promotion with a real store: the values written, the runs refused, and the check of the accuracy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def was_run(project: Path) -> None:
-    """Write what DVC leaves behind once the pipeline has run with the parameters as they are."""
+    """Write dvc.lock as DVC does after the pipeline ran with the current parameters."""
     params = OmegaConf.to_container(OmegaConf.load(project / "params.yaml"))
     assert isinstance(params, dict)
     stages = {
@@ -74,7 +74,7 @@ def recorded(
     return run.run_id
 
 
-def test_only_what_differs_is_written_and_comments_stay(project: Path) -> None:
+def test_only_values_that_differ_are_written_and_comments_stay(project: Path) -> None:
     before = (project / "params.yaml").read_text().splitlines()
     run = recorded(project, "distill", "T=4.5", "alpha=0.25", "imgsz=192")
     difference = promote(project, run)
@@ -85,10 +85,10 @@ def test_only_what_differs_is_written_and_comments_stay(project: Path) -> None:
         assert old.partition("#")[2] == new.partition("#")[2], "the comment"
         assert f"-{old}" in difference
         assert f"+{new}" in difference
-    assert promote(project, run) == "", "the second time nothing is left to do"
+    assert promote(project, run) == "", "a second promotion changes nothing"
 
 
-def test_nothing_but_the_stage_that_was_swept_changes(project: Path) -> None:
+def test_only_the_section_of_the_swept_stage_changes(project: Path) -> None:
     promote(project, recorded(project, "prune", "T=7.0"))
     params = OmegaConf.load(project / "params.yaml")
     assert params.prune.T == 7.0
@@ -102,7 +102,7 @@ def test_null_stays_null(project: Path) -> None:
     assert "register: null" in text
 
 
-def test_a_parent_promises_what_its_winner_reached(project: Path) -> None:
+def test_check_compares_the_pipeline_with_the_winner_of_a_parent_run(project: Path) -> None:
     parent = recorded(project, "distill", metrics={"best": 0.75})
     (project / "reports").mkdir()
     for reached in (0.75, 0.74):
@@ -110,54 +110,57 @@ def test_a_parent_promises_what_its_winner_reached(project: Path) -> None:
         assert check(project, parent) == (0.75, 0, reached)
 
 
-def test_over_seeds_the_spread_is_part_of_the_promise(project: Path) -> None:
+def test_check_returns_the_spread_over_seeds(project: Path) -> None:
     parent = recorded(project, "distill", metrics={"best": 0.75, "best_std": 0.02})
     (project / "reports").mkdir()
     (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": 0.74}}))
     assert check(project, parent) == (0.75, 0.02, 0.74)
 
 
-def test_what_the_pipeline_was_not_run_with_cannot_be_checked(project: Path) -> None:
+def test_check_needs_a_pipeline_that_ran_with_the_promoted_values(project: Path) -> None:
     (project / "reports").mkdir()
     (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": 0.9}}))
     run = recorded(project, "distill", "T=4.5")
     promote(project, run)
-    with pytest.raises(UserError, match=r"distill was last run with another distill than params\.yaml has: run `dvc"):
+    message = r"distill last ran with other values of distill than params\.yaml has: run `dvc"
+    with pytest.raises(UserError, match=message):
         check(project, run)
     was_run(project)
     assert check(project, run) == (0.5, 0, 0.9)
     (project / "dvc.lock").unlink()
-    with pytest.raises(UserError, match=r"dvc\.lock: it knows no run of distill"):
+    with pytest.raises(UserError, match=r"dvc\.lock: found no run of distill"):
         check(project, run)
 
 
-def test_what_a_run_used_of_the_machine_is_not_promoted(project: Path) -> None:
+def test_settings_of_the_machine_are_not_promoted(project: Path) -> None:
     difference = promote(project, recorded(project, "quantize", "calibrator=mse", "threads=1", "register=mine"))
     changed = [line for line in difference.splitlines() if line.startswith(("+ ", "- "))]
     assert [line.split("#")[0].strip() for line in changed] == ["-  calibrator: minmax", "+  calibrator: mse"]
 
 
-def test_another_form_of_data_is_a_choice_and_its_folder_a_value(project: Path) -> None:
+def test_another_data_format_is_a_choice_and_its_folder_a_value(project: Path) -> None:
     difference = promote(project, recorded(project, "prepare_labels", "data=voc", "data.root=data/mine"))
     added = [line.split("#")[0].strip() for line in difference.splitlines() if line.startswith("+ ")]
     assert added == ["+  data: voc", "+  root: data/mine"]
 
 
-def test_what_was_not_promoted_cannot_be_checked(project: Path) -> None:
+def test_check_needs_a_promoted_run(project: Path) -> None:
     with pytest.raises(UserError, match=r"params\.yaml has other values for T: promote the run first"):
         check(project, recorded(project, "distill", "T=4.5"))
 
 
-def test_a_pipeline_that_was_not_run_cannot_be_checked(project: Path) -> None:
+def test_check_needs_the_report_of_the_stage(project: Path) -> None:
     with pytest.raises(UserError, match=r"distill\.json: expected val\.map50_95, .*: run `dvc repro`"):
         check(project, recorded(project, "distill"))
 
 
-def test_values_that_no_file_of_conf_has_are_left_to_the_user(project: Path) -> None:
+def test_values_that_no_file_of_conf_has_are_refused(project: Path) -> None:
     run = recorded(project, "distill", "distillation.response=2.5", "T=4.5")
     before = (project / "params.yaml").read_text()
-    told = r"distillation\.response=2\.5: .*no file has these values: edit conf/distillation/heads\.yaml or add a file"
-    with pytest.raises(UserError, match=told):
+    message = (
+        r"distillation\.response=2\.5: .*no file there has them: edit conf/distillation/heads\.yaml, or add a file"
+    )
+    with pytest.raises(UserError, match=message):
         promote(project, run)
     assert (project / "params.yaml").read_text() == before
 
@@ -170,11 +173,11 @@ def test_another_file_of_conf_becomes_the_choice(project: Path) -> None:
     assert promote(project, run) == ""
 
 
-def test_the_folder_of_data_lives_in_params(project: Path) -> None:
+def test_the_folder_of_the_data_is_written_to_params(project: Path) -> None:
     assert "+  root: data/mine #" in promote(project, recorded(project, "prepare_labels", "data.root=data/mine"))
 
 
-def test_a_key_that_the_pipeline_lacks_is_refused_not_dropped(project: Path) -> None:
+def test_a_key_that_the_pipeline_lacks_is_refused(project: Path) -> None:
     before = (project / "params.yaml").read_text()
     with pytest.raises(UserError, match=r"gone=3: expected keys of distill in params\.yaml, found none"):
         promote(project, recorded(project, "distill", "T=4.5", further={"gone": 3}))
@@ -189,19 +192,19 @@ def test_a_run_that_did_not_finish_is_refused(project: Path, status: str) -> Non
     assert (project / "params.yaml").read_text() == before
 
 
-def test_a_sweep_in_which_a_job_failed_has_a_winner_all_the_same(project: Path) -> None:
+def test_a_sweep_with_a_failed_job_still_has_a_winner(project: Path) -> None:
     run = recorded(project, "distill", "T=4.5", metrics={"best": 0.75}, status="FAILED")
     assert "+  T: 4.5" in promote(project, run)
 
 
-def test_a_single_run_promises_its_val_map(project: Path) -> None:
+def test_check_compares_the_pipeline_with_val_map_of_a_single_run(project: Path) -> None:
     (project / "reports").mkdir()
     (project / "reports/distill.json").write_text(json.dumps({"val": {"map50_95": 0.625}}))
     assert check(project, recorded(project, "distill")) == (0.5, 0, 0.625)
 
 
 @pytest.mark.parametrize(("reached", "code"), [(0.75, 0), (0.74, 1)])
-def test_the_exit_code_says_whether_the_promise_was_kept(
+def test_the_exit_code_shows_whether_the_accuracy_was_reached(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reached: float, code: int
 ) -> None:
     run = recorded(project, "distill", metrics={"best": 0.75})
@@ -235,7 +238,7 @@ def test_a_sweep_without_winner_is_refused(project: Path) -> None:
         promote(project, str(run.run_id))
 
 
-def test_a_sweep_of_a_stage_without_a_value_has_no_winner(project: Path) -> None:
+def test_a_sweep_of_a_stage_without_a_value_is_refused(project: Path) -> None:
     run = tracking.Run("calibrate", project)
     run.end("FINISHED")
     with pytest.raises(UserError, match="has no parameters: a sweep needs a job that finished"):

@@ -1,7 +1,7 @@
 import * as ort from "./runtime/ort.wasm.min.mjs";
 import { decode, letterbox } from "./detector.js";
 
-const ROUNDS = 15; // timed passes of each network, after one that is not
+const ROUNDS = 15; // timed passes of each network, after one untimed pass
 const status = document.getElementById("status");
 const threshold = document.getElementById("threshold");
 
@@ -10,7 +10,7 @@ ort.env.wasm.numThreads = 1;
 
 let detector, sessions, current;
 
-function say(text, isError = false) {
+function showStatus(text, isError = false) {
   status.textContent = text;
   status.classList.toggle("error", isError);
 }
@@ -21,19 +21,19 @@ async function load() {
   for (const name of ["fp32", "int8"]) {
     sessions[name] = await ort.InferenceSession.create(`models/${name}.onnx`, { executionProviders: ["wasm"] });
   }
-  say("choose an image");
+  showStatus("choose an image");
 }
 
-// Run both networks on the image, in turns, so that a machine that slows down slows both.
+// Run both networks on the image in turns: if the machine slows down, it slows down both.
 async function detect(image) {
   const prepared = letterbox(image, detector.imgsz);
   const feed = { images: new ort.Tensor("float32", prepared.input, [1, 3, detector.imgsz, detector.imgsz]) };
   const result = Object.fromEntries(Object.keys(sessions).map((name) => [name, { times: [] }]));
   for (let round = 0; round <= ROUNDS; round++) {
     for (const [name, session] of Object.entries(sessions)) {
-      const begun = performance.now();
+      const started = performance.now();
       const { output0 } = await session.run(feed);
-      if (round > 0) result[name].times.push(performance.now() - begun);
+      if (round > 0) result[name].times.push(performance.now() - started);
       result[name].output = output0.data;
     }
   }
@@ -48,7 +48,7 @@ function draw() {
     const boxes = decode(output, detector.names.length, prepared, Number(threshold.value));
     const figure = document.getElementById(name);
     figure.querySelector("figcaption").textContent =
-      `${name.toUpperCase()}: ${boxes.length} found, ${p50.toFixed(1)} ms (median of ${ROUNDS})`;
+      `${name.toUpperCase()}: ${boxes.length} detections, ${p50.toFixed(1)} ms (median of ${ROUNDS} passes)`;
     const canvas = figure.querySelector("canvas");
     [canvas.width, canvas.height] = [image.width, image.height];
     const context = canvas.getContext("2d");
@@ -62,19 +62,19 @@ function draw() {
     }
     found[name] = { p50_ms: p50, boxes };
   }
-  say(`INT8 is ${(result.fp32.p50_ms / result.int8.p50_ms).toFixed(2)} times as fast as FP32 here`);
+  showStatus(`INT8 is ${(result.fp32.p50_ms / result.int8.p50_ms).toFixed(2)} times as fast as FP32 in this browser`);
   document.body.dataset.found = JSON.stringify(found); // for tests
 }
 
 document.getElementById("image").addEventListener("change", async ({ target }) => {
   if (!target.files.length) return;
   delete document.body.dataset.found;
-  say("detecting …");
+  showStatus("detecting …");
   try {
     current = await detect(await createImageBitmap(target.files[0]));
     draw();
   } catch (error) {
-    say(`${target.files[0].name}: ${error.message}: choose a JPEG, PNG or WebP image`, true);
+    showStatus(`${target.files[0].name}: ${error.message}: choose a JPEG, PNG or WebP image`, true);
   }
 });
 threshold.addEventListener("input", () => {
@@ -82,4 +82,4 @@ threshold.addEventListener("input", () => {
   if (current) draw();
 });
 
-load().catch((error) => say(`the networks could not be loaded: ${error.message}`, true));
+load().catch((error) => showStatus(`the networks could not be loaded: ${error.message}`, true));

@@ -1,10 +1,9 @@
-// What surrounds the network: an image becomes its input, and its output becomes boxes. As ultralytics does it, so that
-// the browser finds what Python finds.
+// Preprocessing and postprocessing, the same as in ultralytics, so that the browser and Python find the same boxes.
 
-const PADDING = "rgb(114, 114, 114)"; // what the image leaves of the square
+const PADDING = "rgb(114, 114, 114)"; // colour of the square around the image
 
-// Scale the image into a square of `size` px, centred, and return the input (1, 3, size, size), RGB in [0, 1], with what
-// is needed to find the way back.
+// Scale the image into a square of `size` px, centred. Return the input (1, 3, size, size), RGB in [0, 1], and the scale
+// and offset (px of the square) that map boxes back to the image.
 export function letterbox(image, size) {
   const scale = Math.min(size / image.width, size / image.height);
   const [width, height] = [Math.round(image.width * scale), Math.round(image.height * scale)];
@@ -15,27 +14,27 @@ export function letterbox(image, size) {
   context.fillRect(0, 0, size, size);
   context.drawImage(image, left, top, width, height);
   const { data: rgba } = context.getImageData(0, 0, size, size);
-  const places = size * size;
-  const input = new Float32Array(3 * places);
-  for (let place = 0; place < places; place++) {
-    for (let channel = 0; channel < 3; channel++) input[channel * places + place] = rgba[4 * place + channel] / 255;
+  const pixels = size * size;
+  const input = new Float32Array(3 * pixels);
+  for (let pixel = 0; pixel < pixels; pixel++) {
+    for (let channel = 0; channel < 3; channel++) input[channel * pixels + pixel] = rgba[4 * pixel + channel] / 255;
   }
   return { input, scale, left, top };
 }
 
-// Return the boxes that `output` (4 + classes, places) holds: centre, width and height in px of the square, then a score
-// per class. Every class is suppressed for itself, best score first.
+// Return the boxes in px of the image. `output` (4 + classes, anchors) contains, per anchor, centre, width and height in
+// px of the square, then a score per class. Non-maximum suppression runs per class, best score first.
 export function decode(output, classes, { scale, left, top }, threshold, iou = 0.7) {
-  const places = output.length / (4 + classes);
+  const anchors = output.length / (4 + classes);
   const found = [];
-  for (let place = 0; place < places; place++) {
+  for (let anchor = 0; anchor < anchors; anchor++) {
     let label = 0;
     for (let other = 1; other < classes; other++) {
-      if (output[(4 + other) * places + place] > output[(4 + label) * places + place]) label = other;
+      if (output[(4 + other) * anchors + anchor] > output[(4 + label) * anchors + anchor]) label = other;
     }
-    const score = output[(4 + label) * places + place];
+    const score = output[(4 + label) * anchors + anchor];
     if (score < threshold) continue;
-    const [x, y, width, height] = [0, 1, 2, 3].map((row) => output[row * places + place]);
+    const [x, y, width, height] = [0, 1, 2, 3].map((row) => output[row * anchors + anchor]);
     const xyxy = [x - width / 2 - left, y - height / 2 - top, x + width / 2 - left, y + height / 2 - top];
     found.push({ label, score, xyxy: xyxy.map((value) => value / scale) });
   }

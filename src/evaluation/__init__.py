@@ -1,1 +1,1 @@
-"""What a detector is worth: how far two agree, how long they take, and the page that says so."""
+"""Evaluation of detectors: agreement of two detectors, latency, and the gate of INT8."""

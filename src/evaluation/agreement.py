@@ -1,7 +1,7 @@
-"""How far two detectors agree, image by image; no labels are needed.
+"""The agreement of two detectors, image by image. It needs no annotations.
 
-mAP over a small test set moves by tenths of a point from luck alone, and a class that gets better hides one that gets
-worse. Whether a quantized detector still finds the same things shows in each image.
+On a small test set, mAP moves by tenths of a point by chance, and a gain in one class hides a loss in another. The
+agreement in each image shows whether a quantized detector still finds the same objects.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector found in one image.
+    """The detections of one image.
 
     Attributes:
         boxes_xyxy: (N, 4), px of the original image.
@@ -32,8 +32,8 @@ class Agreement:
     """How two sets of detections of one image compare.
 
     Attributes:
-        share: of all detections of both, those that have a partner, in [0, 1]; 1 where neither found anything.
-        ious: (M,), of the M pairs.
+        share: of the detections of both sets, the share that has a partner, in [0, 1]; 1 if both sets are empty.
+        ious: (M,), the IoU of each of the M pairs.
         alone: indices of the detections without a partner, of the first set and of the second.
     """
 
@@ -43,12 +43,12 @@ class Agreement:
 
     @property
     def mean_iou(self) -> float | None:
-        """Mean IoU of the pairs; None without one."""
+        """Mean IoU of the pairs; None if there are no pairs."""
         return float(self.ious.mean()) if len(self.ious) else None
 
 
 def compare(first: Detections, second: Detections, least_iou: float) -> Agreement:
-    """Pair detections of one class whose IoU is at least `least_iou`: the best overlap first, each at most once."""
+    """Pair detections of the same class with an IoU of at least `least_iou`: best IoU first, each at most once."""
     overlaps = iou(first.boxes_xyxy, second.boxes_xyxy)
     overlaps[first.classes[:, None] != second.classes[None, :]] = 0
     ious = []
@@ -71,7 +71,10 @@ def compare(first: Detections, second: Detections, least_iou: float) -> Agreemen
 def iou(first_xyxy: NDArray[np.float64], second_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the intersection over union of every box of (N, 4) with every box of (M, 4): (N, M), [0, 1].
 
-    Two boxes of no size have no overlap: 0.
+    The IoU of two boxes without area is 0.
+
+    >>> iou(np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[0.0, 0.0, 2.0, 1.0], [5.0, 5.0, 6.0, 6.0]])).tolist()
+    [[0.5, 0.0]]
     """
     upper_left = np.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2])
     lower_right = np.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:])
@@ -83,7 +86,7 @@ def iou(first_xyxy: NDArray[np.float64], second_xyxy: NDArray[np.float64]) -> ND
 
 
 def worst_first(agreements: dict[str, Agreement]) -> list[str]:
-    """Return the names of the images, least agreement first: by share, then by mean IoU, then by name."""
+    """Return the names of the images, least agreement first: sorted by share, then mean IoU, then name."""
 
     def key(name: str) -> tuple[float, float, str]:
         mean_iou = agreements[name].mean_iou
@@ -93,7 +96,7 @@ def worst_first(agreements: dict[str, Agreement]) -> list[str]:
 
 
 def summarize(agreements: dict[str, Agreement]) -> dict[str, float | int | None]:
-    """Return the means over images of the share of detections that agree, and over pairs of their IoU."""
+    """Return the mean share over images, the mean IoU over pairs, and the number of images in full agreement."""
     ious = np.concatenate([agreement.ious for agreement in agreements.values()])
     return {
         "images": len(agreements),

@@ -1,4 +1,4 @@
-"""What an ONNX detector finds in image files, through ultralytics, as `yolo predict` finds it."""
+"""The detections of an ONNX detector in image files, by ultralytics, as in `yolo predict`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from src.detector.runtime import settle
 from src.evaluation.agreement import Detections
 
 LEAST_SCORE = 0.25
-"""What ultralytics shows by default; below it are thousands of boxes that nobody would look at."""
+"""The default threshold of ultralytics; below it are thousands of boxes that nobody would look at."""
 
 
 def detect(network: Path, images: Sequence[Path], *, imgsz: int, threads: int) -> Iterator[Detections]:
-    """Yield what the detector finds in each of `images`, on the CPU.
+    """Yield the detections of each of `images`, on the CPU.
 
     Args:
         network: an .onnx file with ultralytics' metadata.
         images: image files.
-        imgsz: px, side of the square it was exported for.
-        threads: of torch, which suppresses double boxes.
+        imgsz: px, side of the square input that the network was exported for.
+        threads: of torch, which computes the non-maximum suppression.
     """
-    # Not at the top of the file: src.detector, imported there, has to settle ultralytics' environment first.
+    # Not at the top of the file: src.detector must be imported first, as it configures ultralytics.
     from ultralytics import YOLO
 
     detector = YOLO(network, task="detect")

@@ -1,9 +1,9 @@
-"""How long one forward pass takes, for several detectors under the same conditions.
+"""The latency of one forward pass, for several detectors under the same conditions.
 
 The speed of a machine varies, so timing one detector after the other would compare minutes, not detectors. Each round
-times every detector once, and each begins with another one. Before its timed pass a detector runs once untimed: when it
-is deployed, it runs after itself and finds its weights in the processor's caches, while here other detectors have
-filled them. Only the forward pass is timed: reading images and suppressing double boxes take the same time for all.
+times every detector once and starts with another detector. Before its timed pass a detector runs once untimed: in
+deployment it runs repeatedly and finds its weights in the CPU's caches, while here other detectors have filled them.
+Only the forward pass is timed: reading images and non-maximum suppression take the same time for all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 WARM_UP_ROUNDS = 10
-"""The first passes allocate memory and choose kernels."""
+"""Untimed rounds: the first passes allocate memory and choose kernels."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ def measure(
     """Time each of `forwards` once per round.
 
     Args:
-        forwards: what to time, by name.
-        rounds: at least 1; `WARM_UP_ROUNDS` more go before them, untimed.
-        clock: s.
+        forwards: the calls to time, by name.
+        rounds: at least 1; `WARM_UP_ROUNDS` untimed rounds run before them.
+        clock: returns a time in s.
     """
     names = list(forwards)
     times_ms: dict[str, list[float]] = {name: [] for name in names}
@@ -44,9 +44,9 @@ def measure(
         first = index % len(names)
         for name in names[first:] + names[:first]:
             forwards[name]()
-            begun = clock()
+            started_s = clock()
             forwards[name]()
-            elapsed_ms = (clock() - begun) * 1000
+            elapsed_ms = (clock() - started_s) * 1000
             if index >= 0:
                 times_ms[name].append(elapsed_ms)
     return {

@@ -1,4 +1,4 @@
-"""The machine that times were measured on; a time without it means nothing."""
+"""The machine on which latencies were measured. Latencies of different machines cannot be compared."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import cpuinfo
 
 TELLING_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
-"""Instructions on which the speed of integer kernels depends: vectors, and multiply-add of four bytes at once."""
+"""CPU flags on which the speed of integer kernels depends: vectors, and multiply-add of four bytes at once."""
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the CPU, its telling instructions, the cores this process may use, and the versions of the runtimes."""
+    """Return the CPU, its flags in `TELLING_FLAGS`, the cores for this process, and the versions of the runtimes."""
     facts = cpuinfo.get_cpu_info()
     flags = facts.get("flags", [])
     return {
@@ -27,7 +27,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _versions(*packages: str) -> dict[str, str]:
-    """Return the versions of those that are installed."""
+    """Return the versions of the packages that are installed."""
     found = {}
     for package in packages:
         with suppress(PackageNotFoundError):

@@ -54,7 +54,7 @@ class Faults:
 
     Attributes:
         root: file names in messages are relative to this folder.
-        setting: the key of params.yaml that names the root, for messages.
+        setting: the name of the setting that holds the root, for messages.
         fatal, mends, notes: the findings, in the order in which they were added.
     """
 

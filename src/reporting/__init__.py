@@ -1,1 +1,1 @@
-"""All that is drawn or worded for people; nothing that is computed depends on it."""
+"""Pictures, tables and pages for people. No computation depends on them."""

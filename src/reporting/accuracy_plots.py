@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
+from adjustText import adjust_text
+
+from src.reporting.plots import CONTROL, plot
 
 AREA_PER_MIB = 30.0
-"""Of a dot, in square points."""
+"""Area of a dot per MiB of the model, in square points."""
 
 
 def draw_per_class(models: Mapping[str, Mapping[str, Any]], path: Path) -> None:
@@ -23,50 +25,90 @@ def draw_per_class(models: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """
     classes = list(dict.fromkeys(name for model in models.values() for name in model["per_class"]))
     width = 0.8 / len(models)
-    figure = Figure(figsize=(max(6.0, 0.9 * len(classes) + 2), 3.5), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
-    for index, (name, model) in enumerate(models.items()):
-        heights = [model["per_class"].get(label, {"map50_95": 0})["map50_95"] for label in classes]
-        axes.bar(np.arange(len(classes)) + (index - (len(models) - 1) / 2) * width, heights, width, label=name)
-    axes.set_xticks(np.arange(len(classes)), classes, rotation=0 if len(classes) <= 12 else 90)
-    axes.set_ylabel("mAP50-95 on test")
-    axes.set_ylim(0, 1)
-    axes.legend(fontsize=7, ncols=len(models), loc="upper center")
-    figure.savefig(path, metadata={"Software": None})
+    with plot(path, max(6.0, 0.9 * len(classes) + 2), 3.5) as figure:
+        axes = figure.add_subplot()
+        for index, (name, model) in enumerate(models.items()):
+            heights = [model["per_class"].get(label, {"map50_95": 0})["map50_95"] for label in classes]
+            axes.bar(np.arange(len(classes)) + (index - (len(models) - 1) / 2) * width, heights, width, label=name)
+        axes.set_xticks(np.arange(len(classes)), classes, rotation=0 if len(classes) <= 12 else 90)
+        axes.set_ylabel("mAP50-95 on test")
+        axes.set_ylim(0, 1)
+        figure.legend(fontsize="small", ncols=len(models), loc="outside upper center")
 
 
-def draw_pareto(points: Mapping[str, tuple[float, float, float]], title: str, path: Path) -> None:
-    """Draw accuracy over latency, with size as the area of the dot, and the Pareto front: no dot is faster and better.
+def draw_story(accuracy: Mapping[str, Any], latency: Mapping[str, Any], path: Path) -> None:
+    """Draw accuracy over latency from the teacher to INT8: the steps in onnxruntime and in OpenVINO, torch in grey.
+
+    Args:
+        accuracy: the content of reports/eval_int8.json.
+        latency: the content of reports/latency.json.
+        path: a PNG file.
+    """
+    story = {
+        "Teacher": ("teacher", "teacher_onnx"),
+        "Student": ("student", "student_onnx"),
+        "Pruned, FP32": ("onnx_fp32", "onnx_fp32"),
+        "Pruned, INT8": ("onnx_int8", "onnx_int8"),
+    }
+    in_openvino = {
+        "FP32, OpenVINO": ("onnx_fp32", "onnx_fp32_openvino"),
+        "INT8, OpenVINO": ("onnx_int8", "onnx_int8_openvino"),
+    }
+    in_torch = {f"{name.capitalize()}, torch": (name, name) for name in ("teacher", "student", "pruned")}
+    points = {
+        title: (latency[key]["p50_ms"], accuracy[model]["map50_95"], accuracy[model]["size_mib"])
+        for title, (model, key) in {**story, **in_openvino, **in_torch}.items()
+        if key in latency
+    }
+    chains = [[title for title in chain if title in points] for chain in (story, in_openvino)]
+    machine = latency["machine"]
+    title = f"{machine['cpu']}, {machine['threads']} thread(s), {machine['imgsz']} px. Area: size of the file"
+    draw_pareto(points, chains, title, path)
+
+
+def draw_pareto(
+    points: Mapping[str, tuple[float, float, float]], chains: Sequence[Sequence[str]], title: str, path: Path
+) -> None:
+    """Draw accuracy over latency, with the file's size as the area of the dot, and the Pareto front.
 
     Args:
         points: by name, (latency in ms, mAP50-95 in [0, 1], size in MiB).
-        title: what all were run on.
+        chains: names of points that arrows join, in order: one colour per chain. Other points are controls, in grey.
+        title: of the plot, such as the machine on which all models ran.
         path: a PNG file.
     """
-    figure = Figure(figsize=(9, max(4.0, 0.5 + 0.19 * len(points))), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
-    colours = matplotlib.colormaps["tab10" if len(points) <= 10 else "tab20"]
+    colours = {name: f"C{index}" for index, chain in enumerate(chains) for name in chain}
     front = pareto_front({name: (latency_ms, accuracy) for name, (latency_ms, accuracy, _) in points.items()})
-    corners = [points[name][:2] for name in front]
-    axes.step(*zip(*corners, strict=True), "k:", where="post", zorder=0, label="Pareto front")
-    for index, (name, (latency_ms, accuracy, size_mib)) in enumerate(points.items()):
-        area, label = AREA_PER_MIB * size_mib, f"{name}, {size_mib:.1f} MiB"
-        colour, shape = colours(index % colours.N), "os^D"[index // colours.N % 4]  # there are more dots than colours
-        axes.scatter(latency_ms, accuracy, s=area, color=colour, marker=shape, alpha=0.7, label=label)
-    axes.margins(x=0.15, y=0.2)
-    axes.set_xlim(left=0)
-    axes.legend(fontsize=7, markerscale=0.5, loc="upper left", bbox_to_anchor=(1, 1))
-    axes.set_xlabel("latency of one image, median, ms")
-    axes.set_ylabel("mAP50-95 on test")
-    axes.set_title(title, fontsize=9)
-    figure.savefig(path, metadata={"Software": None})
+    with plot(path, 9, max(5.0, 2 + 0.2 * len(points))) as figure:
+        axes = figure.add_subplot(xlabel="latency of one image, median, ms", ylabel="mAP50-95 on test", title=title)
+        axes.step(*zip(*(points[name][:2] for name in front), strict=True), "k:", where="post", label="Pareto front")
+        x, y, sizes_mib = zip(*points.values(), strict=True)
+        colour_of = [colours.get(name, CONTROL) for name in points]
+        dots = axes.scatter(x, y, s=[AREA_PER_MIB * size for size in sizes_mib], color=colour_of, alpha=0.6)
+        labels = [
+            axes.text(*point[:2], f"{name}, {point[2]:.1f} MiB", fontsize="small", color=colour)
+            for (name, point), colour in zip(points.items(), colour_of, strict=True)
+        ]
+        for before, after in (step for chain in chains for step in pairwise(chain)):
+            arrow = {"arrowstyle": "-|>", "color": colours[after], "shrinkA": 4, "shrinkB": 4}
+            axes.annotate("", points[after][:2], points[before][:2], arrowprops=arrow)
+        axes.margins(x=0.15, y=0.2)
+        axes.set_xlim(left=0)
+        axes.legend(loc="lower right")
+        figure.draw_without_rendering()  # the labels are laid out in the final axes
+        line = {"arrowstyle": "-", "color": CONTROL, "lw": 0.5}
+        # A number of steps, not seconds, so that the layout does not depend on the machine's load.
+        adjust_text(labels, objects=dots, ax=axes, iter_lim=2000, force_text=(0.2, 0.6), arrowprops=line)
 
 
 def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Return the names that no other beats in both, from fast to accurate.
+    """Return the names of the points that no other point dominates, fastest first.
 
     Args:
         points: by name, (latency, accuracy).
+
+    >>> pareto_front({"slow": (9.0, 0.7), "dominated": (9.5, 0.5), "fast": (2.0, 0.4)})
+    ['fast', 'slow']
     """
     front: list[str] = []
     for name in sorted(points, key=lambda name: (points[name][0], -points[name][1])):

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from src.foundation.prepared import SPLITS
 from src.labels.dataset import Dataset, LabelledImage
 from src.labels.summary import relative_sides
+from src.reporting.plots import plot
 
 Colour = tuple[int, int, int]  # RGB, 0 to 255
 
@@ -48,28 +47,24 @@ def draw_samples(dataset: Dataset, path: Path) -> None:
 
 def draw_box_sizes(dataset: Dataset, path: Path) -> None:
     """Draw the distribution of box sizes per split, and box width against height, and write it to `path` as PNG."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    sizes, shapes = figure.subplots(1, 2)
-    bins = np.linspace(0, 100, 51)
-    for split in SPLITS:
-        sides = [100 * relative_sides(image) for image in dataset.images if image.split == split]
-        values = np.concatenate(sides or [np.zeros(0)])
-        if len(values):
-            shares = 100 * np.histogram(values, bins)[0] / len(values)
-            sizes.stairs(shares, bins, label=f"{split}, {len(values)} boxes", linewidth=1.5)
-    sizes.set(xlabel="square root of (box area / image area), %", ylabel="% of the boxes of the split")
-    if sizes.patches:
-        sizes.legend(frameon=False)
-    fractions = [100 * _sides_px(image) / np.array(image.size_wh) for image in dataset.images]
-    widths_heights = np.concatenate(fractions or [np.zeros((0, 2))])
-    if len(widths_heights):
-        shapes.hexbin(*widths_heights.T, gridsize=40, extent=(0, 100, 0, 100), bins="log", mincnt=1)
-    shapes.set(xlabel="box width, % of image width", ylabel="box height, % of image height")
-    shapes.set(xlim=(0, 100), ylim=(0, 100))
-    for axes in (sizes, shapes):
-        axes.spines[["top", "right"]].set_visible(False)
-    FigureCanvasAgg(figure)
-    figure.savefig(path, metadata={"Software": None})
+    with plot(path, 9, 3.6) as figure:
+        sizes, shapes = figure.subplots(1, 2)
+        bins = np.linspace(0, 100, 51)
+        for split in SPLITS:
+            sides = [100 * relative_sides(image) for image in dataset.images if image.split == split]
+            values = np.concatenate(sides or [np.zeros(0)])
+            if len(values):
+                shares = 100 * np.histogram(values, bins)[0] / len(values)
+                sizes.stairs(shares, bins, label=f"{split}, {len(values)} boxes", linewidth=1.5)
+        sizes.set(xlabel="square root of (box area / image area), %", ylabel="% of the boxes of the split")
+        if sizes.patches:
+            sizes.legend()
+        fractions = [100 * _sides_px(image) / np.array(image.size_wh) for image in dataset.images]
+        widths_heights = np.concatenate(fractions or [np.zeros((0, 2))])
+        if len(widths_heights):
+            shapes.hexbin(*widths_heights.T, gridsize=40, extent=(0, 100, 0, 100), bins="log", mincnt=1)
+        shapes.set(xlabel="box width, % of image width", ylabel="box height, % of image height")
+        shapes.set(xlim=(0, 100), ylim=(0, 100))
 
 
 def class_colours(count: int) -> list[Colour]:

@@ -14,13 +14,13 @@ from src.quantization.ranges.calibration import Calibration, shortest_float32
 from src.quantization.ranges.histogram import share_outside
 
 UINT8 = (np.array(0, dtype=np.uint8), np.array(255, dtype=np.uint8))
-"""The least and the greatest integer, as onnxruntime takes them."""
+"""The least and the greatest uint8, as arguments of onnxruntime's `compute_scale_zp`."""
 
 COLUMNS = ("tensor", "calibrator", "low", "high", "scale", "zero_point", "clipped_share")
 
 
 def write_ranges(calibration: Calibration, path: Path) -> None:
-    """Write a CSV with a row per tensor and calibrator: the range, S and Z of its grid (uint8), the share it clips."""
+    """Write a CSV with a row per tensor and calibrator: range, scale, zero point (uint8), share of clipped values."""
     text = StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)

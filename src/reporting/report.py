@@ -1,7 +1,7 @@
-"""reports/report.md: the page that a person reads first. Numbers in, Markdown out; nothing is measured here.
+"""reports/report.md: the page to read first. The input is numbers, the output Markdown; nothing is measured here.
 
-It says what each step cost and gained against the step before, in words that do not flatter: a pruned model that is
-slower is called slower, and a difference that a second seed could undo is called noise.
+The page compares each step with the step before. A pruned model that is slower is called slower, and a difference that
+a second seed could reverse is called noise.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from src.config.quantize import WITHOUT_RANGES
 from src.evaluation.gate import gate_passes
 
 ACCURACY_NOISE = 0.01
-"""Of mAP50-95: small test sets move by a few tenths of a point between seeds, and there is one seed here."""
+"""Of mAP50-95: on small test sets it moves by a few tenths of a point between seeds, and there is one seed here."""
 
 LATENCY_NOISE = 0.03
 """Relative: medians of the same network in the same process differ by about this much."""
@@ -45,7 +45,7 @@ class Timed:
 
 
 def timed(latency: Mapping[str, Any]) -> list[Timed]:
-    """Return the models as they are run: each in its own runtime, then those that OpenVINO ran, too."""
+    """Return the models with their runtimes: each in its own, then the models that OpenVINO ran, too."""
     own = [Timed(name, name, "onnxruntime" if name.startswith("onnx") else "torch") for name in TITLES]
     in_openvino = [Timed(name, f"{name}_openvino", "OpenVINO") for name in TITLES]
     return own + [one for one in in_openvino if one.key in latency]
@@ -53,7 +53,7 @@ def timed(latency: Mapping[str, Any]) -> list[Timed]:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Links to pictures, relative to the page: the plots, and FP32 beside INT8 by image, worst agreement first."""
+    """Links to pictures, relative to the page: two plots, and images with FP32 beside INT8, worst agreement first."""
 
     pareto: str
     per_class: str
@@ -71,12 +71,12 @@ def write_report(
     """Return the page as Markdown.
 
     Args:
-        accuracy: what reports/eval_int8.json holds.
-        latency: what reports/latency.json holds.
+        accuracy: the content of reports/eval_int8.json.
+        latency: the content of reports/latency.json.
         upstream: metrics of the earlier stages, by stage.
-        settings_yaml: params.yaml as it stands.
-        max_drop: the gate, of mAP50-95.
-        pictures: where they are.
+        settings_yaml: the content of params.yaml.
+        max_drop: the loss of mAP50-95 that the gate allows.
+        pictures: the links to them.
     """
     sections = [
         "# From teacher to INT8",
@@ -85,15 +85,15 @@ def write_report(
         _models(accuracy, latency),
         *_caveats(upstream["quantize"], latency),
         f"![accuracy over latency]({pictures.pareto})",
-        "## What each step cost and gained",
+        "## Cost and gain of each step",
         _steps(accuracy, latency),
-        "## Do INT8 and FP32 find the same things?",
+        "## Agreement of INT8 and FP32",
         _agreement(accuracy["agreement"], pictures.worst),
         "## Accuracy by class",
         f"![mAP50-95 by class]({pictures.per_class})",
-        "## How time was measured",
+        "## How latency was measured",
         _machine(latency),
-        "## What the earlier stages reported",
+        "## Metrics of the earlier stages",
         "\n\n".join(_stage(name, metrics) for name, metrics in upstream.items()),
         "## Settings",
         f"```yaml\n{settings_yaml.strip()}\n```",
@@ -106,9 +106,9 @@ def _verdict(accuracy: Mapping[str, Any], latency: Mapping[str, Any], max_drop: 
     drop = accuracy["int8_drop"]["vs_fp32"]
     outcome = "passed" if gate_passes(drop, max_drop) else "**FAILED**"
     return (
-        f"The INT8 model is {_times(teacher['size_mib'] / int8['size_mib'])} smaller than the teacher's file and "
-        f"{_speed(latency['speedup']['int8_vs_teacher'])} than the teacher in the same runtime; its mAP50-95 on test "
-        f"is {_points(int8['map50_95'])} where the teacher's is {_points(teacher['map50_95'])}.\n\n"
+        f"The INT8 file is {_times(teacher['size_mib'] / int8['size_mib'])} smaller than the teacher's file. In the "
+        f"same runtime, INT8 is {_speed(latency['speedup']['int8_vs_teacher'])} as the teacher. On test, mAP50-95 is "
+        f"{_points(int8['map50_95'])} for INT8 and {_points(teacher['map50_95'])} for the teacher.\n\n"
         f"Gate: {outcome}. INT8 may lose {100 * max_drop:.1f} points of mAP50-95 against ONNX FP32; it "
         f"{'lost' if drop >= 0 else 'gained'} {abs(100 * drop):.1f}."
     )
@@ -135,24 +135,25 @@ def _models(accuracy: Mapping[str, Any], latency: Mapping[str, Any]) -> str:
     teacher_ms, student_ms = latency["teacher_onnx"]["p50_ms"], latency["student_onnx"]["p50_ms"]
     return (
         f"{_table(header, rows)}\n\nIn onnxruntime the teacher takes {teacher_ms:.2f} ms and the student "
-        f"{student_ms:.2f} ms. mAP in percent. `.pt` files hold 16-bit weights, ONNX FP32 32-bit ones."
+        f"{student_ms:.2f} ms. mAP is in percent. `.pt` files have 16-bit weights, ONNX FP32 files 32-bit weights."
     )
 
 
 def _caveats(quantize: Mapping[str, Any], latency: Mapping[str, Any]) -> list[str]:
-    """Say where the last model is not what its title says, or was not run where it is meant to run."""
+    """Return a note if the last model is a control, or if it is timed in a runtime for which it is not made."""
     in_openvino = "onnx_int8_openvino" in latency
     if quantize["method"] in WITHOUT_RANGES:
-        return [f"**The last model is a control**, `quantize.method={quantize['method']}`: no static INT8."]
+        return [f"**The last model is a control** (`quantize.method={quantize['method']}`), not static INT8."]
     if quantize["target"] != "onnxruntime":
-        there = "the last row has" if in_openvino else "was not measured: it is not installed"
+        measured = "The last row is INT8 in OpenVINO." if in_openvino else "OpenVINO is not installed: it has no row."
         return [
-            f"**INT8 is placed for OpenVINO** (`quantize.target={quantize['target']}`). onnxruntime computes its "
-            f"convolutions before a SiLU in float, so its speed there says nothing of OpenVINO's, which {there}."
+            f"**The INT8 graph is made for OpenVINO** (`quantize.target={quantize['target']}`). onnxruntime computes "
+            "its convolutions before a SiLU in float, so its latency in onnxruntime does not show its latency in "
+            f"OpenVINO. {measured}"
         ]
     if in_openvino:
         return [
-            "INT8 is placed for onnxruntime, so its speed in OpenVINO is not the best that can be had there: see "
+            "The INT8 graph is made for onnxruntime, so it does not reach the best speed in OpenVINO: see "
             "`quantize.target`."
         ]
     return []
@@ -174,22 +175,24 @@ def _steps(accuracy: Mapping[str, Any], latency: Mapping[str, Any]) -> str:
             f"- **{title}** ({TITLES[before]} to {TITLES[after]}): {sizes}; {_speed(faster)}; {_change(gained)}."
         )
     lines.append("")
-    lines.append("Speeds compare both sides in onnxruntime, but for the export, which goes from torch to onnxruntime.")
+    lines.append("Speeds compare both models in onnxruntime. Only the export compares torch with onnxruntime.")
     if "int8_vs_fp32_openvino" in speedup:
-        lines.append(f"In OpenVINO, INT8 is {_speed(speedup['int8_vs_fp32_openvino'])} than FP32.")
+        lines.append(f"In OpenVINO, INT8 is {_speed(speedup['int8_vs_fp32_openvino'])} as FP32.")
     return "\n".join(lines)
 
 
 def _agreement(agreement: Mapping[str, Any], worst: Sequence[str]) -> str:
     mean_iou = agreement["mean_matched_iou"]
-    overlap = "no pair was found" if mean_iou is None else f"pairs overlap by a mean IoU of {mean_iou:.3f}"
+    overlap = "There are no pairs." if mean_iou is None else f"The mean IoU of the pairs is {mean_iou:.3f}."
     text = (
-        f"On {agreement['images']} test images, {100 * agreement['share_matched']:.1f}% of detections (score at least "
-        f"{agreement['least_score']}) have a partner of the same class with IoU at least {agreement['least_iou']} in "
-        f"the other model; {overlap}; {agreement['images_in_full_agreement']} images agree in full."
+        f"On {agreement['images']} test images, on average {100 * agreement['share_matched']:.1f}% of an image's "
+        f"detections (score at least {agreement['least_score']}) match a detection of the other model: same class, IoU "
+        f"at least {agreement['least_iou']}. {overlap} In {agreement['images_in_full_agreement']} images all "
+        "detections match."
     )
     shown = "\n\n".join(f"![FP32 beside INT8]({link})" for link in worst)
-    return f"{text}\n\nThe images that agree least, FP32 on the left, INT8 on the right:\n\n{shown}" if worst else text
+    title = "The images with the least agreement, FP32 on the left, INT8 on the right:"
+    return f"{text}\n\n{title}\n\n{shown}" if worst else text
 
 
 def _machine(latency: Mapping[str, Any]) -> str:
@@ -197,9 +200,9 @@ def _machine(latency: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     flags = ", ".join(machine["flags"]) or "no vector flags known"
     return (
-        f"The forward pass alone, one image of {machine['imgsz']} px, on {machine['cpu']} ({flags}; "
-        f"{machine['cores']} cores), {machine['threads']} thread(s), {machine['rounds']} rounds in each of which every "
-        f"model was timed once, after a pass that was not. {versions}."
+        f"Only the forward pass is timed: one image of {machine['imgsz']} px, on {machine['cpu']} ({flags}; "
+        f"{machine['cores']} cores), {machine['threads']} thread(s), {machine['rounds']} rounds. In each round every "
+        f"model runs twice, and the second pass is timed. {versions}."
     )
 
 
@@ -209,18 +212,16 @@ def _stage(name: str, metrics: Mapping[str, Any]) -> str:
 
 
 def _change(gained: float) -> str:
-    """Say what happened to mAP50-95; a small change in either direction is not a result."""
+    """Return the change of mAP50-95 in words; a small change in either direction is marked as noise."""
     text = f"mAP50-95 {100 * gained:+.1f} points"
     return f"{text} (within noise: one seed)" if abs(gained) < ACCURACY_NOISE else text
 
 
 def _speed(faster: float) -> str:
-    """Say how two latencies compare; `faster` is the older over the newer."""
+    """Return a comparison of two latencies in words, for `is ... as`; `faster` is the older latency over the newer."""
     if abs(faster - 1) <= LATENCY_NOISE:
-        return f"no faster ({_times(faster)}, within noise)"
-    if faster < 1:
-        return f"**slower** ({_times(faster)} the speed)"
-    return f"{_times(faster)} faster"
+        return f"about as fast ({_times(faster)}, within noise)"
+    return f"{_times(faster)} as fast" if faster > 1 else f"**slower**: {_times(faster)} as fast"
 
 
 def _times(ratio: float) -> str:
@@ -236,13 +237,13 @@ def _number(value: Any) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    # A bar in a name would end the cell.
+    # A `|` in a name would end the cell.
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(re.sub(r"\|", r"\|", cell) for cell in line) + " |" for line in lines)
 
 
 def _flat(metrics: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return the single values among nested metrics, by dotted name."""
+    """Return the numbers and strings of nested metrics, by dotted name."""
     found: list[tuple[str, Any]] = []
     for key, value in metrics.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Pictures for the eye: what two detectors find in the same image, side by side."""
+"""Pictures of the detections of two models in the same image, side by side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from src.evaluation.agreement import Detections
 
 SIDE_PX = 320
-"""The longer side of each half: small images are enlarged until boxes can be read."""
+"""The longer side of each half: small images are enlarged so that labels can be read."""
 _CAPTION_PX, _MARGIN_PX = 28, 2
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
@@ -20,7 +20,7 @@ _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
 
 @dataclass(frozen=True)
 class Half:
-    """One side of a picture: what one detector found, and which of it (indices) the other did not find."""
+    """One side of a picture: the detections of one model, and the indices of those without a match in the other."""
 
     caption: str
     detections: Detections
@@ -28,21 +28,21 @@ class Half:
 
 
 def side_by_side(image: Path, halves: Sequence[Half], class_names: Sequence[str], target: Path) -> None:
-    """Write `image` once per half, beside each other; what one found alone is labelled so, below."""
+    """Write `image` once per half, side by side. The label of a detection without a match is below its box."""
     drawn = [_draw(image, half, class_names) for half in halves]
     cv2.imwrite(str(target), np.concatenate(drawn, axis=1))
 
 
 def _draw(image: Path, half: Half, class_names: Sequence[str]) -> cv2.typing.MatLike:
     pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
-    assert pixels is not None, f"{image} was detected in a moment ago"
+    assert pixels is not None, f"{image}: cannot be read"
     scale = SIDE_PX / max(pixels.shape[:2])
     pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     pixels = cv2.copyMakeBorder(pixels, _CAPTION_PX, 0, _MARGIN_PX, _MARGIN_PX, cv2.BORDER_CONSTANT, value=_WHITE)
     cv2.putText(pixels, half.caption, (6, _CAPTION_PX - 9), _FONT, _FONT_SCALE, _BLACK, 1, cv2.LINE_AA)
     frame = np.array([_MARGIN_PX, _CAPTION_PX, _MARGIN_PX, _CAPTION_PX])
     boxes = (np.round(half.detections.boxes_xyxy * scale) + frame).astype(int).tolist()
-    # Boxes found alone come last and inside: two classes at one place are the usual disagreement.
+    # Boxes without a match are drawn last and 3 px inside: the usual disagreement is two classes for one box.
     for index in sorted(range(len(boxes)), key=lambda index: index in half.alone):
         left, top, right, bottom = boxes[index]
         label = f"{class_names[half.detections.classes[index]]} {half.detections.scores[index]:.2f}"
@@ -65,7 +65,7 @@ def _write(pixels: cv2.typing.MatLike, text: str, lower_left: tuple[int, int], c
 
 
 def _colour(index: int) -> tuple[int, int, int]:
-    """Return a dark colour (BGR) per class: hues a golden angle apart, so that neighbours differ most."""
+    """Return a dark colour (BGR) per class. Hues are a golden angle apart, so that neighbouring classes differ most."""
     hue = int(index * 137.5 / 2) % 180  # OpenCV's hues are half degrees
     blue, green, red = cv2.cvtColor(np.array([[[hue, 220, 170]]], dtype=np.uint8), cv2.COLOR_HSV2BGR)[0, 0].tolist()
     return blue, green, red

@@ -1,56 +1,78 @@
-"""A sweep at a glance: its value over the keys that were varied, two at a time."""
+"""A picture of a sweep: its value over the keys that vary, two keys per panel."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+
+from src.reporting.plots import plot
 
 VALUE = "value"
+COLUMNS = 3
 
 
-def draw_sweep(jobs: Sequence[Mapping[str, Any]]) -> Figure | None:
-    """Return a heat map per pair of keys that vary, dots where one key varies, None where there is nothing to draw.
+def draw_sweep(jobs: Sequence[Mapping[str, Any]], path: Path) -> bool:
+    """Draw a heat map per pair of keys that vary, or dots if only one key varies; return whether any varies.
 
-    Where further keys vary, a cell shows the best of its jobs.
+    If further keys vary, a cell shows the best of its jobs.
 
     Args:
-        jobs: of each that finished, its overrides as text by key, and its `value` (more is better).
+        jobs: for each finished job, its overrides by key, as text, and its `value` (higher is better).
+        path: a PNG file; nothing is written if no key varies.
     """
     drawn = [job for job in jobs if job.get(VALUE) is not None]
-    keys = [key for key in _keys(drawn) if len({job.get(key) for job in drawn}) > 1]
-    if not keys:
-        return None
-    pairs = list(combinations(keys, 2))
-    panels = max(1, len(pairs))
-    figure = Figure(figsize=(5 * min(panels, 3), 4 * math.ceil(panels / 3)), dpi=100, layout="constrained")
-    figure.suptitle("val mAP50-95")
-    if not pairs:
-        _draw_dots(figure.add_subplot(), drawn, keys[0])
-    for place, (across, down) in enumerate(pairs):
-        _draw_heat_map(figure.add_subplot(math.ceil(panels / 3), min(panels, 3), place + 1), drawn, across, down)
-    return figure
+    panels = panels_of(drawn)
+    if not panels:
+        return False
+    columns, rows = min(len(panels), COLUMNS), math.ceil(len(panels) / COLUMNS)
+    with plot(path, 5 * columns, 4 * rows) as figure:
+        figure.suptitle("val mAP50-95")
+        for number, keys in enumerate(panels, start=1):
+            axes = figure.add_subplot(rows, columns, number)
+            if len(keys) == 1:
+                _draw_dots(axes, drawn, *keys)
+            else:
+                _draw_heat_map(axes, drawn, *keys)
+    return True
+
+
+def panels_of(jobs: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the pairs of keys that vary; the key if only one varies.
+
+    >>> panels_of([{"T": "1", "alpha": "0.5", "value": 0.2}, {"T": "3", "alpha": "0.5", "value": 0.4}])
+    [('T',)]
+    """
+    keys = [key for key in _keys(jobs) if len({job.get(key) for job in jobs}) > 1]
+    return list(combinations(keys, min(2, len(keys)))) if keys else []
 
 
 def best_of(jobs: Sequence[Mapping[str, Any]], across: str, down: str) -> tuple[list[str], list[str], np.ndarray]:
-    """Return the settings of two keys in order, and the best value of each pair: (down, across), NaN where none is."""
+    """Return the settings of two keys in order, and the best value of each pair: (down, across), NaN without a job.
+
+    >>> jobs = [{"T": "1", "alpha": "0.5", "value": 0.2}, {"T": "10", "alpha": "0.5", "value": 0.4}]
+    >>> columns, rows, best = best_of(jobs, "T", "alpha")
+    >>> columns, rows, best.tolist()
+    (['1', '10'], ['0.5'], [[0.2, 0.4]])
+    """
     columns, rows = _settings(jobs, across), _settings(jobs, down)
     best = np.full((len(rows), len(columns)), np.nan)
     for job in jobs:
         if across in job and down in job:
-            place = rows.index(job[down]), columns.index(job[across])
-            best[place] = np.fmax(best[place], job[VALUE])
+            cell = rows.index(job[down]), columns.index(job[across])
+            best[cell] = np.fmax(best[cell], job[VALUE])
     return columns, rows, best
 
 
 def _draw_heat_map(axes: Axes, jobs: Sequence[Mapping[str, Any]], across: str, down: str) -> None:
     columns, rows, best = best_of(jobs, across, down)
     axes.imshow(best, cmap="viridis", aspect="auto")
+    axes.grid(visible=False)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xlabel(across)
@@ -75,7 +97,6 @@ def _draw_dots(axes: Axes, jobs: Sequence[Mapping[str, Any]], key: str) -> None:
     axes.plot([settings.index(job[key]) for job in jobs if key in job], [j[VALUE] for j in jobs if key in j], "o")
     axes.set_xticks(range(len(settings)), settings)
     axes.set_xlabel(key)
-    axes.grid(alpha=0.3)
 
 
 def _keys(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -83,7 +104,7 @@ def _keys(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _settings(jobs: Sequence[Mapping[str, Any]], key: str) -> list[str]:
-    """Return the settings of a key, numbers by size, text as it came."""
+    """Return the settings of a key: numbers in ascending order, text in the order of the jobs."""
     found = list(dict.fromkeys(job[key] for job in jobs if key in job))
     try:
         return sorted(found, key=float)

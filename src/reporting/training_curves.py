@@ -1,14 +1,14 @@
-"""The course of a training: a CSV for `dvc plots` and a picture."""
+"""The curves of a training: a CSV for `dvc plots` and a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
-from src.foundation.atomic import whole_file, write_text
+from src.foundation.atomic import write_text
+from src.reporting.plots import CONTROL, plot
 
 ACCURACY = ("map50_95", "map50")
 
@@ -24,17 +24,14 @@ def draw_curves(history: Sequence[Mapping[str, float]], best_epoch: int, path: P
     """Draw the training losses and the accuracy on val over the epochs, and mark the epoch whose weights were kept."""
     table = pd.DataFrame(history, index=range(1, len(history) + 1))
     losses = [name for name in table.columns if name.startswith("train/")]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    for name in losses:
-        left.plot(table.index, table[name], label=name.removeprefix("train/"))
-    left.set(title="training losses", xlabel="epoch", yscale="log")
-    for name in ACCURACY:
-        right.plot(table.index, table[name], label=name)
-    right.axvline(best_epoch, color="grey", linestyle=":", label="kept")
-    right.set(title="accuracy on val", xlabel="epoch", ylim=(0, 1))
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
-    with whole_file(path) as partial:
-        figure.savefig(partial, dpi=90, metadata={"Software": None})
-    plt.close(figure)
+    with plot(path, 9, 3.2) as figure:
+        left, right = figure.subplots(1, 2)
+        for name in losses:
+            left.plot(table.index, table[name], label=name.removeprefix("train/"))
+        left.set(title="training losses", xlabel="epoch", yscale="log")
+        for name in ACCURACY:
+            right.plot(table.index, table[name], label=name)
+        right.axvline(best_epoch, color=CONTROL, linestyle=":", label="kept")
+        right.set(title="accuracy on val", xlabel="epoch", ylim=(0, 1))
+        for axes in (left, right):
+            axes.legend(fontsize="small")

@@ -1,15 +1,15 @@
-"""A Hydra sweep (`-m`) as one parent run with a child run per job.
+"""Records a Hydra sweep (`-m`) as one parent run with a child run per job.
 
-`SweepCallback` begins the parent and leaves its id in the sweep's folder, where jobs find it whatever launcher runs
-them. Every job leaves its outcome there. `finish` makes of these the winner and a table: from files, not from MLflow,
-so that a sweep has both when tracking is down. Jobs that differ in `seed` alone stand together, by their mean: the best
-of them would be the luckiest.
+`SweepCallback` starts the parent run and writes its id to the sweep's folder, where the jobs of any launcher find it.
+Every job writes its outcome there. `finish` reads these files, not MLflow, to choose the winner and write the table, so
+a sweep has both when tracking is down. Jobs that differ only in `seed` are compared by their mean: the best single job
+would be the luckiest one.
 
-    multirun/<stage>/<time>/sweep.json     the parent
-                            jobs/0.json    how a job went
-                            0/             what it wrote
+    multirun/<stage>/<time>/sweep.json     the id of the parent run
+                            jobs/0.json    the outcome of a job
+                            0/             the outputs of a job
                             children.csv   the table
-                            sweep.png      the value over the keys that were varied
+                            sweep.png      the value over the keys that vary
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """What a job of a sweep tells tracking. `parent_run_id` is None if tracking was down as the sweep began."""
+    """A job of a sweep, as a run needs it. `parent_run_id` is None if tracking was down when the sweep started."""
 
     name: str
     parent_run_id: str | None
@@ -54,7 +54,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job went. `value` is the float that the stage's `main` returned: more is better."""
+    """The outcome of a job. `value` is the float that the stage's `main` returned: higher is better."""
 
     number: int
     overrides: tuple[str, ...]
@@ -64,30 +64,37 @@ class Outcome:
 
     @property
     def name(self) -> str:
-        """What the job's run is called, such as `T=1,alpha=0.5`."""
+        """The name of the job's run, such as `T=1,alpha=0.5`."""
         return ",".join(self.overrides) or "as it is"
 
     @property
     def settings(self) -> dict[str, str]:
-        """The overrides as text by key."""
+        """The overrides by key, as text."""
         return dict(override.split("=", 1) for override in self.overrides if "=" in override)
 
 
 @dataclass(frozen=True)
 class Contender:
-    """The jobs with a value that differ in their seed at most, first job first."""
+    """The jobs that differ at most in their seed.
+
+    Attributes:
+        name: of the settings without the seed; of the job if there is one job.
+        jobs: those that finished with a value, first job first.
+        is_complete: all its jobs did. Otherwise it cannot win: its mean covers fewer seeds.
+    """
 
     name: str
     jobs: tuple[Outcome, ...]
+    is_complete: bool = True
 
     @property
     def value(self) -> float:
-        """The mean of their values."""
+        """The mean of the jobs' values."""
         return statistics.mean(self._values)
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation of their values; None for a single one."""
+        """The standard deviation of the jobs' values; None for a single job."""
         return statistics.stdev(self._values) if len(self.jobs) > 1 else None
 
     @property
@@ -106,14 +113,15 @@ class _Sweep:
     log: tracking.Run
 
 
-_begun: _Sweep | None = None  # by this process; Hydra offers no other way from the callback to `finish`
+_started: _Sweep | None = None  # of this process; Hydra cannot pass it from the callback to `finish`
 
 
 def job() -> Job | None:
-    """Return the job of a sweep that this process runs right now; None outside of a sweep.
+    """Return the job of a sweep that this process runs now; None outside of a sweep.
 
     Raises:
-        UserError: the sweep has no parent. Hydra makes a mere warning of what fails in a callback, so it must end here.
+        UserError: the sweep has no parent run. Hydra turns an exception in a callback into a warning, so the job must
+            stop here.
     """
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN:
@@ -121,97 +129,104 @@ def job() -> Job | None:
     parent = _folder(hydra) / PARENT
     if not parent.exists():
         raise UserError(
-            f"{parent} is not there, so the sweep has no parent run: see the warning about SweepCallback above, "
-            "and that the stage's config has `run` among its defaults"
+            f"{parent} is not there, so the sweep has no parent run: read the warning about SweepCallback above, "
+            "and check that the stage's config has `run` among its defaults"
         )
     return Job(_running(hydra).name, json.loads(parent.read_text(encoding="utf-8"))["parent_run_id"])
 
 
 class SweepCallback(Callback):
-    """Begins the parent run and notes how each job went (conf/run.yaml)."""
+    """Starts the parent run and records the outcome of each job (conf/run.yaml)."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Begin the parent run, in the process that the user started."""
-        global _begun
+        """Start the parent run, in the process that the user started."""
+        global _started
         hydra = config.hydra
         stage = hydra.job.config_name
         log = tracking.Run(stage, PROJECT, name=" ".join([stage, "sweep", *hydra.overrides.task]))
-        _begun = _Sweep(stage, _folder(hydra), log)
-        write_json(_begun.folder / PARENT, {"parent_run_id": log.run_id})
+        _started = _Sweep(stage, _folder(hydra), log)
+        write_json(_started.folder / PARENT, {"parent_run_id": log.run_id})
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note that a job began, in the process that runs it."""
+        """Record that a job started, in the process that runs it."""
         if config.hydra.mode == RunMode.MULTIRUN:
-            _note(config.hydra, _running(config.hydra))
+            _write_outcome(config.hydra, _running(config.hydra))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Note how a job ended, and why if it failed: Hydra itself shows the first failure only."""
+        """Record how a job ended, and its error if it failed: Hydra itself shows only the first failure."""
         if config.hydra.mode != RunMode.MULTIRUN:
             return
         running = _running(config.hydra)
-        value = job_return._return_value  # the public property raises it if it is an exception
+        value = job_return._return_value  # the public property raises the exception of a failed job
         if job_return.status != JobStatus.COMPLETED:
             _logger.error(
                 "job %s failed: %s", running.name, value, exc_info=None if isinstance(value, UserError) else value
             )
-            _note(config.hydra, replace(running, status="FAILED", error=brief(value)))
+            _write_outcome(config.hydra, replace(running, status="FAILED", error=brief(value)))
         else:
             known = isinstance(value, int | float) and math.isfinite(value)
-            _note(config.hydra, replace(running, status="FINISHED", value=float(value) if known else None))
+            _write_outcome(config.hydra, replace(running, status="FINISHED", value=float(value) if known else None))
 
 
 def finish(failed: bool) -> None:
-    """Close the sweep that this process began: table, winner, status. Does nothing if it began none.
+    """Write the table, record the winner and close the sweep that this process started. Without a sweep, do nothing.
 
     Args:
-        failed: the sweep ended with an exception. It counts as failed, too, if any of its jobs did.
+        failed: the sweep ended with an exception. The parent run also fails if any job did not finish.
     """
-    global _begun
-    if _begun is None:
+    global _started
+    if _started is None:
         return
-    from src.reporting.sweep_heat_map import draw_sweep  # only here: single runs need not wait for matplotlib
+    from src.reporting.sweep_heat_map import draw_sweep  # here, so that single runs do not load matplotlib
 
-    sweep, _begun = _begun, None
+    sweep, _started = _started, None
     outcomes = _outcomes(sweep.folder)
     children = _children(sweep, outcomes)
     write_text(sweep.folder / TABLE, _table(outcomes, children))
     sweep.log.artifact(sweep.folder / TABLE)
     found = contenders(outcomes)
     drawn = [{**without_seed(one.jobs[0].settings), "value": one.value} for one in found]
-    if len(found) == 1:  # nothing but seeds was varied
+    if len(found) == 1:  # only the seed varies
         drawn = [{**job.settings, "value": job.value} for job in found[0].jobs]
-    picture = draw_sweep(drawn)
-    if picture is not None:
-        picture.savefig(sweep.folder / PICTURE, metadata={"Software": None})
+    if draw_sweep(drawn, sweep.folder / PICTURE):
         sweep.log.artifact(sweep.folder / PICTURE)
 
     finished = [outcome for outcome in outcomes if outcome.status == "FINISHED"]
     summary = f"sweep: {len(finished)} of {len(outcomes)} jobs finished"
-    # A contender of whose jobs some failed is not crowned for the rest of them.
-    whole = [one for one in found if len(one.jobs) == max(len(other.jobs) for other in found)]
-    if whole:
-        winner = max(whole, key=lambda one: one.value)
-        _crown(sweep.log, winner, children.get(winner.jobs[0].number))
+    if winner := winner_of(found):
+        _record_winner(sweep.log, winner, children.get(winner.jobs[0].number))
         summary += f", best {winner}"
     print(f"{summary}; the table is {sweep.folder / TABLE}", flush=True)
     sweep.log.end("FAILED" if failed or len(finished) < len(outcomes) else "FINISHED")
 
 
 def contenders(outcomes: Sequence[Outcome]) -> list[Contender]:
-    """Return the jobs that finished with a value, put together where only their seeds differ, in order."""
-    together: dict[tuple[tuple[str, str], ...], list[Outcome]] = {}
+    """Return the settings of which at least one job finished with a value, in order of their first job.
+
+    >>> jobs = [Outcome(0, ("T=1", "seed=0"), "FINISHED", 0.4), Outcome(1, ("T=1", "seed=1"), "FINISHED", 0.6)]
+    >>> [str(one) for one in contenders(jobs)]
+    ['T=1 with 0.5 ± 0.14 over 2 seeds']
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[Outcome]] = {}
     for outcome in outcomes:
-        if outcome.status == "FINISHED" and outcome.value is not None:
-            together.setdefault(tuple(sorted(without_seed(outcome.settings).items())), []).append(outcome)
-    several = any(len(jobs) > 1 for jobs in together.values())
-    return [
-        Contender(_name(without_seed(jobs[0].settings)) if several else jobs[0].name, tuple(jobs))
-        for jobs in together.values()
-    ]
+        groups.setdefault(tuple(sorted(without_seed(outcome.settings).items())), []).append(outcome)
+    over_seeds = any(len(jobs) > 1 for jobs in groups.values())
+    found = []
+    for jobs in groups.values():
+        name = _name(without_seed(jobs[0].settings)) if over_seeds else jobs[0].name
+        with_value = tuple(job for job in jobs if job.status == "FINISHED" and job.value is not None)
+        if with_value:
+            found.append(Contender(name, with_value, is_complete=len(with_value) == len(jobs)))
+    return found
+
+
+def winner_of(found: Sequence[Contender]) -> Contender | None:
+    """Return the complete contender with the highest mean; None if none is complete."""
+    return max((one for one in found if one.is_complete), key=lambda one: one.value, default=None)
 
 
 def without_seed(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return all settings but the seed."""
+    """Return all settings except the seed."""
     return {key: value for key, value in settings.items() if key != SEED}
 
 
@@ -219,8 +234,8 @@ def _name(settings: Mapping[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in settings.items()) or "as it is"
 
 
-def _crown(log: tracking.Run, winner: Contender, child: tracking.Child | None) -> None:
-    """Put the winner on the parent: its value, its name and, where it was tracked, its params and its first run."""
+def _record_winner(log: tracking.Run, winner: Contender, child: tracking.Child | None) -> None:
+    """Record the winner on the parent run: its value and name and, if it was tracked, its params and first run."""
     log.metrics({"best": winner.value})
     log.tags({"winner.name": winner.name})
     if winner.spread is not None:
@@ -232,7 +247,7 @@ def _crown(log: tracking.Run, winner: Contender, child: tracking.Child | None) -
 
 
 def _children(sweep: _Sweep, outcomes: list[Outcome]) -> dict[int, tracking.Child]:
-    """Return the runs of the jobs by number; begin or end those that their jobs no longer could."""
+    """Return the runs of the jobs by number. Create missing runs of failed jobs and close the runs of killed jobs."""
     known = sweep.log.children()
     if known is None:
         return {}
@@ -246,7 +261,7 @@ def _children(sweep: _Sweep, outcomes: list[Outcome]) -> dict[int, tracking.Chil
             if late.run_id:
                 children[outcome.number] = tracking.Child(late.run_id, outcome.name, "FAILED", {})
         elif child:
-            known.remove(child)  # jobs with the same overrides have runs of the same name
+            known.remove(child)  # jobs with the same overrides have runs with the same name
             children[outcome.number] = child
             if outcome.status == "KILLED" and child.status == "RUNNING":
                 sweep.log.close_child(child, "KILLED")
@@ -254,15 +269,15 @@ def _children(sweep: _Sweep, outcomes: list[Outcome]) -> dict[int, tracking.Chil
 
 
 def _table(outcomes: list[Outcome], children: dict[int, tracking.Child]) -> str:
-    """Return a CSV with a row per job and a column per overridden key; over several seeds also mean and deviation."""
+    """Return a CSV with a row per job and a column per overridden key; for several seeds also mean and std."""
     rows = []
-    whole = {job.number: one for one in contenders(outcomes) for job in one.jobs if len(one.jobs) > 1}
+    over_seeds = {job.number: one for one in contenders(outcomes) for job in one.jobs if len(one.jobs) > 1}
     for outcome in outcomes:
         run_id = children[outcome.number].run_id if outcome.number in children else None
         ending = {"status": outcome.status, "value": outcome.value, "run_id": run_id, "error": outcome.error}
-        one = whole.get(outcome.number)
-        of_seeds = {"mean": one and one.value, "std": one and one.spread} if whole else {}
-        rows.append({"job": outcome.number, **outcome.settings, **ending, **of_seeds})
+        one = over_seeds.get(outcome.number)
+        seed_statistics = {"mean": one and one.value, "std": one and one.spread} if over_seeds else {}
+        rows.append({"job": outcome.number, **outcome.settings, **ending, **seed_statistics})
     text = StringIO()
     columns = list(dict.fromkeys(column for row in rows for column in row))
     table = csv.DictWriter(text, columns, lineterminator="\n")
@@ -272,14 +287,14 @@ def _table(outcomes: list[Outcome], children: dict[int, tracking.Child]) -> str:
 
 
 def _outcomes(folder: Path) -> list[Outcome]:
-    """Return the jobs in order. One that never said how it ended was killed."""
+    """Return the jobs in order. A job without a recorded end was killed."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in (folder / OUTCOMES).glob("*.json")]
     found = [Outcome(**{**values, "overrides": tuple(values["overrides"])}) for values in read]
     ended = [replace(o, status="KILLED") if o.status == "RUNNING" else o for o in found]
     return sorted(ended, key=lambda outcome: outcome.number)
 
 
-def _note(hydra: HydraConf, outcome: Outcome) -> None:
+def _write_outcome(hydra: HydraConf, outcome: Outcome) -> None:
     write_json(_folder(hydra) / OUTCOMES / f"{outcome.number}.json", asdict(outcome))
 
 

@@ -1,8 +1,8 @@
-"""An MLflow run that never stops a stage.
+"""An MLflow run whose failures never stop a stage.
 
-A call that fails is kept and tried once more as the run ends; one warning names what still fails. Calls that fail
-slowly (a server that hangs) are cut short: once `PATIENCE_S` has gone into failures, every further call waits for the
-end, where the same patience holds once more. With the time limit of a request that is at most 15 s in all.
+A call that fails is repeated once when the run ends; one warning lists the calls that still fail. A server that hangs
+does not hold the stage for long: once failed calls have taken `PATIENCE_S`, all further calls wait for the end of the
+run, where the same limit applies again. With the time limit of a request, this costs at most 15 s in all.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _logger = logging.getLogger(__name__)
 PATIENCE_S = 1.5
 
 COUNTED = {"metrics", "params", "tags"}
-"""The warning gives the number of these, and the names of all else."""
+"""Kinds of calls for which the warning gives the number of values. For all other kinds it gives the names."""
 
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100
-"""What MLflow takes in one request."""
+"""MLflow's limits for one request."""
 
 
 @contextmanager
@@ -49,15 +49,15 @@ def run(
     parent_run_id: str | None = None,
     name: str | None = None,
 ) -> Iterator[Run]:
-    """Record the block as a run: FINISHED, KILLED by ctrl-C, or FAILED by any other exception, which passes through.
+    """Record the block as a run: FINISHED, KILLED (ctrl-C) or FAILED (other exceptions). Exceptions are raised again.
 
     Args:
         stage: such as `distill`.
-        params: what people tune; nested groups become `group.key`.
-        config_yaml: the whole resolved config, kept as the artifact config.yaml.
+        params: the tunable settings; nested groups become `group.key`.
+        config_yaml: the whole resolved config, saved as the artifact config.yaml.
         project: the root of the checkout; see `store_uri`.
-        parent_run_id: the run of the sweep to which this one belongs.
-        name: what the run is called, by default after its stage and DVC experiment.
+        parent_run_id: the sweep's parent run, if this run is a job of a sweep.
+        name: the name of the run; by default its stage and DVC experiment.
     """
     log = Run(stage, project, parent_run_id, name)
     log.params(params)
@@ -76,7 +76,7 @@ def run(
 
 @dataclass(frozen=True)
 class Child:
-    """A run below another one."""
+    """A child run."""
 
     run_id: str
     name: str
@@ -86,7 +86,7 @@ class Child:
 
 @dataclass(frozen=True)
 class _Call:
-    """Something to record: `kind` and `names` are what the warning says if it cannot be."""
+    """A call to the store. The warning lists `kind` and `names` if the call fails."""
 
     kind: str
     names: tuple[str, ...]
@@ -94,12 +94,16 @@ class _Call:
 
 
 def flat_params(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return parameters as they are recorded: nested groups as `group.key`, everything but text as JSON writes it."""
+    """Return parameters as they are recorded: nested groups as `group.key`, all values except strings as JSON.
+
+    >>> flat_params({"T": 2.0, "augmentation": {"mosaic": 0.5}, "strict": False, "optimizer": "AdamW"})
+    {'T': '2.0', 'augmentation.mosaic': '0.5', 'strict': 'false', 'optimizer': 'AdamW'}
+    """
     return {key: v if isinstance(v, str) else json.dumps(v) for key, v in _flat(values, ".").items()}
 
 
 class Run:
-    """One run. Its methods record at once if the store answers, at the end if it does not; they never raise for it."""
+    """One run. Methods record at once, or at the end of the run if the store fails. They never raise its errors."""
 
     def __init__(self, stage: str, project: Path, parent_run_id: str | None = None, name: str | None = None) -> None:
         self._project = project
@@ -120,11 +124,11 @@ class Run:
 
     @property
     def run_id(self) -> str | None:
-        """The run's id; None while the store has not answered."""
+        """The run's id; None until the store has answered."""
         return self._store.run_id if self._store else None
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Record parameters, nested groups as `group.key`, everything but text as JSON writes it."""
+        """Record parameters: nested groups as `group.key`, all values except strings as JSON."""
         texts = flat_params(values)
 
         def do(store: OpenStore) -> None:
@@ -136,9 +140,9 @@ class Run:
         self._record("params", tuple(texts), do)
 
     def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
-        """Record numbers. Nested groups become `group/key`, by which MLflow sorts its charts.
+        """Record numbers. Nested groups become `group/key`: MLflow groups its charts by this prefix.
 
-        What is not a number (a name, a list, None) is left to the report that holds it.
+        Values that are not numbers (a name, a list, None) are skipped; they are in the stage's report.
         """
         numbers = {k: float(v) for k, v in _flat(values, "/").items() if isinstance(v, int | float)}
         now_ms = _now_ms()
@@ -153,7 +157,7 @@ class Run:
         self._record("metrics", tuple(numbers), do)
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """Record tags, as they are."""
+        """Record tags unchanged."""
 
         def do(store: OpenStore) -> None:
             from mlflow.entities import RunTag
@@ -168,13 +172,13 @@ class Run:
         self._record("artifacts", (name,), lambda store: store.client.log_text(store.run_id, text, name))
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Record a copy of a file, or of a folder with all that it holds, in the artifact folder `folder`."""
+        """Record a copy of a file, or of a folder with its content, in the artifact folder `folder`."""
         self._record(
             "artifacts", (self._shown(path),), lambda store: store.client.log_artifact(store.run_id, str(path), folder)
         )
 
     def dataset(self, name: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
-        """Record the dataset that the run reads: an md5 of it, where it lies, and figures that describe it."""
+        """Record the dataset that the run reads: its md5, its path, and figures that describe it."""
 
         def do(store: OpenStore) -> None:
             from mlflow.entities import Dataset, DatasetInput
@@ -187,33 +191,33 @@ class Run:
         self._record("datasets", (name,), do)
 
     def onnx_model(self, path: Path, sample: np.ndarray, registered_name: str | None = None) -> None:
-        """Record an ONNX model in MLflow's ONNX flavor, with the signature that `sample` shows.
+        """Record an ONNX model in MLflow's ONNX flavor, with the signature inferred from `sample`.
 
         Args:
             path: the .onnx file.
-            sample: float32 (N, 3, H, W) in [0, 1], what the model takes; it is run once to see what comes out.
-            registered_name: also make a version of this name in the model registry.
+            sample: float32 (N, 3, H, W) in [0, 1], an input of the model; the model runs on it once, for the signature.
+            registered_name: also create a version of this model in the model registry.
         """
         self._record("models", (self._shown(path),), lambda store: log_onnx_model(store, path, sample, registered_name))
 
     def link(self, reads: Mapping[str, Path], writes: Mapping[str, Path]) -> None:
-        """Tie this run to the runs that wrote what it read, by the md5 of the files: tags and a clickable description.
+        """Link this run to the runs that wrote its inputs, by the md5 of the files: in tags, and in the description.
 
-        Tags: `output.<name>` is the md5 of a file written, `upstream.<name>` the run that wrote a file read.
+        Tags: `output.<name>` is the md5 of an output, `upstream.<name>` the id of the run that wrote an input.
         """
         inputs, outputs = self._digests(reads), self._digests(writes)
         self.tags({f"output.{name}": md5 for name, md5 in outputs.items()})
         self._record("links", tuple(inputs), lambda store: link_upstream(store, inputs, outputs))
 
     def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
-        """Record a finished run below this one: something that was tried on the way."""
+        """Record a finished child run, such as one try of a search."""
         run = Run(self._tags["stage"], self._project, self.run_id, name)
         run.params(params)
         run.metrics(metrics)
         run.end("FINISHED")
 
     def children(self) -> list[Child] | None:
-        """Return the runs below this one, oldest first; None if the store does not answer."""
+        """Return the child runs, oldest first; None if the store does not answer."""
         found: list[Child] = []
 
         def do(store: OpenStore) -> None:
@@ -227,11 +231,11 @@ class Run:
         return found if self._record("links", ("children",), do) else None
 
     def close_child(self, child: Child, status: str) -> None:
-        """End a run below this one whose process can no longer do it."""
+        """Close a child run whose process can no longer do it."""
         self._record("status", (child.name,), lambda store: store.client.set_terminated(child.run_id, status))
 
     def watch_system(self) -> None:
-        """Record the use of processor, memory, disk and network (and GPU, if there is one) until the end."""
+        """Record the use of CPU, memory, disk and network (and GPU, if there is one) until the run ends."""
         if self._store is None:
             self._lost.append(_Call("system metrics", ("all",), lambda store: None))
             return
@@ -241,7 +245,7 @@ class Run:
         self._monitor.start()
 
     def end(self, status: str) -> None:
-        """Close the run as FINISHED, FAILED or KILLED, and warn of what could not be recorded."""
+        """Close the run as FINISHED, FAILED or KILLED, and print a warning if something was not recorded."""
         if self._monitor:
             # Its thread may be waiting for a server that hangs.
             closing = threading.Thread(target=self._monitor.finish, daemon=True)
@@ -249,7 +253,7 @@ class Run:
             closing.join(PATIENCE_S)
         last = _Call("status", (status,), lambda store: store.client.set_terminated(store.run_id, status))
         self._failing_s = 0.0
-        # What failed comes last: if the fault lies in the call itself, it must not cost the others their chance.
+        # Failed calls come last: if a call itself is faulty, it must not prevent the others.
         for call in [*self._waiting, last, *self._failed]:
             if self._failing_s >= PATIENCE_S or not self._try(call):
                 self._lost.append(call)
@@ -269,16 +273,16 @@ class Run:
         return True
 
     def _try(self, call: _Call) -> bool:
-        prepare_mlflow()  # takes seconds, which are no failure of the store
-        begun_s = time.monotonic()
+        prepare_mlflow()  # takes seconds that do not count as a failure of the store
+        started_s = time.monotonic()
         try:
             if self._store is None:
                 self._store = open_store(self._project, self._name, self._tags, self._begun_ms)
             call.do(self._store)
-        # Whatever a tracking store throws (HTTP, SQL, disk, a missing cloud library) must not cost a trained model.
+        # No error of a tracking store (HTTP, SQL, disk, a missing cloud library) may cost a trained model.
         except Exception as error:
             _logger.debug("could not record %s %s", call.kind, call.names, exc_info=True)
-            self._failing_s += time.monotonic() - begun_s
+            self._failing_s += time.monotonic() - started_s
             self._reason = brief(error)
             return False
         return True
@@ -305,8 +309,8 @@ class Run:
             for kind, some in sorted(names.items())
         ]
         return (
-            f"warning: MLflow at {without_password(self._uri)} did not record all of run {self._name!r}: missing are "
-            f"{', '.join(parts)}. Reason: {self._reason}. The files themselves are unharmed, under {self._project}."
+            f"warning: MLflow at {without_password(self._uri)} did not record all of run {self._name!r}. Missing: "
+            f"{', '.join(parts)}. Reason: {self._reason}. The output files are not affected, see {self._project}."
         )
 
 
@@ -321,7 +325,7 @@ def _flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> dict[s
 
 
 def _allowed(name: str) -> str:
-    """Return a name with what MLflow refuses (class names may hold anything) replaced by underscores."""
+    """Return a name with underscores for the characters that MLflow refuses; class names may contain any."""
     return re.sub(r"[^\w/.\- :]", "_", name)
 
 

@@ -5,7 +5,7 @@ from src.evaluation.agreement import Agreement, Detections, compare, iou, summar
 
 
 def found(*boxes: tuple[float, float, float, float, int]) -> Detections:
-    """Detections of score 0.9 from (left, top, right, bottom, class)."""
+    """Return detections with score 0.9 from (left, top, right, bottom, class)."""
     rows = np.array(boxes, dtype=np.float64).reshape(-1, 5)
     return Detections(rows[:, :4], np.full(len(rows), 0.9), rows[:, 4].astype(np.int64))
 
@@ -26,7 +26,7 @@ A_AS_CLASS_1 = (0, 0, 10, 10, 1)
         pytest.param(found(A), found(A_SHIFTED, A), 2 / 3, [1], (set(), {0}), id="the better partner, once"),
     ],
 )
-def test_pairs_worked_by_hand(
+def test_pairs_of_small_examples(
     first: Detections, second: Detections, share: float, ious: list[float], alone: tuple[set[int], set[int]]
 ) -> None:
     agreement = compare(first, second, least_iou=0.5)
@@ -35,7 +35,7 @@ def test_pairs_worked_by_hand(
     assert agreement.alone == alone
 
 
-def test_agreement_does_not_depend_on_which_comes_first() -> None:
+def test_agreement_is_symmetric() -> None:
     random = np.random.default_rng(0)
     for _ in range(20):
         corners = random.uniform(0, 30, (2, 12, 2))
@@ -45,9 +45,9 @@ def test_agreement_does_not_depend_on_which_comes_first() -> None:
             )
             for c in corners
         ]
-        there, back = compare(sets[0], sets[1], 0.3), compare(sets[1], sets[0], 0.3)
-        assert (there.share, sorted(there.ious)) == (back.share, sorted(back.ious))
-        assert there.alone == back.alone[::-1]
+        forward, backward = compare(sets[0], sets[1], 0.3), compare(sets[1], sets[0], 0.3)
+        assert (forward.share, sorted(forward.ious)) == (backward.share, sorted(backward.ious))
+        assert forward.alone == backward.alone[::-1]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_agreement_does_not_depend_on_which_comes_first() -> None:
         pytest.param([1, 1, 1, 1], [1, 1, 1, 1], 0, id="no size"),
     ],
 )
-def test_iou_worked_by_hand(first: list[float], second: list[float], expected: float) -> None:
+def test_iou_of_small_examples(first: list[float], second: list[float], expected: float) -> None:
     assert iou(np.array([first], float), np.array([second], float)) == pytest.approx(np.array([[expected]]))
 
 
@@ -67,7 +67,7 @@ def agreement(share: float, *ious: float) -> Agreement:
     return Agreement(share, np.array(ious), (frozenset(), frozenset()))
 
 
-def test_worst_come_first_by_share_then_overlap_then_name() -> None:
+def test_worst_images_come_first_by_share_then_iou_then_name() -> None:
     images = {
         "empty.png": agreement(1.0),
         "loose.png": agreement(1.0, 0.7),
@@ -77,7 +77,7 @@ def test_worst_come_first_by_share_then_overlap_then_name() -> None:
     assert worst_first(images) == ["a.png", "b.png", "loose.png", "empty.png"]
 
 
-def test_summary_means_shares_over_images_and_overlaps_over_pairs() -> None:
+def test_summary_averages_shares_over_images_and_ious_over_pairs() -> None:
     images = {"a": agreement(1.0, 1.0, 0.8, 0.6), "b": agreement(0.5, 0.4), "c": agreement(1.0)}
     assert summarize(images) == {
         "images": 3,

@@ -7,7 +7,7 @@ from src.evaluation.latency import WARM_UP_ROUNDS, measure, torch_threads
 
 
 class Machine:
-    """A clock that only what is timed moves on."""
+    """A fake machine: only the timed calls advance its clock."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -26,7 +26,7 @@ class Machine:
         return call
 
 
-def test_every_round_runs_each_twice_in_a_row_and_begins_with_another() -> None:
+def test_every_round_runs_each_call_twice_and_starts_with_another() -> None:
     machine = Machine()
     measure({name: machine.takes(name, 0.001) for name in "abc"}, 6, clock=machine.clock)
     rounds = ["".join(machine.calls[start : start + 6]) for start in range(0, len(machine.calls), 6)]
@@ -34,7 +34,7 @@ def test_every_round_runs_each_twice_in_a_row_and_begins_with_another() -> None:
     assert rounds[WARM_UP_ROUNDS:] == ["aabbcc", "bbccaa", "ccaabb", "aabbcc", "bbccaa", "ccaabb"]
 
 
-def test_a_pass_after_anothers_is_not_timed() -> None:
+def test_the_first_of_two_passes_is_not_timed() -> None:
     machine = Machine()
     calls = {"cold then warm": machine.takes("cold then warm", 0.5, 0.1), "flat": machine.takes("flat", 0.2)}
     found = measure(calls, 5, clock=machine.clock)
@@ -51,7 +51,7 @@ def test_median_and_95th_percentile_in_ms_without_the_warm_up() -> None:
     assert (found["flat"].p50_ms, found["flat"].p95_ms) == (pytest.approx(250), pytest.approx(250))
 
 
-def test_torchs_threads_are_put_back() -> None:
+def test_the_number_of_torch_threads_is_restored() -> None:
     before = torch.get_num_threads()
     with torch_threads(before + 1):
         assert torch.get_num_threads() == before + 1

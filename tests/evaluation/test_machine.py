@@ -4,7 +4,7 @@ from src.deployment.forwards import HAS_OPENVINO
 from src.evaluation.machine import describe_machine
 
 
-def test_cpu_and_telling_flags_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cpu_and_its_vector_flags_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = {"brand_raw": "Fast 9000", "flags": ["avx2", "avx512_vnni", "fpu", "sse"]}
     monkeypatch.setattr("cpuinfo.get_cpu_info", lambda: facts)
     machine = describe_machine()
@@ -15,7 +15,7 @@ def test_cpu_and_telling_flags_are_read(monkeypatch: pytest.MonkeyPatch) -> None
     assert ("openvino" in machine["versions"]) == HAS_OPENVINO
 
 
-def test_a_machine_that_does_not_tell_is_described_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_without_information_is_described_without_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cpuinfo.get_cpu_info", dict)
     machine = describe_machine()
     assert machine["flags"] == []

@@ -90,17 +90,19 @@ def line(text: str, start: str) -> str:
     return found
 
 
-def test_what_the_last_model_is_not_is_said() -> None:
+def test_the_page_warns_about_controls_and_other_runtimes() -> None:
     assert "is a control" not in page()
     assert "OpenVINO" not in page()
-    assert line(page(latency=IN_OPENVINO), "INT8 is placed for onnxruntime, so its speed in OpenVINO is not the best")
-    for target in ("onnxruntime", "openvino"):  # which a control has no use for
-        assert "INT8 is placed" not in page(latency=IN_OPENVINO, method="int4", target=target)
-    assert "**The last model is a control**, `quantize.method=fp16`" in page(method="fp16")
+    note = "The INT8 graph is made for onnxruntime, so it does not reach the best speed in OpenVINO"
+    assert line(page(latency=IN_OPENVINO), note)
+    for target in ("onnxruntime", "openvino"):  # a control ignores the target
+        assert "The INT8 graph is made" not in page(latency=IN_OPENVINO, method="int4", target=target)
+    assert "**The last model is a control** (`quantize.method=fp16`)" in page(method="fp16")
     for target in ("openvino", "openvino_amx"):
-        told = line(page(target=target), f"**INT8 is placed for OpenVINO** (`quantize.target={target}`)")
-        assert told.endswith("was not measured: it is not installed.")
-        assert line(page(latency=IN_OPENVINO, target=target), "**INT8 is placed").endswith("the last row has.")
+        note = line(page(target=target), f"**The INT8 graph is made for OpenVINO** (`quantize.target={target}`)")
+        assert note.endswith("OpenVINO is not installed: it has no row.")
+        note = line(page(latency=IN_OPENVINO, target=target), "**The INT8 graph is made")
+        assert note.endswith("The last row is INT8 in OpenVINO.")
 
 
 def test_the_same_file_is_shown_in_both_runtimes() -> None:
@@ -111,35 +113,35 @@ def test_the_same_file_is_shown_in_both_runtimes() -> None:
         ["2.00", "2.50", "OpenVINO |"],
     ]
     assert found[0].split(" | ")[:-3] == found[1].split(" | ")[:-3]
-    assert line(text, "In OpenVINO, INT8") == "In OpenVINO, INT8 is 2.75 times faster than FP32."
+    assert line(text, "In OpenVINO, INT8") == "In OpenVINO, INT8 is 2.75 times as fast as FP32."
 
 
-def test_the_table_has_all_five() -> None:
+def test_the_table_has_all_five_models() -> None:
     text = page()
     assert line(text, "| Teacher ") == "| Teacher | 22.00 | 3.00 | 1.50 | 61.0 | 90.0 | 40.00 | 80.00 | torch |"
     assert line(text, "| ONNX INT8 ") == "| ONNX INT8 | 2.00 | 3.00 | 1.50 | 47.8 | 90.0 | 3.00 | 6.00 | onnxruntime |"
     assert "the teacher takes 15.00 ms and the student 5.00 ms" in text
 
 
-def test_steps_are_told_as_they_are() -> None:
+def test_steps_show_losses_and_mark_noise() -> None:
     text = page()
     assert line(text, "- **A smaller") == (
-        "- **A smaller network** (Teacher to Student): 22.00 to 6.00 MiB; 3.00 times faster; mAP50-95 -12.1 points."
+        "- **A smaller network** (Teacher to Student): 22.00 to 6.00 MiB; 3.00 times as fast; mAP50-95 -12.1 points."
     )
     pruning = line(text, "- **Pruning")
-    assert "**slower** (0.83 times the speed)" in pruning
+    assert "**slower**: 0.83 times as fast" in pruning
     assert pruning.endswith("mAP50-95 -0.8 points (within noise: one seed).")
-    assert line(text, "- **INT8**").endswith("2.00 times faster; mAP50-95 -0.3 points (within noise: one seed).")
-    assert "3.00 times faster" in line(text, "- **Export")
+    assert line(text, "- **INT8**").endswith("2.00 times as fast; mAP50-95 -0.3 points (within noise: one seed).")
+    assert "3.00 times as fast" in line(text, "- **Export")
 
 
 @pytest.mark.parametrize(
     ("speedup", "words"),
     [
-        pytest.param(1.02, "no faster (1.02 times, within noise)", id="hardly faster"),
-        pytest.param(0.98, "no faster (0.98 times, within noise)", id="hardly slower"),
-        pytest.param(1.1, "1.10 times faster", id="faster"),
-        pytest.param(0.5, "**slower** (0.50 times the speed)", id="slower"),
+        pytest.param(1.02, "about as fast (1.02 times, within noise)", id="hardly faster"),
+        pytest.param(0.98, "about as fast (0.98 times, within noise)", id="hardly slower"),
+        pytest.param(1.1, "1.10 times as fast", id="faster"),
+        pytest.param(0.5, "**slower**: 0.50 times as fast", id="slower"),
     ],
 )
 def test_speed_in_words(speedup: float, words: str) -> None:
@@ -163,10 +165,10 @@ def test_the_gate(drop: float, passes: bool, words: str) -> None:
     assert words in page(accuracy)
 
 
-def test_agreement_pictures_settings_and_earlier_metrics_are_there() -> None:
+def test_agreement_pictures_settings_and_earlier_metrics_are_on_the_page() -> None:
     text = page()
-    assert "97.0% of detections (score at least 0.25)" in text
-    assert "mean IoU of 0.953; 120 images agree in full" in text
+    assert "on average 97.0% of an image's detections (score at least 0.25) match" in text
+    assert "mean IoU of the pairs is 0.953. In 120 images all detections match." in text
     for link in ("pareto.png", "eval_int8/per_class.png", *PICTURES.worst):
         assert f"]({link})" in text
     assert "```yaml\ndistill:\n  T: 2.0\n```" in text
@@ -176,11 +178,11 @@ def test_agreement_pictures_settings_and_earlier_metrics_are_there() -> None:
     assert "Fast 9000 (avx2; 4 cores), 1 thread(s), 9 rounds" in text
 
 
-def test_without_a_pair_or_a_picture_nothing_is_promised() -> None:
+def test_a_page_without_pairs_and_pictures() -> None:
     accuracy = {**ACCURACY, "agreement": {**ACCURACY["agreement"], "mean_matched_iou": None}}
     text = write_report(accuracy, LATENCY, UPSTREAM, "a: 1", 0.03, Pictures("p.png", "c.png", []))
-    assert "no pair was found" in text
-    assert "images that agree least" not in text
+    assert "There are no pairs." in text
+    assert "images with the least agreement" not in text
 
 
 def test_every_table_row_has_as_many_cells_as_its_header() -> None:

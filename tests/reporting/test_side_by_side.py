@@ -8,7 +8,7 @@ from src.reporting.accuracy_plots import draw_pareto, draw_per_class, pareto_fro
 from src.reporting.side_by_side import SIDE_PX, Half, side_by_side
 
 
-def test_halves_stand_side_by_side_and_boxes_lie_where_they_were_found(tmp_path: Path) -> None:
+def test_halves_are_side_by_side_with_boxes_at_their_coordinates(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((60, 120, 3), 128, dtype=np.uint8))
     one = Detections(np.array([[30.0, 15, 90, 45]]), np.array([0.5]), np.array([1]))
     none = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
@@ -35,11 +35,12 @@ def test_plots_have_the_same_bytes_each_time(tmp_path: Path) -> None:
             {"one": {"per_class": scores}, "two": {"per_class": {"cat": {"map50_95": 0.1}}}},
             tmp_path / f"{name}_bars.png",
         )
-        draw_pareto({"one": (10.0, 0.5, 20.0), "two": (2.0, 0.4, 3.0)}, "a machine", tmp_path / f"{name}_dots.png")
+        points = {"one": (10.0, 0.5, 20.0), "two": (2.0, 0.4, 3.0), "control": (3.0, 0.4, 5.0)}
+        draw_pareto(points, [["one", "two"]], "a machine", tmp_path / f"{name}_dots.png")
     for kind in ("bars", "dots"):
         assert (tmp_path / f"a_{kind}.png").read_bytes() == (tmp_path / f"b_{kind}.png").read_bytes()
 
 
-def test_the_front_has_what_nothing_beats_in_both() -> None:
-    points = {"slow": (9.0, 0.7), "beaten": (8.0, 0.5), "fast": (2.0, 0.4), "tied": (2.0, 0.3), "good": (5.0, 0.6)}
+def test_the_pareto_front_leaves_out_dominated_points() -> None:
+    points = {"slow": (9.0, 0.7), "dominated": (8.0, 0.5), "fast": (2.0, 0.4), "tied": (2.0, 0.3), "good": (5.0, 0.6)}
     assert pareto_front(points) == ["fast", "good", "slow"]

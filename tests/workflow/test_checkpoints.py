@@ -28,17 +28,17 @@ def test_a_killed_training_finds_its_state_again(files: StageFiles) -> None:
     with checkpoints(files, "T: 1", [files.project / "teacher.pt"]) as found:
         assert found == path
         assert (found / "state.pt").read_text() == "state"
-    assert not path.exists(), "a training that ended needs its state no more"
+    assert not path.exists(), "the state of a finished training is deleted"
 
 
-def test_other_settings_never_find_it(files: StageFiles) -> None:
+def test_a_training_with_other_settings_gets_another_folder(files: StageFiles) -> None:
     path = interrupted(files)
     with checkpoints(files, "T: 2", [files.project / "teacher.pt"]) as found:
         assert found != path
 
 
 @pytest.mark.parametrize("change", ["other content", "missing", "one more"])
-def test_other_inputs_never_find_it(files: StageFiles, change: str) -> None:
+def test_a_training_with_other_inputs_gets_another_folder(files: StageFiles, change: str) -> None:
     path = interrupted(files)
     inputs = [files.project / "teacher.pt"]
     if change == "other content":
@@ -51,7 +51,7 @@ def test_other_inputs_never_find_it(files: StageFiles, change: str) -> None:
         assert found != path
 
 
-def test_other_code_never_finds_it(files: StageFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_with_other_code_gets_another_folder(files: StageFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     path = interrupted(files)
     monkeypatch.setattr(module, "code_digest", lambda name: "other code")
     with checkpoints(files, "T: 1", [files.project / "teacher.pt"]) as found:

@@ -28,14 +28,14 @@ sys.exit(guarded(main))
         ("disk", 1, "error: [Errno 28] No space left on device: 'models/x.pt'\n"),
     ],
 )
-def test_an_end_from_outside_is_one_line(end: str, code: int, message: str) -> None:
+def test_an_interrupt_or_system_error_prints_one_line(end: str, code: int, message: str) -> None:
     command = [sys.executable, "-c", ENDS, end]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, message)
 
 
 @pytest.mark.parametrize("arguments", [["T=0"], ["tempreture=3"], ["--help"]])
-def test_nothing_heavy_is_imported_before_the_settings_are_known_to_be_good(arguments: list[str]) -> None:
+def test_slow_packages_are_imported_only_after_the_settings_are_checked(arguments: list[str]) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "src.distill", *arguments]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}

@@ -15,12 +15,12 @@ def files(tmp_path: Path) -> StageFiles:
     return StageFiles("distill", tmp_path, tmp_path / "out")
 
 
-def test_an_input_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_input_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"models/teacher.pt is not there: run `dvc repro`"):
         StageFiles("distill", tmp_path, tmp_path).read("models/teacher.pt")
 
 
-def test_inputs_come_from_the_project_and_outputs_go_elsewhere(files: StageFiles) -> None:
+def test_inputs_are_in_the_project_and_outputs_in_the_output_folder(files: StageFiles) -> None:
     assert files.read("models/teacher.pt") == files.project / "models/teacher.pt"
     assert files.write("models/student.pt") == files.project / "out/models/student.pt"
     assert list(files.inputs) == ["models/teacher.pt"]

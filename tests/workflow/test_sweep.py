@@ -1,4 +1,4 @@
-"""Sweeps of a stage that multiplies two numbers, started as people start them."""
+"""Sweeps of a stage that multiplies two numbers, started from the command line."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def main(config):
     parent, name = (job.parent_run_id, job.name) if job else (None, None)
     with tracking.run("multiply", dict(config), OmegaConf.to_yaml(config), PROJECT, parent, name) as log:
         if config.T == 13:
-            raise ValueError("13 brings bad luck")
+            raise ValueError("13 is not allowed")
         if config.T == 99:
             os.kill(os.getpid(), signal.SIGKILL)
-        luck = 1.2 * (config.T == 1 and config.seed == 2)
-        log.metrics({"map50_95": config.T * config.alpha + luck})
-        return config.T * config.alpha + luck
+        outlier = 1.2 * (config.T == 1 and config.seed == 2)
+        log.metrics({"map50_95": config.T * config.alpha + outlier})
+        return config.T * config.alpha + outlier
 
 if __name__ == "__main__":
     failed = True
@@ -67,7 +67,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def launch(project: Path, experiment: str, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m multiply` with tracking in the project's store; an experiment per test keeps them apart."""
+    """Run `python -m multiply` with tracking in the project's store. Each test has its own experiment."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DVC"))}
     added = {"PYTHONPATH": f"{REPO}:{project}", "DVC_ROOT": str(project), "MLFLOW_EXPERIMENT_NAME": experiment}
     command = [sys.executable, "-m", "multiply", *overrides]
@@ -99,7 +99,7 @@ def rows_of(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_two_by_three_values_are_a_parent_and_six_children(project: Path) -> None:
+def test_a_sweep_of_three_by_two_values_has_a_parent_and_six_children(project: Path) -> None:
     before = {path.name for path in project.iterdir()}
     done = launch(project, "six", "-m", "T=1,3,5", "alpha=0.5,0.7")
 
@@ -126,7 +126,7 @@ def test_two_by_three_values_are_a_parent_and_six_children(project: Path) -> Non
     }  # fmt: skip
 
 
-def test_over_seeds_the_best_mean_wins_not_the_luckiest_job(project: Path) -> None:
+def test_the_best_mean_over_seeds_wins_not_the_best_job(project: Path) -> None:
     done = launch(project, "seeds", "-m", "T=1,3", "seed=0,1,2", "hydra.sweep.dir=multirun/seeds")
 
     assert done.returncode == 0, done.stderr
@@ -138,29 +138,31 @@ def test_over_seeds_the_best_mean_wins_not_the_luckiest_job(project: Path) -> No
     assert parent.data.tags["winner.seeds"] == "3"
     assert parent.data.tags["winner.run_id"] == children["T=3,seed=0"].info.run_id
     assert parent.data.params == {"T": "3", "alpha": "0.5"}
-    lucky = rows_of(project / "multirun/seeds/children.csv")[2]
-    assert (lucky["T"], lucky["seed"], lucky["value"]) == ("1", "2", "1.7")
-    assert float(lucky["mean"]) == pytest.approx(0.9)
-    assert float(lucky["std"]) == pytest.approx(1.2 / 3**0.5)
+    outlier = rows_of(project / "multirun/seeds/children.csv")[2]
+    assert (outlier["T"], outlier["seed"], outlier["value"]) == ("1", "2", "1.7")
+    assert float(outlier["mean"]) == pytest.approx(0.9)
+    assert float(outlier["std"]) == pytest.approx(1.2 / 3**0.5)
 
 
-def test_who_lost_a_seed_is_not_crowned_for_the_others() -> None:
+def test_a_contender_with_a_failed_seed_cannot_win() -> None:
     outcomes = [
         sweep.Outcome(0, ("T=1", "seed=0"), "FINISHED", 0.9),
         sweep.Outcome(1, ("T=1", "seed=1"), "FAILED"),
         sweep.Outcome(2, ("T=3", "seed=0"), "FINISHED", 0.4),
         sweep.Outcome(3, ("T=3", "seed=1"), "FINISHED", 0.6),
     ]
-    lost, whole = sweep.contenders(outcomes)
-    assert (lost.name, lost.value, lost.spread) == ("T=1", 0.9, None)
-    assert str(whole) == "T=3 with 0.5 ± 0.14 over 2 seeds"
+    found = with_failure, complete = sweep.contenders(outcomes)
+    assert (with_failure.name, with_failure.value, with_failure.spread) == ("T=1", 0.9, None)
+    assert str(complete) == "T=3 with 0.5 ± 0.14 over 2 seeds"
+    assert sweep.winner_of(found) == complete
+    assert sweep.winner_of([with_failure]) is None
 
 
-def test_side_by_side_a_failing_job_leaves_the_others_standing(project: Path) -> None:
+def test_a_failing_job_does_not_stop_parallel_jobs(project: Path) -> None:
     done = launch(project, "joblib", "-m", "T=1,13,5", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
     assert done.returncode == 1
-    assert "job T=13 failed: 13 brings bad luck" in done.stdout + done.stderr
+    assert "job T=13 failed: 13 is not allowed" in done.stdout + done.stderr
     assert "2 of 3 jobs finished, best T=5 with 2.5" in done.stdout
     parent, children = recorded(project, "joblib")
     assert {name: child.info.status for name, child in children.items()} == {
@@ -168,12 +170,12 @@ def test_side_by_side_a_failing_job_leaves_the_others_standing(project: Path) ->
         "T=13": "FAILED",
         "T=5": "FINISHED",
     }
-    assert children["T=13"].data.tags["error"] == "13 brings bad luck"
+    assert children["T=13"].data.tags["error"] == "13 is not allowed"
     assert parent.info.status == "FAILED"
     assert parent.data.tags["winner.name"] == "T=5"
 
 
-def test_a_job_that_fails_before_its_run_begins_is_a_failed_child_all_the_same(project: Path) -> None:
+def test_a_job_that_fails_before_its_run_starts_is_a_failed_child(project: Path) -> None:
     done = launch(project, "invalid", "-m", "T=-1,2")
 
     assert done.returncode == 1
@@ -183,7 +185,7 @@ def test_a_job_that_fails_before_its_run_begins_is_a_failed_child_all_the_same(p
     assert parent.info.status == "FAILED"
 
 
-def test_a_job_whose_process_is_killed_is_closed(project: Path) -> None:
+def test_the_run_of_a_killed_process_is_closed_as_killed(project: Path) -> None:
     done = launch(project, "killed", "-m", "T=99", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
     assert done.returncode == 1
@@ -192,7 +194,7 @@ def test_a_job_whose_process_is_killed_is_closed(project: Path) -> None:
     assert parent.info.status == "FAILED"
 
 
-def test_without_tracking_a_sweep_still_names_its_winner(project: Path) -> None:
+def test_a_sweep_without_tracking_still_has_a_winner(project: Path) -> None:
     done = launch(
         project, "down", "-m", "T=1,3", "hydra.sweep.dir=multirun/down", MLFLOW_TRACKING_URI="http://127.0.0.1:9"
     )
@@ -207,7 +209,7 @@ def test_without_tracking_a_sweep_still_names_its_winner(project: Path) -> None:
     ]
 
 
-def test_a_job_without_a_parent_fails_and_says_why(project: Path) -> None:
+def test_a_job_without_a_parent_run_fails_with_a_reason(project: Path) -> None:
     done = launch(project, "orphan", "-m", "T=1", "~hydra.callbacks.sweep", "hydra.sweep.dir=multirun/orphan")
 
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Tracking against real stores: SQLite, a server that dies, one that hangs, one that is not there."""
+"""Tracking with real stores: SQLite, and servers that die, hang or do not exist."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def client_of(project: Path) -> MlflowClient:
 
 
 def runs_of(client: MlflowClient) -> list[Run]:
-    """Every run of the experiment, oldest first."""
+    """Return every run of the experiment, oldest first."""
     experiment = client.get_experiment_by_name(store.EXPERIMENT)
     assert experiment
     return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
@@ -56,7 +56,7 @@ def test_importing_the_module_does_not_import_mlflow() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=REPO, check=False).returncode == 0
 
 
-def test_what_is_logged_is_in_the_store(project: Path) -> None:
+def test_logged_values_are_in_the_store(project: Path) -> None:
     (project / "plots").mkdir()
     (project / "plots" / "loss.txt").write_text("falling")
     params = {"T": 2.0, "augmentation": {"mosaic": 0.5}, "strict": False, "weights": None, "optimizer": "AdamW"}
@@ -85,7 +85,7 @@ def test_what_is_logged_is_in_the_store(project: Path) -> None:
     assert (kept / "plots" / "loss.txt").read_text() == "falling"
 
 
-def test_more_values_than_one_request_takes(project: Path) -> None:
+def test_more_values_than_one_request_allows(project: Path) -> None:
     with tracking.run("distill", {f"p{i}": i for i in range(150)}, "", project) as log:
         log.metrics({f"m{i}": i for i in range(1200)})
 
@@ -101,7 +101,7 @@ def test_more_values_than_one_request_takes(project: Path) -> None:
         pytest.param(KeyboardInterrupt(), "KILLED", id="ctrl-C kills it"),
     ],
 )
-def test_the_stages_own_exception_passes_through(project: Path, error: BaseException, status: str) -> None:
+def test_an_exception_of_the_stage_is_raised_again(project: Path, error: BaseException, status: str) -> None:
     with pytest.raises(type(error)) as caught, tracking.run("prune", {}, "", project):
         raise error
 
@@ -115,7 +115,7 @@ def test_runs_of_a_dvc_experiment_outlive_its_temporary_copy(
     project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path_factory.mktemp("copy")
-    monkeypatch.setenv("DVC_ROOT", str(project))  # DVC names the main checkout here, also in a copy
+    monkeypatch.setenv("DVC_ROOT", str(project))  # DVC sets it to the main checkout, also in a copy
     monkeypatch.setenv("DVC_EXP_NAME", "dural-tics")
     with tracking.run("prune", {}, "ratio: 0.5\n", copy):
         pass
@@ -129,7 +129,7 @@ def test_runs_of_a_dvc_experiment_outlive_its_temporary_copy(
     assert [a.path for a in client.list_artifacts(found.info.run_id)] == ["config.yaml"]
 
 
-def test_one_clicks_back_to_the_run_that_wrote_what_was_read(project: Path) -> None:
+def test_a_run_links_to_the_runs_that_wrote_its_inputs(project: Path) -> None:
     teacher, student, elsewhere = project / "teacher.pt", project / "student.pt", project / "other.pt"
     for path in (teacher, student, elsewhere):
         path.write_text(path.name)
@@ -157,7 +157,7 @@ def test_one_clicks_back_to_the_run_that_wrote_what_was_read(project: Path) -> N
     assert "`models/other.pt` (md5 " in note
 
 
-def test_an_output_that_is_not_there_is_named_in_the_warning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_warning_names_a_missing_output(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with tracking.run("distill", {}, "", project) as log:
         log.link({}, {"reports/plots": project / "plots"})
     assert "digests (reports/plots)" in capsys.readouterr().err
@@ -172,7 +172,7 @@ def onnx_that_doubles(folder: Path) -> Path:
     return folder / "int8.onnx"
 
 
-def test_the_onnx_model_loads_and_answers(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_logged_onnx_model_loads_and_runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = onnx_that_doubles(project)
     sample = np.ones((2, 3, 4, 4), dtype=np.float32)
     for _ in range(2):
@@ -198,7 +198,7 @@ def test_the_onnx_model_loads_and_answers(project: Path, monkeypatch: pytest.Mon
 
 
 def test_six_processes_at_once_on_a_store_that_does_not_exist(tmp_path: Path) -> None:
-    # Forked after the import of MLflow, which takes seconds: so they all reach the store at the same moment.
+    # Forked after the slow import of MLflow, so that all processes reach the store at the same moment.
     code = """
 import multiprocessing, sys, mlflow
 from pathlib import Path
@@ -221,7 +221,7 @@ for process in started: process.join()
 
 
 def everything(project: Path) -> None:
-    """A small stage that logs a bit of all."""
+    """Run a small stage that logs params, metrics and artifacts."""
     (project / "report.md").write_text("# Report")
     with tracking.run("distill", {"T": 1}, "T: 1\n", project) as log:
         for epoch in range(6):
@@ -229,19 +229,19 @@ def everything(project: Path) -> None:
         log.artifact(project / "report.md")
 
 
-def test_a_server_that_is_not_there(
+def test_an_unreachable_server_costs_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
-    begun_s = time.monotonic()
+    started_s = time.monotonic()
     everything(tmp_path)
 
-    assert time.monotonic() - begun_s < 5
-    said = capsys.readouterr().err
-    assert said.count("warning") == 1
-    assert "metrics (12 values)" in said
-    assert "artifacts (config.yaml, report.md)" in said
-    assert "secret" not in said
+    assert time.monotonic() - started_s < 5
+    stderr = capsys.readouterr().err
+    assert stderr.count("warning") == 1
+    assert "metrics (12 values)" in stderr
+    assert "artifacts (config.yaml, report.md)" in stderr
+    assert "secret" not in stderr
 
 
 @pytest.fixture
@@ -264,15 +264,15 @@ def silent_server() -> Iterator[str]:
             connection.close()
 
 
-def test_a_server_that_hangs_delays_by_two_timeouts_at_most(
+def test_a_server_that_hangs_costs_two_timeouts_at_most(
     tmp_path: Path, silent_server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", silent_server)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")  # 5 s by default
-    begun_s = time.monotonic()
+    started_s = time.monotonic()
     everything(tmp_path)
 
-    assert 4 <= time.monotonic() - begun_s < 6
+    assert 4 <= time.monotonic() - started_s < 6
     assert "metrics (12 values)" in capsys.readouterr().err
 
 
@@ -285,7 +285,7 @@ def start_server(project: Path, port: int) -> subprocess.Popen[bytes]:
     store = f"sqlite:///{project / 'mlflow.db'}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", store, "--artifacts-destination", str(project / "served")]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # a process less to wait for
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # one process fewer to wait for
     quiet = subprocess.DEVNULL
     server = subprocess.Popen(command, cwd=project, env=environment, stdout=quiet, stderr=quiet)
     until_s = time.monotonic() + 60
@@ -299,14 +299,14 @@ def start_server(project: Path, port: int) -> subprocess.Popen[bytes]:
     pytest.fail("the MLflow server did not start within 60 s")
 
 
-def test_a_server_that_dies_midway(
+def test_a_server_that_dies_during_a_run(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a cold server on a busy machine is slow, not down
     server = start_server(project, port)
-    begun_s = time.monotonic()
+    started_s = time.monotonic()
     try:
         with tracking.run("distill", {"T": 1}, "T: 1\n", project) as log:
             log.metrics({"map50_95": 0.1}, step=1)
@@ -318,18 +318,18 @@ def test_a_server_that_dies_midway(
     finally:
         server.kill()
 
-    assert time.monotonic() - begun_s < 30
-    said = capsys.readouterr().err
-    assert "metrics (1 values)" in said
-    assert "artifacts (report.md)" in said
-    assert "params" not in said
-    assert "models" not in said
+    assert time.monotonic() - started_s < 30
+    stderr = capsys.readouterr().err
+    assert "metrics (1 values)" in stderr
+    assert "artifacts (report.md)" in stderr
+    assert "params" not in stderr
+    assert "models" not in stderr
     (found,) = runs_of(client_of(project))
     assert found.data.metrics == {"map50_95": 0.1}
     assert [v.run_id for v in client_of(project).search_model_versions("name = 'detector'")] == [found.info.run_id]
 
 
-def test_what_failed_once_is_recorded_at_the_end(
+def test_a_failed_call_is_repeated_at_the_end(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def gone(*_: object, **__: object) -> None:
@@ -345,7 +345,7 @@ def test_what_failed_once_is_recorded_at_the_end(
     assert capsys.readouterr().err == ""
 
 
-def test_what_was_tried_on_the_way_is_a_finished_run_below(project: Path) -> None:
+def test_a_child_is_recorded_as_a_finished_run(project: Path) -> None:
     run = tracking.Run("quantize", project)
     run.child("calibrator=mse", {"calibrator": "mse", "float_layers": 2}, {"val": {"map50_95": 0.5}})
     run.end("FINISHED")
