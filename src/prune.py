@@ -95,7 +95,7 @@ def _spared_layers(params: Prune, student: DetectionModel, pruner: Pruner, job: 
         with (
             view_of(job.prepared) as data,
             tempfile.TemporaryDirectory(prefix="sensitivity-") as scratch,
-            tqdm(total=len(prunable_layers(student)), desc="one layer at a time", unit="layer") as progress,
+            tqdm(total=len(prunable_layers(student)), desc="layer sensitivity", unit="layer") as progress,
         ):
 
             def score(network: DetectionModel) -> float:

@@ -35,7 +35,7 @@ PARAMS = Calibrate(
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tiny_project(tmp_path_factory.mktemp("calibrate"))
-    # Ranges must not know the images that are scored: with these gone, the stage cannot look.
+    # Ranges must not depend on the images of val and test: without these files the stage cannot read them.
     for split in ("val", "test"):
         shutil.rmtree(root / "data" / "prepared" / "images" / split)
     return root
@@ -46,7 +46,7 @@ def metrics(project: Path) -> dict[str, Any]:
     return dict(calibrate.run(PARAMS, StageFiles("calibrate", project, project), Log()).metrics)
 
 
-def test_training_images_alone_make_ranges_of_every_tensor(project: Path, metrics: dict[str, Any]) -> None:
+def test_ranges_of_every_tensor_come_from_training_images_only(project: Path, metrics: dict[str, Any]) -> None:
     content = json.loads((project / "models/calibration.json").read_text())
     assert len(content["images"]) == metrics["images"] == 3
     assert all(name.startswith("train_") for name in content["images"])
@@ -60,7 +60,7 @@ def test_training_images_alone_make_ranges_of_every_tensor(project: Path, metric
             assert least <= low <= 0 <= high <= greatest
 
 
-def test_a_table_and_pictures_tell_what_each_calibrator_cuts_off(project: Path, metrics: dict[str, Any]) -> None:
+def test_a_table_and_pictures_show_the_share_that_each_calibrator_clips(project: Path, metrics: dict[str, Any]) -> None:
     assert metrics["clipped_share"]["minmax"]["most"] == 0
     assert 0 < metrics["clipped_share"]["percentile"]["mean"] < 0.1
     table = pd.read_csv(project / "reports/calibrate/ranges.csv")
@@ -90,7 +90,7 @@ def test_a_network_that_cannot_be_equalized_is_refused(project: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("damage", [b"", b"no weights", None], ids=["empty", "text", "truncated"])
-def test_damaged_weights_are_told(project: Path, tmp_path: Path, damage: bytes | None) -> None:
+def test_damaged_weights_are_refused(project: Path, tmp_path: Path, damage: bytes | None) -> None:
     shutil.copytree(project, tmp_path / "project")
     weights = tmp_path / "project/models/pruned.pt"
     weights.write_bytes(weights.read_bytes()[:-1000] if damage is None else damage)

@@ -33,7 +33,7 @@ def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any,
     ("overrides", "below", "reads"),
     [
         pytest.param(["teaching=offline"], [], {"models/teacher.pt"}, id="offline"),
-        pytest.param(["teaching=offline", "alpha=0"], [], set(), id="nothing soft needs no teacher"),
+        pytest.param(["teaching=offline", "alpha=0"], [], set(), id="alpha 0 needs no teacher"),
         pytest.param(
             ["teaching=ensemble", "teaching.others=[yolo11n.yaml]"], ["other-1"], {"models/teacher.pt"}, id="ensemble"
         ),
@@ -52,7 +52,10 @@ def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any,
         pytest.param(["teaching=label_smoothing"], [], set(), id="label smoothing"),
         pytest.param(["teaching=hard"], [], set(), id="hard"),
         pytest.param(
-            ["teaching=hard", "student.weights=teacher"], [], {"models/teacher.pt"}, id="nothing but the first weights"
+            ["teaching=hard", "student.weights=teacher"],
+            [],
+            {"models/teacher.pt"},
+            id="teacher for initial weights only",
         ),
     ],
 )
@@ -69,15 +72,15 @@ def test_every_way_of_teaching_gives_a_student(
     assert not [path for path in (project / ".checkpoints").iterdir() if path.suffix != ".lock"]
 
 
-def test_alpha_zero_is_the_labels_alone_to_the_bit(project: Path) -> None:
+def test_alpha_zero_equals_teaching_hard_to_the_bit(project: Path) -> None:
     distilled(project, "alpha=0", output="alpha")
     distilled(project, "teaching=hard", output="hard")
     students = [(project / output / "models/student.pt").read_bytes() for output in ("alpha", "hard")]
     assert students[0] == students[1]
 
 
-def test_a_student_and_its_generations_begin_with_the_teachers_weights(project: Path) -> None:
-    """As wide as their teacher and hardly trained, they still have all of its weights."""
+def test_a_student_and_its_generations_start_with_the_teachers_weights(project: Path) -> None:
+    """As wide as the teacher and trained at a tiny learning rate, they still have all of its weights."""
     given = ["student.weights=teacher", "teaching=born_again", "lr0=1e-9", "warmup_epochs=0"]
     _, log, _ = distilled(project, *given)
     generation = project / "generation.pt"
@@ -94,12 +97,12 @@ def test_weights_with_and_without_cache_agree_to_the_bit(project: Path) -> None:
         overrides = [f"cache={cache}", "distillation=heads_channel_wise", "epochs=2"]
         distilled(project, *overrides, output=str(run))
         weights.append((project / str(run) / "models/student.pt").read_bytes())
-    answers = list((project / ".cache/teacher").iterdir())
-    assert len(answers) == 2 * 3, "two epochs of three batches, which the third run finds"
+    entries = list((project / ".cache/teacher").iterdir())
+    assert len(entries) == 2 * 3, "two epochs of three batches; the third run reads them"
     assert weights[0] == weights[1] == weights[2]
 
 
-def test_a_cache_is_kept_in_sweeps_alone_unless_asked_for(project: Path) -> None:
+def test_cache_sweep_writes_no_cache_outside_a_sweep(project: Path) -> None:
     distilled(project, "cache=sweep")
     assert not (project / ".cache").exists()
 
@@ -131,7 +134,7 @@ def test_a_cache_is_kept_in_sweeps_alone_unless_asked_for(project: Path) -> None
         ),
     ],
 )
-def test_what_cannot_be_taught_is_told(project: Path, overrides: list[str], message: str) -> None:
+def test_bad_teaching_settings_are_refused(project: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         distilled(project, *overrides)
 
@@ -160,18 +163,18 @@ def test_what_cannot_be_taught_is_told(project: Path, overrides: list[str], mess
         ),
     ],
 )
-def test_what_cannot_be_taught_is_told_before_anybody_is_trained(
+def test_bad_teaching_settings_are_refused_before_any_training(
     project: Path, overrides: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(*arguments: object, **options: object) -> None:
-        raise AssertionError("training began")
+        raise AssertionError("training started")
 
     monkeypatch.setattr("src.trainings.job.TrainingJob.train_helper", trained)
     with pytest.raises(UserError, match=message):
         distilled(project, *overrides)
 
 
-def test_networks_trained_on_the_way_are_not_trained_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_helper_networks_are_not_trained_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     overrides = ["teaching=born_again", "epochs=2"]
     _, whole, _ = distilled(project, *overrides)
     expected = (project / "out/models/student.pt").read_bytes()

@@ -35,7 +35,7 @@ def metrics(project: Path) -> dict[str, Any]:
     return dict(export_litert.run(PARAMS, StageFiles("export_litert", project, project), Log()).metrics)
 
 
-def test_all_convolutions_but_that_of_dfl_are_integers(metrics: dict[str, Any]) -> None:
+def test_all_convolutions_except_dfl_run_in_integers(metrics: dict[str, Any]) -> None:
     assert metrics["integer_convolutions"] == 63
     assert metrics["convolutions"] == 64
     assert metrics["size_mib"] < 0.3 * metrics["fp32_size_mib"]
@@ -43,11 +43,11 @@ def test_all_convolutions_but_that_of_dfl_are_integers(metrics: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_it_says_what_the_float_network_says(project: Path, metrics: dict[str, Any], number: int) -> None:
+def test_it_predicts_like_the_float_network(project: Path, metrics: dict[str, Any], number: int) -> None:
     assert metrics
     image = load_image(sorted((project / "data/prepared/images/train").iterdir())[number], IMGSZ)
     boxes_px, scores = np.split(onnx_forward(project / "models/pruned.onnx", image, threads=1)()[0][0], [4])
-    boxes, scores_8bit = np.split(answer(project / "models/int8.tflite", image), [4])
+    boxes, scores_8bit = np.split(output(project / "models/int8.tflite", image), [4])
     assert np.corrcoef(boxes_px.ravel(), IMGSZ * boxes.ravel())[0, 1] > 0.95
     assert abs(boxes_px - IMGSZ * boxes).mean() < 0.2 * boxes_px.std()
     assert abs(scores - scores_8bit).mean() < 0.05
@@ -63,10 +63,10 @@ def test_heads_of_other_families_stay_in_float(architecture: str, tmp_path: Path
     found = litert.count_tflite_convolutions(tmp_path / "int8.tflite")
     assert found.float == (1 if architecture == "yolo11n" else 0)
     assert found.integer > 60
-    assert np.isfinite(answer(tmp_path / "int8.tflite", images[0])).all()
+    assert np.isfinite(output(tmp_path / "int8.tflite", images[0])).all()
 
 
-def answer(network: Path, image: NDArray[np.float32]) -> NDArray[np.float32]:
+def output(network: Path, image: NDArray[np.float32]) -> NDArray[np.float32]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(network), num_threads=1)

@@ -22,7 +22,7 @@ def project(tmp_path: Path, prepared: Path) -> Path:
 
 
 def pruned(project: Path, *overrides: str, output: str = "out") -> tuple[Any, Diary, list[int]]:
-    """Return the metrics, what was recorded, and how many channels each convolution has left."""
+    """Return the metrics, the recorded calls, and the number of remaining channels of each convolution."""
     register()
     given = [*(f"{key}={value}" for key, value in TINY.items()), *overrides]
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
@@ -45,7 +45,7 @@ def test_rounds_share_the_epochs_and_end_at_the_same_width(project: Path) -> Non
     metrics, log, left = pruned(project, "epochs=3", "rounds=2", output="rounds")
     assert left == at_once
     assert log.below == ["round-1"]
-    assert metrics["epochs"] == 1, "two of the three were those of the first round"
+    assert metrics["epochs"] == 1, "the first round took two of the three"
 
 
 def test_more_rounds_than_epochs_are_refused(project: Path) -> None:
@@ -66,15 +66,15 @@ def test_the_most_sensitive_layers_are_spared(project: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["unstructured_global", "unstructured_per_layer"])
-def test_weights_that_were_taken_stay_away_while_the_rest_is_tuned(project: Path, method: str) -> None:
+def test_pruned_weights_stay_zero_in_fine_tuning(project: Path, method: str) -> None:
     metrics, _, left = pruned(project, f"method={method}", "ratio=0.4", "epochs=2", "rounds=2")
     student = load_detector(project / "models/student.pt")
     assert left == [module.out_channels for module in student.modules() if isinstance(module, nn.Conv2d)]
-    # Half precision makes zeros of a few more; DFL's 16 fixed weights, of which one is zero, are not pruned.
+    # Half precision rounds a few more to zero; DFL's 16 fixed weights, of which one is zero, are not pruned.
     assert metrics["share_of_zeros"] == pytest.approx(0.4, abs=0.01)
 
 
-@pytest.mark.parametrize("asked", ["spared_layers=2", "sensitivity=true"])
-def test_weights_have_no_layers_to_spare(project: Path, asked: str) -> None:
+@pytest.mark.parametrize("setting", ["spared_layers=2", "sensitivity=true"])
+def test_pruning_of_weights_cannot_spare_layers(project: Path, setting: str) -> None:
     with pytest.raises(UserError, match=r"method must be structured where prune\..* is set, got unstructured_global"):
-        pruned(project, "method=unstructured_global", asked)
+        pruned(project, "method=unstructured_global", setting)

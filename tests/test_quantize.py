@@ -80,7 +80,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_network_in_integers_comes_out_that_ultralytics_can_use(project: Path) -> None:
+def test_quantize_writes_an_integer_network_that_ultralytics_can_use(project: Path) -> None:
     log = Log()
     metrics = quantize.run(PARAMS, StageFiles("quantize", project, project), log).metrics
     assert metrics["convolutions"] == metrics["integer_convolutions"] + LEVELS  # DFL, which is not learned
@@ -102,7 +102,7 @@ def test_a_network_in_integers_comes_out_that_ultralytics_can_use(project: Path)
     assert result.names == {0: "class 0", 1: "class 1"}
 
 
-def test_another_network_than_the_calibrated_one_is_refused(project: Path, tmp_path: Path) -> None:
+def test_a_network_that_was_not_calibrated_is_refused(project: Path, tmp_path: Path) -> None:
     network = project / "models/pruned.onnx"
     calibrated = network.read_bytes()
     network.write_bytes(calibrated + b" ")
@@ -124,7 +124,7 @@ def test_the_most_sensitive_layers_are_left_in_float_and_reported(project: Path,
     assert (tmp_path / "reports/quantize/sensitivity.png").stat().st_size < 200_000
 
 
-def test_bias_correction_moves_biases_and_nothing_else(project: Path, tmp_path: Path) -> None:
+def test_bias_correction_changes_only_biases(project: Path, tmp_path: Path) -> None:
     networks = {}
     for corrected in (False, True):
         root = tmp_path / str(corrected)
@@ -138,7 +138,7 @@ def test_bias_correction_moves_biases_and_nothing_else(project: Path, tmp_path: 
     assert all("bias" in name for name in changed)
 
 
-def test_a_budget_that_holds_at_once_takes_one_try(project: Path, tmp_path: Path) -> None:
+def test_a_budget_that_the_first_setting_meets_takes_one_try(project: Path, tmp_path: Path) -> None:
     log = Log()
     metrics = quantize.run(replace(PARAMS, max_drop=1.0), StageFiles("quantize", project, tmp_path), log).metrics
     assert metrics["tries"] == 1
@@ -149,7 +149,7 @@ def test_a_budget_that_holds_at_once_takes_one_try(project: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("method", ["qat", "tuned"])
-def test_training_ends_in_integers(project: Path, tmp_path: Path, method: str) -> None:
+def test_methods_with_training_write_an_integer_network(project: Path, tmp_path: Path, method: str) -> None:
     quantize.run(PARAMS, StageFiles("quantize", project, tmp_path / "without"), Log())
     log = Log()
     metrics = quantize.run(
@@ -166,7 +166,7 @@ def test_training_ends_in_integers(project: Path, tmp_path: Path, method: str) -
     assert {path.suffix for path, folder in log.of("artifact") if folder == "on_the_way"} == {".pt", ".csv", ".png"}
 
 
-def test_a_budget_that_never_holds_ends_with_training(
+def test_a_budget_that_no_setting_meets_ends_with_training(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def score(path: Path, **_: object) -> Accuracy:
@@ -193,7 +193,7 @@ def test_controls_need_no_ranges(project: Path, tmp_path: Path, method: str, siz
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("settings", "message"),
     [
         ({"method": "fp16", "max_drop": 0.01}, "max_drop has no meaning for method=fp16: .* choose static or qat"),
         ({"method": "tuned", "max_drop": 0.01}, "max_drop has no meaning for method=tuned"),
@@ -205,10 +205,10 @@ def test_controls_need_no_ranges(project: Path, tmp_path: Path, method: str, siz
         ({"symmetric_weights": False}, "symmetric_weights must be true where per_channel is true"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(asked: dict[str, Any], message: str) -> None:
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], message: str) -> None:
     register()
     with pytest.raises(UserError, match=message), initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        typed("quantize", compose("quantize", [f"{key}={value}" for key, value in asked.items()]))
+        typed("quantize", compose("quantize", [f"{key}={value}" for key, value in settings.items()]))
 
 
 def test_more_layers_in_float_than_there_are_is_refused(project: Path, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""From a checkpoint to ONNX and TFLite, and the runtimes that run them."""
+"""Export of checkpoints to ONNX and TFLite, work on ONNX graphs, and the runtimes that run them."""

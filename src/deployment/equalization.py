@@ -1,13 +1,13 @@
-"""Equalizing the ranges of weights between two convolutions, so that one scale per tensor fits all channels.
+"""Equalizes the ranges of weights between two convolutions, so that one scale per tensor fits all channels.
 
-f(s x) = s f(x) for ReLU and any s > 0: the first of two convolutions can make a channel s times smaller and the second
-make it larger again, and the network computes the same. s is chosen so that a channel's weights have the same range in
+f(s x) = s f(x) for ReLU and any s > 0. So the first of two convolutions can divide a channel by s and the second can
+multiply it by s: the network computes the same function. s is chosen so that a channel's weights have the same range in
 both.
 
 Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction (arXiv 1906.04721), section 4.1,
-eq. (11): s_i = sqrt(r1_i r2_i) / r2_i, r being half the width of a symmetric range. Weights alone are equalized.
-SiLU does not scale: x sigmoid(x) is another function of s x, so networks with it are refused; what the paper says of
-approximating the activation is left out. With one scale per channel only the second convolution gains.
+eq. (11): s_i = sqrt(r1_i r2_i) / r2_i, r being half the width of a symmetric range. Only weights are equalized. For
+SiLU, f(s x) = s x sigmoid(s x) is not s f(x). So networks with SiLU are refused; the paper's approximation of such
+activations is not implemented. With one scale per channel only the second convolution gains.
 """
 
 from __future__ import annotations
@@ -24,28 +24,32 @@ from src.deployment.links import Links
 from src.foundation.errors import SettingError
 
 _SCALING = {"Relu", "LeakyRelu"}
-"""Activations of one input for which f(s x) = s f(x)."""
+"""Activations with one input for which f(s x) = s f(x)."""
 
 _CLOSE = 1e-3
-"""Pairs form chains, and each changes its neighbours, so all are repeated until no s is farther than this from 1."""
+"""Pairs form chains, and each pair changes its neighbours. So all are repeated until no s is farther than this from 1.
+"""
 _ROUNDS = 100
+"""The largest number of repetitions."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two convolutions: the second is the only reader of the first, with nothing or a ReLU between."""
+    """Two convolutions: the second is the only reader of the first, with nothing or an activation of `_SCALING`
+    between.
+    """
 
     first: onnx.NodeProto
     second: onnx.NodeProto
 
 
 def equalize(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return `model` (left as it is) with equalized weights: the same function, up to rounding in float32.
+    """Return a copy of `model` with equalized weights: the same function, up to rounding in float32.
 
     Activations change with the weights, so ranges have to be observed afterwards.
 
     Raises:
-        SettingError: no convolution follows another in a way that can be equalized.
+        SettingError: no two convolutions can be equalized.
     """
     equalized = onnx.ModelProto()
     equalized.CopyFrom(model)
@@ -92,9 +96,9 @@ def pairs_of(model: onnx.ModelProto) -> list[Pair]:
 
 
 def _equalize_pair(pair: Pair, values: dict[str, NDArray[np.float64]]) -> float:
-    """Equalize one pair in place, and return how far the farthest s is from 1."""
+    """Equalize one pair in place, and return the largest distance of any s from 1."""
     W1, W2 = values[pair.first.input[1]], values[pair.second.input[1]]
-    # (groups, O / groups, I / groups, H, W): a channel between the two is a group and a place in it.
+    # (groups, O / groups, I / groups, H, W): a channel between the two is a group and an index in it.
     groups = len(W1) // W2.shape[1]
     grouped = W2.reshape(groups, -1, *W2.shape[1:])
     r1 = np.abs(W1).reshape(len(W1), -1).max(axis=1)

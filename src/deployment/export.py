@@ -1,4 +1,4 @@
-"""Export to ONNX and TFLite by ultralytics."""
+"""Export to ONNX and TFLite with ultralytics."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from src.foundation.errors import OutdatedError, SettingError
 def export_onnx(weights: Path, target: Path, imgsz: int) -> None:
     """Write the detector as ONNX: float32, batch 1, a square of `imgsz` px, class names and stride in its metadata.
 
-    Input `images` (1, 3, imgsz, imgsz) in [0, 1], RGB; output `output0` (1, 4 + classes, places): box centre, width and
-    height in px, then a score in [0, 1] per class. The date that ultralytics would put into the file is left out, so
-    that the same weights give the same bytes.
+    Input `images` (1, 3, imgsz, imgsz) in [0, 1], RGB; output `output0` (1, 4 + classes, locations): box centre, width
+    and height in px, then a score in [0, 1] per class. ultralytics' export date is removed, so that the same weights
+    give the same bytes.
 
     Raises:
-        UserError: `weights` is no detector that can be read.
+        UserError: `weights` is not a detector that can be read.
     """
-    load_detector(weights)  # ultralytics' own errors would name a copy elsewhere
+    load_detector(weights)  # checked first: ultralytics' own errors would name the copy in a temporary folder
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
         model = onnx.load(_exported(weights, Path(scratch), format="onnx", imgsz=imgsz, simplify=True))
     kept = [entry for entry in model.metadata_props if entry.key != "date"]
@@ -40,7 +40,7 @@ def expect_size(network: Path, imgsz: int) -> None:
     """Check that an ONNX file was exported for squares of `imgsz` px.
 
     Raises:
-        SettingError: it was exported for others.
+        SettingError: it was exported for another size.
         OutdatedError: it cannot be read.
     """
     try:
@@ -53,15 +53,15 @@ def expect_size(network: Path, imgsz: int) -> None:
 
 
 def export_tflite(weights: Path, scratch: Path, imgsz: int) -> Path:
-    """Return the detector as TFLite, float32, a file in the folder `scratch`. Needs litert-torch.
+    """Export the detector to TFLite, float32, and return the file, in the folder `scratch`. Needs litert-torch.
 
-    Input and output are those of `export_onnx`, with boxes as shares of the square. What ultralytics wants to know of
-    the file, a date among it, is in a ZIP archive at its end.
+    Input and output are the same as in `export_onnx`, but boxes are fractions of the square. ultralytics' metadata,
+    with a date, is in a ZIP archive at the end of the file.
     """
     return _exported(weights, scratch, format="litert", imgsz=imgsz)
 
 
 def _exported(weights: Path, scratch: Path, **settings: Any) -> Path:
-    # ultralytics writes beside the weights.
+    # ultralytics writes the export beside the weights.
     copy = Path(shutil.copy(weights, scratch / "detector.pt"))
     return Path(YOLO(copy).export(batch=1, device="cpu", verbose=False, **settings))

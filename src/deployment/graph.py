@@ -7,18 +7,21 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 
 from src.deployment.links import Links
 
-# They do not change values.
+# Operators that do not change values.
 _RESHAPING = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Identity"}
 
 _MOVING = {"Concat", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Transpose"}
-"""Their outputs hold values of their inputs, so both can be on one grid."""
+"""Operators whose outputs hold values of their inputs, so both can be on one grid."""
 
 _ACTIVATIONS = {"Sigmoid", "Mul", "Relu", "HardSigmoid", "HardSwish", "Clip"}
-"""The operators of activations. SiLU is a Sigmoid and a Mul that both read the convolution."""
+"""The operators of activation functions. SiLU is a Sigmoid and a Mul that both read the convolution."""
 
 
 def copy_to_quantize(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy whose nodes have names and whose constants are initializers, with a bias for each convolution."""
+    """Return a copy that is prepared for quantization.
+
+    Nodes have unique names, constants are initializers, and no two convolutions share a bias.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     own_constants(copy)
@@ -27,24 +30,24 @@ def copy_to_quantize(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def keep_metadata(source: onnx.ModelProto, target: onnx.ModelProto) -> None:
-    """Make the metadata of `target` that of `source`: ultralytics reads class names, stride and size from there."""
+    """Replace the metadata of `target` with that of `source`: ultralytics reads class names, stride and size there."""
     del target.metadata_props[:]
     target.metadata_props.extend(source.metadata_props)
 
 
 def sort_nodes(model: onnx.ModelProto) -> None:
-    """Put the nodes into the order of computation, in place."""
+    """Sort the nodes into the order of computation, in place."""
     ONNXModel(model).topological_sort()
 
 
 def remove_unused(model: onnx.ModelProto) -> None:
-    """Remove constants that no node reads, and shapes of tensors, which may be gone, in place."""
+    """Remove constants that no node reads, in place, and the stored tensor shapes, whose tensors may be gone."""
     ONNXModel(model).remove_unused_constant()
     del model.graph.value_info[:]
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Give every node without a name of its own one, in place: onnxruntime's quantizer tells nodes apart by name."""
+    """Give every node a unique name, in place: onnxruntime's quantizer identifies nodes by name."""
     taken: set[str] = set()
     for index, node in enumerate(model.graph.node):
         if not node.name or node.name in taken:
@@ -53,10 +56,10 @@ def name_nodes(model: onnx.ModelProto) -> None:
 
 
 def own_constants(model: onnx.ModelProto) -> None:
-    """Give every convolution a bias of its own and make all constants initializers, in place.
+    """Give every convolution its own bias and make all constants initializers, in place.
 
     Exporters share equal biases between convolutions and write constants as Constant and Identity nodes. A bias is
-    quantized by the scale of its convolution's input, so a shared one would be right for one convolution alone (as
+    quantized with the scale of its convolution's input, so a shared bias would be right for only one convolution (this
     happens in onnxruntime's QOperator format). Only initializers are recognised as constants.
     """
     graph = model.graph
@@ -100,7 +103,13 @@ def activations(model: onnx.ModelProto) -> list[str]:
 
 
 def moved_inputs(node: onnx.NodeProto) -> list[str]:
-    """Return the inputs whose values a node moves without computing; none for a node that computes."""
+    """Return the inputs whose values a node only moves; an empty list for a node that computes.
+
+    >>> moved_inputs(onnx.helper.make_node("Concat", ["a", "b"], ["joined"], axis=1))
+    ['a', 'b']
+    >>> moved_inputs(onnx.helper.make_node("Conv", ["x", "weights"], ["y"]))
+    []
+    """
     interpolates = any(attribute.name == "mode" and attribute.s != b"nearest" for attribute in node.attribute)
     if node.op_type not in _MOVING or (node.op_type == "Resize" and interpolates):
         return []
@@ -112,10 +121,10 @@ def float_head(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
     These decode boxes and scores: the softmax of DFL and its convolution, the anchors and the product with the strides,
     the sigmoid, the final Concat. One scale over pixels (0 to 640) and probabilities (0 to 1) rounds every score to
-    zero, the usual cause of mAP 0, so they stay in float.
+    zero, the usual cause of mAP 0. So these nodes stay in float.
 
-    They are found by walking back from the outputs to the first convolutions. One kind is walked through: DFL's, whose
-    weights are the constants 0, 1, 2, ... and not learned, and which takes the expectation over a softmax.
+    The search goes back from the outputs and stops at convolutions. It passes only the convolution of DFL, which takes
+    the expectation over a softmax: its weights are the constants 0, 1, 2, ... and not learned.
     """
     producers = Links(model.graph).producers
     tail: set[int] = set()
@@ -125,7 +134,7 @@ def float_head(model: onnx.ModelProto) -> list[onnx.NodeProto]:
         if id(node) in tail or (node.op_type == "Conv" and not _reads_softmax(node, producers)):
             continue
         tail.add(id(node))
-        # The input of a Shape matters to sizes alone.
+        # A Shape reads only the size of its input.
         if node.op_type != "Shape":
             waiting.extend(producers[name] for name in node.input if name in producers)
     return [node for node in model.graph.node if id(node) in tail]
@@ -143,7 +152,7 @@ def head_inputs(model: onnx.ModelProto) -> list[str]:
 def learned_convolutions(model: onnx.ModelProto) -> list[str]:
     """Return the names of the convolutions before the float head, in the order of the graph.
 
-    They are named as `quantize_network` names them.
+    The names are the same as in `quantize_network`.
     """
     named = copy_to_quantize(model)
     head = {node.name for node in float_head(named)}
@@ -151,7 +160,7 @@ def learned_convolutions(model: onnx.ModelProto) -> list[str]:
 
 
 def with_activation(model: onnx.ModelProto, layer: str) -> list[str]:
-    """Return the names of a convolution's node and of the nodes of the activation that alone reads it."""
+    """Return the names of a convolution's node and of its activation's nodes, if nothing else reads the convolution."""
     [convolution] = [node for node in model.graph.node if node.name == layer]
     readers = Links(model.graph).readers[convolution.output[0]]
     activation = readers if {node.op_type for node in readers} <= _ACTIVATIONS else []

@@ -1,4 +1,4 @@
-"""Which images calibration sees, and how they become a network's input."""
+"""The choice of calibration images, and an image as network input."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from src.foundation.errors import OutdatedError, UserError
 from src.foundation.prepared import IMAGE_SUFFIXES
 
 PADDING = 114
-"""Grey level with which ultralytics fills what an image leaves of the square."""
+"""Grey level with which ultralytics fills the part of the square that an image does not cover."""
 
 
 def choose_images(folder: Path, count: int, seed: int) -> list[Path]:
     """Return `count` images of `folder`, chosen by `seed` without repetition, in the order of their names.
 
-    If there are fewer, all are returned; the report says how many.
+    If there are fewer, all are returned; the report shows how many.
 
     Raises:
         OutdatedError: the folder holds no image.
@@ -32,10 +32,10 @@ def choose_images(folder: Path, count: int, seed: int) -> list[Path]:
 
 
 def load_image(path: Path, imgsz: int) -> NDArray[np.float32]:
-    """Return an image as ultralytics' validation presents it to a network of square input.
+    """Return an image as ultralytics' validation passes it to a network with square input.
 
-    The longer side becomes `imgsz` (bilinear, the shorter one rounded up), the rest is filled with grey, half on either
-    side; ultralytics does the same in `BaseDataset.load_image` and `LetterBox(scaleup=False)`.
+    The longer side becomes `imgsz` (bilinear, the shorter one rounded up). The rest is filled with grey, half on either
+    side. ultralytics does the same in `BaseDataset.load_image` and `LetterBox(scaleup=False)`.
 
     Args:
         path: an image file.
@@ -49,7 +49,7 @@ def load_image(path: Path, imgsz: int) -> NDArray[np.float32]:
     """
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise UserError(f"{path}: expected an image, found a file that cannot be read as one: mend or remove it")
+        raise UserError(f"{path}: expected an image, found a file that cannot be read as one: replace or remove it")
     height, width = image.shape[:2]
     ratio = imgsz / max(height, width)
     if ratio != 1:
@@ -57,7 +57,7 @@ def load_image(path: Path, imgsz: int) -> NDArray[np.float32]:
         image = cv2.resize(image, size_wh, interpolation=cv2.INTER_LINEAR)
     height, width = image.shape[:2]
     square = np.full((imgsz, imgsz, 3), PADDING, dtype=np.uint8)
-    # The odd pixel of an uneven rest goes below and to the right.
+    # If the rest is odd, the extra pixel goes below or to the right.
     top, left = (imgsz - height) // 2, (imgsz - width) // 2
     square[top : top + height, left : left + width] = image
     rgb = square[..., ::-1].transpose(2, 0, 1)[None]

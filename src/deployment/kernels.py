@@ -1,7 +1,7 @@
-"""Which kernels onnxruntime really runs, counted in the graph that it makes of a network.
+"""Counts the kernels that onnxruntime really runs, in the graph that it makes of a network.
 
-onnxruntime fuses a quantized convolution into an integer kernel only where the nodes around it allow that. Otherwise it
-computes the convolution in float, with conversions on top, and the INT8 network is slower than the float one.
+onnxruntime fuses a quantized convolution into an integer kernel only if the nodes around it allow that. Otherwise it
+computes the convolution in float, with extra conversions, and the INT8 network is slower than the float network.
 """
 
 from __future__ import annotations

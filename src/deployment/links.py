@@ -1,4 +1,4 @@
-"""Which nodes of an ONNX graph write and read each tensor."""
+"""The nodes of an ONNX graph that write and read each tensor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import onnx
 
 
 class Links:
-    """The writers and readers of a graph's tensors, as the graph was when this was made.
+    """The writers and readers of a graph's tensors. Later changes of the graph are not included.
 
     Attributes:
         constants: the initializers, by name.
@@ -27,12 +27,12 @@ class Links:
                 self.readers[name].append(node)
 
     def sole_reader(self, tensor: str) -> onnx.NodeProto | None:
-        """Return the node that reads a tensor, if it is the only one and the tensor is no output of the graph."""
+        """Return the node that reads a tensor, if it is the only one and the tensor is not an output of the graph."""
         readers = self.readers[tensor]
         return readers[0] if len(readers) == 1 and tensor not in self.outputs else None
 
     def only_reader(self, node: onnx.NodeProto | None, kind: str) -> onnx.NodeProto | None:
-        """Return the node that alone reads the outputs of `node`, if it is of this kind."""
+        """Return the only reader of the outputs of `node`, if it is of this kind and the graph does not output them."""
         if node is None or not self.outputs.isdisjoint(node.output):
             return None
         readers = [reader for name in node.output for reader in self.readers[name]]

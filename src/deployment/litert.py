@@ -1,8 +1,8 @@
 """INT8 for LiteRT: a TFLite file with integer convolutions and, as in ONNX, a float head.
 
-ai-edge-quantizer quantizes: weights symmetric and per channel, activations asymmetric int8 from the least to the
-greatest value observed. The rule for ONNX graphs tells which operators stay in float. With an integer head the accuracy
-drops far more.
+ai-edge-quantizer does the quantization: weights symmetric and per channel, activations asymmetric int8 from the least
+to the greatest observed value. The operators that stay in float are found with the same rule as in ONNX graphs
+(`float_head`). With an integer head the accuracy drops far more.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _ONNX_NAMES = {
     "SLICE": "Slice",
     "SPLIT": "Split",
 }
-"""Of the operators that `float_head` tells apart."""
+"""ONNX names of the operators that `float_head` has to recognise."""
 
 
 def expect_litert() -> None:
-    """Raise a UserError if the packages are not installed: ultralytics would install what it misses by itself."""
+    """Raise a UserError if packages are missing. Without this check ultralytics would install them itself."""
     packages = ("ai_edge_litert", "ai_edge_quantizer", "litert_torch")
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
@@ -54,8 +54,8 @@ def quantize_tflite(network: Path, target: Path, images: Iterable[NDArray[np.flo
     Args:
         network: float32.
         target: the new file.
-        images: (1, 3, imgsz, imgsz) each, RGB, [0, 1]: what activations are observed on.
-        threads: of the interpreter that observes.
+        images: (1, 3, imgsz, imgsz) each, RGB, [0, 1]; activations are observed on them.
+        threads: number of CPU threads of the interpreter that observes.
     """
     from ai_edge_quantizer import qtyping, quantizer, recipe
 
@@ -75,7 +75,7 @@ def quantize_tflite(network: Path, target: Path, images: Iterable[NDArray[np.flo
 
 
 def count_tflite_convolutions(network: Path) -> Convolutions:
-    """Return how many convolutions of a TFLite file are integer kernels, and how many in float."""
+    """Return how many convolutions of a TFLite file run in integers, and how many in float."""
     from ai_edge_litert.schema_py_generated import TensorType
 
     graph, operators = _read(network)
@@ -84,7 +84,7 @@ def count_tflite_convolutions(network: Path) -> Convolutions:
 
 
 def _head_scopes(network: Path) -> list[str]:
-    """Return what ai-edge-quantizer calls the operators of the float head, the names of their outputs."""
+    """Return the scopes of the operators of the float head in ai-edge-quantizer: the names of their outputs."""
     from ai_edge_quantizer.utils.tfl_flatbuffer_utils import get_op_scope
 
     graph, operators = _read(network)
@@ -116,7 +116,7 @@ def _read(network: Path) -> tuple[Any, list[tuple[str, Any]]]:
 
 
 def _carry_metadata(source: Path, target: Path) -> None:
-    """Add to a file the class names, stride and so on of another, but no date: the same weights give the same bytes."""
+    """Copy the metadata (class names, stride, ...) without the date, so that the same weights give the same bytes."""
     with zipfile.ZipFile(source) as archive:
         metadata = json.loads(archive.read(_METADATA))
     del metadata["date"]

@@ -1,6 +1,7 @@
 """The ultralytics adapter: build, load, save, train and validate a detector.
 
-Importing it turns off ultralytics' own integrations, and provides torchvision's operators where they do not load.
+Importing this package turns off ultralytics' own integrations, and defines torchvision's operators if they cannot be
+loaded.
 """
 
 from __future__ import annotations

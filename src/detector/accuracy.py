@@ -1,4 +1,4 @@
-"""Accuracy of a detector file, .pt or .onnx alike, by ultralytics' validator."""
+"""Accuracy of a detector file, .pt or .onnx, measured with ultralytics' validator."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ultralytics import YOLO
 
-BATCH = 16  # of .pt files; the ONNX files are made for one image at a time
+BATCH = 16  # for .pt files; exported files take one image at a time
 
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """Accuracy on one class; both in [0, 1]."""
+    """Accuracy on one class: mAP50-95 and mAP50, in [0, 1]."""
 
     map50_95: float
     map50: float
@@ -23,7 +23,7 @@ class ClassAccuracy:
 class Accuracy:
     """Mean average precision over IoU 0.50 to 0.95, at IoU 0.50, precision and recall at the best F1; in [0, 1].
 
-    `per_class` has the classes that occur in the split, by name.
+    `per_class` contains the classes that occur in the split, by name.
     """
 
     map50_95: float
@@ -36,15 +36,15 @@ class Accuracy:
 def validate(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device: str) -> Accuracy:
     """Return the accuracy of a detector on one split of a dataset.
 
-    Every image is letterboxed to the same square, for .pt files too (ultralytics would take rectangles), so that files
-    of both kinds see the same pixels.
+    Every image is letterboxed to the same square, for .pt files too (ultralytics would use rectangles), so that files
+    of both kinds get the same pixels.
 
     Args:
-        detector: a .pt or .onnx file, or what else ultralytics exports, for one image at a time.
-        data_yaml: the dataset in ultralytics' form.
+        detector: a .pt file, or a file that ultralytics exported (such as .onnx) for one image at a time.
+        data_yaml: the dataset in ultralytics' format.
         split: train, val or test.
         imgsz: side of the square, px.
-        device: "cpu" or a CUDA index, of several the first counts; exports run on the CPU.
+        device: "cpu" or a CUDA index; of several indices the first is used. Exported files run on the CPU.
     """
     is_export = detector.suffix != ".pt"
     with tempfile.TemporaryDirectory(prefix="validation-") as scratch:
@@ -70,5 +70,5 @@ def validate(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device:
 
 
 def _rounded(value: float) -> float:
-    """Six digits: more than any split can tell apart, and easy to read in a diff."""
+    """Return `value` with six digits: more than any split can resolve, and easy to read in a diff."""
     return round(float(value), 6)

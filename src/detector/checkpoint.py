@@ -1,4 +1,4 @@
-"""Detectors as .pt files that hold the detector alone; `ultralytics.YOLO(path)` loads them."""
+"""Detectors as .pt files that contain only the detector; `ultralytics.YOLO(path)` loads them."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from src.foundation.errors import UserError
 
 ARCHITECTURES = Path(ultralytics.__file__).parent / "cfg" / "models"
 HEADS = ("Detect", "v10Detect")
-"""The names that the last module of a detector's YAML may have."""
+"""The names that the last module in a detector's YAML can have."""
 
 
 def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
     """Write `network` to `path` in half precision, as ultralytics does, in its checkpoint format.
 
-    ultralytics' own best.pt holds the date, the trainer's paths and the git branch, so its bytes differ from run to
-    run. The same weights give the same file here.
+    ultralytics' own best.pt contains the date, the trainer's paths and the git branch, so its bytes differ from run to
+    run. Here the same weights give the same file.
 
     Args:
-        imgsz: side of the square it was trained on, px; `YOLO(path)` takes it as its default.
+        imgsz: side of the square it was trained on, px; `YOLO(path)` uses it as its default.
     """
     kept = deepcopy(network).cpu().half().eval()
     for parameter in kept.parameters():
         parameter.requires_grad = False
     arguments = {"task": "detect", "imgsz": imgsz}
-    kept.args = dict(arguments)  # type: ignore[assignment]  # a plain attribute; mypy takes it for a module
+    kept.args = dict(arguments)  # type: ignore[assignment]  # a plain attribute; mypy expects a module
     for trace in ("criterion", "pt_path", "optimizer"):
         vars(kept).pop(trace, None)
-    for trace in ("anchors", "strides", "shape", "max_det"):  # of the head's last image, and of the trainer
+    for trace in ("anchors", "strides", "shape", "max_det"):  # left by the head's last image, and by the trainer
         vars(kept.model[-1]).pop(trace, None)  # type: ignore[index]
     content = {
         "epoch": -1,
@@ -45,7 +45,7 @@ def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
         "version": ultralytics.__version__,
         "license": "AGPL-3.0",
     }
-    # A buffer, not the path: torch names the archive's inner folder after the file it writes to.
+    # A buffer, not the path: torch names the archive's inner folder after the file that it writes.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with whole_file(path) as partial:
@@ -59,7 +59,7 @@ def load_detector(path: Path, *, trust: bool = False) -> DetectionModel:
     loaded (`torch.load(weights_only=True)` with ultralytics' list of them).
 
     Raises:
-        UserError: nothing is there, it is no detector, or it needs trust.
+        UserError: the file does not exist, is not a detector, or needs `trust`.
     """
     if not path.is_file():
         raise UserError(
@@ -79,10 +79,10 @@ def load_detector(path: Path, *, trust: bool = False) -> DetectionModel:
 
 
 def find_architecture(name: str) -> str:
-    """Return `name` if it is the YAML of a detector: one that ultralytics knows (such as yolov8n.yaml) or a file.
+    """Return `name` if it is the YAML of a detector: one of ultralytics' own (such as yolov8n.yaml) or a file.
 
     Raises:
-        UserError: it is neither, or describes something else, such as a segmentation.
+        UserError: it is neither, or describes another task, such as segmentation.
     """
     family = {path.name for path in ARCHITECTURES.rglob("*.yaml")}
     without_scale = {name, *(name.replace(f"{scale}.yaml", ".yaml").replace(f"{scale}-", "-") for scale in "nsmlx")}
@@ -93,7 +93,7 @@ def find_architecture(name: str) -> str:
         )
     try:
         description: object = yaml_model_load(name)
-    except Exception as error:  # ultralytics raises all kinds for a broken file
+    except Exception as error:  # ultralytics raises many types for a broken file
         raise UserError(f"architecture {name}: not a model YAML ({type(error).__name__}: {error})") from error
     match description:
         case {"head": [*_, [_, _, head, *_]]}:

@@ -1,4 +1,4 @@
-"""Size and arithmetic of a detector."""
+"""Parameters and arithmetic operations of a detector."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ class Complexity:
 
 
 def complexity(network: DetectionModel, imgsz: int) -> Complexity:
-    """Count what the network has and does for a square image of `imgsz` px, as it is deployed: batch norm folded in."""
+    """Return the complexity of the deployed network (batch norm folded in) for a square image of `imgsz` px."""
     fused = deepcopy(network).fuse(verbose=False)
     return Complexity(sum(parameter.numel() for parameter in fused.parameters()), round(get_flops(fused, imgsz), 4))

@@ -1,4 +1,4 @@
-"""Training losses: the interface of ultralytics' own, and what a loss of this project may need of the training."""
+"""Training losses: the interfaces of ultralytics' losses and of this project's, and the context of a training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Criterion(Protocol):
 
 
 class LearningCriterion(Criterion, Protocol):
-    """A training loss of this project, which may have weights of its own.
+    """A training loss of this project, which can have weights of its own.
 
     Attributes:
         learned: modules that are trained along with the network (projectors, a peer), by the same optimizer.
@@ -37,20 +37,20 @@ class LearningCriterion(Criterion, Protocol):
     updates: int
 
     def update(self) -> None:
-        """Note that an epoch has ended."""
+        """Count an epoch that has ended."""
 
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a criterion may need of the training that it is part of.
+    """The training that a criterion is part of.
 
     Attributes:
-        network: the one that is trained.
-        batches_of: takes a folder of images and the number of an epoch, and returns augmented batches (N, 3, H, W) in
-            [0, 1] of these images without end, with the settings of the training. They are the same whenever that epoch
-            begins with the same random state.
-        seed: of the training.
-        epochs: that it takes if it does not stop early.
+        network: the network that is trained.
+        batches_of: takes a folder of images and the number of an epoch, and returns an endless iterator over augmented
+            batches (N, 3, H, W) in [0, 1] of these images, with the settings of the training but without mosaics. The
+            batches are the same whenever that epoch begins with the same random state.
+        seed: the seed of the training.
+        epochs: number of epochs if the training does not stop early.
     """
 
     network: DetectionModel

@@ -1,4 +1,4 @@
-"""The prepared dataset in ultralytics' form, without ultralytics' writing into it."""
+"""The prepared dataset in ultralytics' format, where ultralytics can write without changing the dataset itself."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from src.foundation.prepared import SPLITS
 def view_of(prepared: Path) -> Iterator[Path]:
     """Yield the data.yaml of a temporary view of the prepared dataset: new folders with links to its files.
 
-    ultralytics writes a `labels.cache` beside the labels. In `prepared` it would change another stage's output, and a
-    later run would trust it although it notices changed labels only by their total size.
+    ultralytics writes a `labels.cache` beside the labels. In `prepared` this file would change another stage's output.
+    A later run would also trust it, although changed labels are detected only by their total size.
     """
     description = yaml.safe_load((prepared / "data.yaml").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory(prefix="dataset-") as folder:
@@ -39,16 +39,16 @@ def view_of(prepared: Path) -> Iterator[Path]:
 
 
 def expect_classes(network: DetectionModel, names: Sequence[str], path: Path) -> None:
-    """Check that a network knows the classes of the dataset, in the same order.
+    """Check that a network has the classes of the dataset, in the same order.
 
     Args:
         network: a detector.
-        names: of the dataset's classes, by index.
+        names: the names of the dataset's classes, by index.
         path: the file that the network was read from.
 
     Raises:
-        OutdatedError: it knows others.
+        OutdatedError: it has other classes.
     """
     known = [network.names[index] for index in sorted(network.names)]
     if known != list(names):
-        raise OutdatedError(path, f"knows the classes {', '.join(known)}; the dataset has {', '.join(names)}")
+        raise OutdatedError(path, f"has the classes {', '.join(known)}; the dataset has {', '.join(names)}")

@@ -9,16 +9,16 @@ from src.foundation.errors import SettingError
 
 
 def settle(device: str, threads: int) -> str:
-    """Fix the number of CPU threads for torch and return the device under ultralytics' name: "cpu" or CUDA indices.
+    """Set the number of CPU threads for torch and return the device in ultralytics' notation: "cpu" or CUDA indices.
 
-    Sums are split among threads, so results depend on their number in the last digits.
+    Sums are split among threads, so the last digits of results depend on the number of threads.
 
     Args:
         device: "auto" (the first GPU if there is one, else the CPU), "cpu", a CUDA index, or several with commas.
-        threads: of torch on the CPU.
+        threads: number of threads of torch on the CPU.
 
     Raises:
-        SettingError: the device is not there.
+        SettingError: the device does not exist.
     """
     torch.set_num_threads(threads)
     # ultralytics sets the number again, from the machine's cores, whenever it selects a device.

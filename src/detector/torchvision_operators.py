@@ -1,10 +1,10 @@
-"""Makes `import torchvision` work beside a torch build that its compiled operators do not fit.
+"""Makes `import torchvision` work with a torch build that does not fit torchvision's compiled operators.
 
-PyPI's torchvision wheel is compiled for the CUDA build of torch. Beside a CPU-only torch its library does not load,
-`torchvision::nms` is never defined, and `import torchvision` (which ultralytics' validator does) dies with "operator
+PyPI's torchvision wheel is compiled for the CUDA build of torch. With a CPU-only torch its library does not load,
+`torchvision::nms` is never defined, and `import torchvision` (which ultralytics' validator does) fails with "operator
 torchvision::nms does not exist".
 
-What takes its place is OpenCV's: it keeps the same boxes as ultralytics' own pure torch fallback and is 4 to 20 times
+OpenCV's operator is used instead. It keeps the same boxes as ultralytics' own pure torch fallback and is 4 to 20 times
 faster on the thousands of boxes that an untrained network proposes.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import library
 
-_KEPT_LIBRARIES: list[library.Library] = []  # a Library undoes its definitions when it is collected
+_KEPT_LIBRARIES: list[library.Library] = []  # a Library removes its definitions when it is garbage-collected
 
 
 def provide_torchvision_operators() -> None:
@@ -27,7 +27,7 @@ def provide_torchvision_operators() -> None:
         return
     definitions = library.Library("torchvision", "DEF")
     definitions.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    # torchvision registers shapes for both while it is imported; nothing here calls the quantized one.
+    # torchvision registers shapes for both when it is imported; nothing here calls the quantized one.
     definitions.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _KEPT_LIBRARIES.append(definitions)
 
@@ -35,7 +35,7 @@ def provide_torchvision_operators() -> None:
 
     import torchvision.extension
 
-    # torchvision.ops refuses to call what it did not load itself.
+    # torchvision.ops refuses to call operators that it did not load itself.
     torchvision.extension._has_ops = lambda: True
 
 
@@ -45,7 +45,8 @@ def _nms(boxes_xyxy: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -
         return torch.empty(0, dtype=torch.int64)
     corners = boxes_xyxy.double().numpy()
     boxes_xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    kept = cv2.dnn.NMSBoxes(boxes_xywh, scores.float().numpy(), 0.0, iou_threshold)  # type: ignore[arg-type]  # arrays do
+    # OpenCV's type annotations leave out arrays, which work.
+    kept = cv2.dnn.NMSBoxes(boxes_xywh, scores.float().numpy(), 0.0, iou_threshold)  # type: ignore[arg-type]
     return torch.as_tensor(kept, dtype=torch.int64)
 
 

@@ -1,4 +1,4 @@
-"""ultralytics' detection trainer, resumable to the bit and without the files that it would write on its own."""
+"""ultralytics' detection trainer, resumable to the bit, without the files that ultralytics would write on its own."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ LARGEST_GRADIENT = 10.0
 
 @dataclass(frozen=True)
 class TrainerExtras:
-    """What the trainer needs besides ultralytics' arguments.
+    """The trainer's settings that ultralytics' arguments do not cover.
 
     Attributes:
-        checkpoint: where the state of the last epoch is kept.
+        checkpoint: file for the state of the last epoch.
         make_criterion: makes the training loss; None: ultralytics' own.
-        activation: one of `ACTIVATIONS` in place of the architecture's own; None: its own.
-        weights: initial weights; None: random, or those that the network has.
+        activation: one of `ACTIVATIONS` instead of the architecture's own; None: its own.
+        weights: initial weights; None: random, or the weights that the network has.
     """
 
     checkpoint: Path
@@ -55,7 +55,7 @@ class Trained:
     Attributes:
         network: the weights of the best epoch by val mAP50-95 (the moving average that ultralytics keeps), float32.
         best_epoch: its number, from 1.
-        history: the metrics of every epoch; there are fewer than asked for if the training stopped early.
+        history: the metrics of every epoch; fewer than the requested epochs if the training stopped early.
     """
 
     network: DetectionModel
@@ -66,7 +66,7 @@ class Trained:
 class _WithLearned(nn.Module):
     """A network and the modules that are trained along with it, as one module with the parameters of both.
 
-    ultralytics' optimizers look for the network of a module that wraps it under the name `student_model`.
+    ultralytics' optimizers look for a wrapped network under the name `student_model`.
     """
 
     def __init__(self, network: DetectionModel, learned: nn.Module) -> None:
@@ -76,15 +76,16 @@ class _WithLearned(nn.Module):
 
 
 class ResumableTrainer(DetectionTrainer):
-    """ultralytics' detection trainer that keeps its whole state, unrounded, in one file.
+    """ultralytics' detection trainer that saves its whole state, unrounded, in one file.
 
-    On the CPU a training that was killed ends with the same bits as one that was not: ultralytics loads data in the
-    training process there, so all random generators are in reach. With loader processes (CUDA) or several devices it
-    goes on from its last epoch with other augmentations than without the interruption. ultralytics' own checkpoint
-    rounds weights and optimizer to half precision and does not hold the generators.
+    On the CPU a training that was killed and resumed ends with the same bits as an uninterrupted one: there ultralytics
+    loads data in the training process, so the state of all random generators can be saved. With loader processes (CUDA)
+    or several devices, a resumed training continues after its last epoch, but with other augmentations than without the
+    interruption. ultralytics' own checkpoint rounds weights and optimizer to half precision and does not contain the
+    generators.
     """
 
-    extras: TrainerExtras  # of the class, see `trainer_with`
+    extras: TrainerExtras  # a class attribute, see `trainer_with`
     model: Any  # an architecture's YAML, then the network
 
     def __init__(self, cfg: Any = DEFAULT_CFG, overrides: Any = None, _callbacks: Any = None) -> None:
@@ -100,7 +101,7 @@ class ResumableTrainer(DetectionTrainer):
         checkpoint = super().setup_model()
         if given:
             for parameter in self.model.parameters():
-                parameter.requires_grad = True  # those of saved checkpoints are frozen
+                parameter.requires_grad = True  # the parameters of saved checkpoints are frozen
         if self.extras.weights is not None:
             _expect_same_architecture(self.extras.weights, self.model)
             self.model.load(self.extras.weights)
@@ -113,7 +114,7 @@ class ResumableTrainer(DetectionTrainer):
         return super().get_model(cfg, weights, verbose)
 
     def build_optimizer(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """Build the criterion, and an optimizer of the network and of the modules that the criterion learns."""
+        """Build the criterion, and an optimizer of the network and of the modules that the criterion trains."""
         if self.extras.make_criterion is None:
             return super().build_optimizer(model, *args, **kwargs)
         with torch.random.fork_rng(devices=[]):  # initializing these modules must not change which batches are drawn
@@ -139,13 +140,13 @@ class ResumableTrainer(DetectionTrainer):
     def _setup_train(self) -> None:
         super()._setup_train()
         if self.criterion is not None:
-            # Not earlier: the moving average is a copy of the network, and must not copy the criterion's teacher.
+            # Not earlier: the moving average is a copy of the network, which must not include the criterion's teacher.
             unwrap_model(self.model).criterion = self.criterion
 
     def _batches_of(self, folder: Path, epoch: int) -> Iterator[Tensor]:
-        """Yield augmented batches of the images of a folder without end (`TrainingContext.batches_of`)."""
+        """Yield augmented batches of a folder's images without end (`TrainingContext.batches_of`)."""
         arguments = copy(self.args)
-        arguments.mosaic = 0.0  # its buffer of earlier images would be state that a resumed training does not have
+        arguments.mosaic = 0.0  # a resumed training does not have the mosaic's buffer of earlier images
         dataset = build_yolo_dataset(
             arguments, str(folder), self.batch_size, self.data, mode="train", stride=self.stride
         )
@@ -176,7 +177,7 @@ class ResumableTrainer(DetectionTrainer):
             if not isinstance(self.model, nn.Module):
                 self.model = self.get_model(self.model, verbose=False)
             self.set_model_attributes()
-        # A copy of the trained network, not of the moving average, on which validation leaves traces.
+        # A copy of the trained network, not of the moving average, because validation leaves traces on that.
         network = unwrap_model(self.model)
         vars(network).pop("criterion", None)
         network = deepcopy(network).to(self.device).eval().requires_grad_(False)
@@ -184,11 +185,11 @@ class ResumableTrainer(DetectionTrainer):
         return Trained(network, self.best["epoch"] + 1, tuple(self.history))
 
     def is_over(self) -> bool:
-        """Return whether the checkpoint is that of the last epoch: the interruption came after the training."""
+        """Return whether the checkpoint is from the last epoch: the interruption came after the training."""
         return self.extras.checkpoint.is_file() and bool(self._state()["over"])
 
     def _recall(self, state: Mapping[str, Any]) -> None:
-        """Take over the epochs before the interruption."""
+        """Restore the results of the epochs before the interruption, and report them to `on_epoch`."""
         self.best, self.history = state["best"], state["history"]
         for epoch, metrics in enumerate(self.history, start=1):
             self.on_epoch(epoch, metrics)
@@ -197,7 +198,7 @@ class ResumableTrainer(DetectionTrainer):
         """Leave the final evaluation to the caller."""
 
     def save_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Write no CSV: metrics go to `on_epoch`."""
+        """Write no CSV: `on_epoch` gets the metrics."""
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         if self.loss is not None and not torch.isfinite(self.loss):
@@ -233,12 +234,13 @@ class ResumableTrainer(DetectionTrainer):
         return True
 
     def _state(self) -> dict[str, Any]:
-        # A file of this project, whose folder is named by settings, inputs and code. It holds numpy and random states.
+        # Not weights_only: the file holds numpy and random states. This project wrote it, in a folder that is named by
+        # settings, inputs and code.
         state: dict[str, Any] = torch.load(self.extras.checkpoint, map_location=self.device, weights_only=False)
         return state
 
     def resume_training(self, ckpt: Any) -> None:
-        """Go on from the checkpoint file if there is one."""
+        """Resume from the checkpoint file if there is one."""
         if not self.extras.checkpoint.is_file():
             return
         state = self._state()
@@ -273,7 +275,7 @@ class ResumableTrainer(DetectionTrainer):
             dataset.load_image(index)  # appends to the buffer
         mosaic_closes = self.epochs - self.args.close_mosaic
         if not self.args.close_mosaic or self.start_epoch != mosaic_closes:
-            # The loader was not restarted after that epoch. Starting it here draws a number, so the state is set after.
+            # The loader was not restarted after that epoch. Starting it here draws a number, so the state is set later.
             loader.iterator = loader._get_iterator()
             loader.generator.set_state(state["order"].cpu())
             if len(dataset) % loader.batch_size == 0:
@@ -287,10 +289,10 @@ class ResumableTrainer(DetectionTrainer):
 
 
 def trainer_with(extras: TrainerExtras) -> type[ResumableTrainer]:
-    """Return the trainer's class with the extras as a part of it.
+    """Return a trainer class with the extras as a class attribute.
 
-    For several devices ultralytics starts a process on each, and rebuilds the trainer there from its class, pickled by
-    value, and ultralytics' arguments.
+    For several devices ultralytics starts a process on each. The process rebuilds the trainer from its class, pickled
+    by value, and from ultralytics' arguments.
     """
     return type("Trainer", (ResumableTrainer,), {"extras": extras})
 
@@ -298,11 +300,11 @@ def trainer_with(extras: TrainerExtras) -> type[ResumableTrainer]:
 def _expect_same_architecture(weights: DetectionModel, network: DetectionModel) -> None:
     """Check that initial weights have all of a network's tensors, in the same shapes.
 
-    ultralytics would take those that happen to fit. The branches that score classes (the head's cv3) are as wide as
-    there are classes, and may differ.
+    ultralytics would load only the tensors that happen to fit. The classification branches (the head's cv3) depend on
+    the number of classes, and may differ.
 
     Raises:
-        UserError: they have not.
+        UserError: a tensor is missing or has another shape.
     """
     given, own = weights.state_dict(), network.state_dict()
     head = f"model.{len(network.model) - 1}."
@@ -313,8 +315,8 @@ def _expect_same_architecture(weights: DetectionModel, network: DetectionModel) 
     ]
     if unlike:
         raise UserError(
-            f"the initial weights are of another architecture: {len(unlike)} of {len(own)} tensors are not there or "
-            f"have another shape, for example {unlike[0]}: choose weights of this architecture, or null, from scratch"
+            f"the initial weights are of another architecture: {len(unlike)} of {len(own)} tensors are missing or "
+            f"have another shape, for example {unlike[0]}: choose weights of this architecture, or null for random ones"
         )
 
 

@@ -1,4 +1,4 @@
-"""Training a detector by ultralytics' own trainer, made resumable to the bit."""
+"""Training of a detector with ultralytics' own trainer, resumable to the bit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from ultralytics.nn.tasks import DetectionModel
 
+from src.detector.checkpoint import find_architecture
 from src.detector.criterion import MakeCriterion
 from src.detector.trainer import OnEpoch, Trained, TrainerExtras, trainer_with
 from src.foundation.errors import SettingError, UserError
@@ -22,13 +23,20 @@ class NewNetwork:
 
     Attributes:
         architecture: its YAML.
-        activation: one of `ACTIVATIONS` in place of the architecture's own; None: its own (SiLU in ultralytics').
-        weights: initial weights. The branches that score classes are left out if there are other classes. None: random.
+        activation: one of `ACTIVATIONS` instead of the architecture's own; None: its own (SiLU in ultralytics').
+        weights: initial weights; None: random. Tensors of the classification branches are skipped if their shape
+            differs, as for another number of classes.
+
+    Raises:
+        UserError: the architecture is unknown.
     """
 
     architecture: str
     activation: str | None = None
     weights: DetectionModel | None = None
+
+    def __post_init__(self) -> None:
+        find_architecture(self.architecture)
 
 
 def train(
@@ -44,19 +52,21 @@ def train(
     """Train a detector and return the weights of its best epoch.
 
     Args:
-        network: a new one, or one to train further as it is.
-        data_yaml: the dataset in ultralytics' form.
-        arguments: of the trainer, under ultralytics' names.
-        device: "cpu" or a CUDA index; several with commas between: one process on each, with its part of every batch.
-        checkpoint: where the state of the last epoch is kept. If the file is there, the training goes on from it, or is
-            over. The caller removes it afterwards.
+        network: a new network, or one that is trained further as it is.
+        data_yaml: the dataset in ultralytics' format.
+        arguments: the trainer's arguments, under ultralytics' names.
+        device: "cpu" or a CUDA index; with several, separated by commas, each runs one process with its part of every
+            batch.
+        checkpoint: file for the state of the last epoch. If it exists, the training resumes from it, or returns at once
+            if it had ended. The caller deletes the file afterwards.
         make_criterion: makes the training loss; None: ultralytics' own.
-        on_epoch: called after every epoch with its number, from 1, and its metrics; at once for those before an
-            interruption, and for several devices at the end.
+        on_epoch: called after every epoch with its number, from 1, and its metrics. A resumed training first reports
+            the epochs before the interruption. With several devices all epochs are reported at the end.
 
     Raises:
-        UserError: the loss or the weights are no longer finite; the batch cannot be shared out among the devices; the
-            initial weights are those of another architecture.
+        SettingError: the batch cannot be divided among the devices.
+        UserError: the loss or the weights are no longer finite; the initial weights are from another architecture; a
+            process of the training failed.
     """
     devices = device.count(",") + 1
     if arguments["batch"] % devices:
@@ -66,14 +76,13 @@ def train(
         overrides = {
             **arguments,
             "task": "detect",
-            "model": new.architecture if new else "yolov8n.yaml",  # a network to train further takes its place below
+            "model": new.architecture if new else "yolov8n.yaml",  # replaced below by a network to train further
             "data": str(data_yaml),
             "device": device,
-            "nbs": arguments[
-                "batch"
-            ],  # a step per batch: gradients accumulated across epochs could not be resumed exactly
+            # A step per batch: gradients accumulated across epochs could not be resumed exactly.
+            "nbs": arguments["batch"],
             "cos_lr": True,
-            "amp": "bf16" if device != "cpu" else False,  # True would download weights to check itself with
+            "amp": "bf16" if device != "cpu" else False,  # True would download weights for a self-check
             "deterministic": True,
             "plots": False,
             "pretrained": False,

@@ -1,3 +1,1 @@
-"""Knowledge distillation for detectors: what the teacher says, one loss per file, and the total that a student
-minimises.
-"""
+"""Knowledge distillation for detectors: a teacher's predictions, one loss per file, and the total loss of a student."""

@@ -1,10 +1,10 @@
-"""A cache of a teacher's answers on disk: runs of a sweep show it the same augmented batches again.
+"""An on-disk cache of a teacher's predictions: the runs of a sweep use the same augmented batches again.
 
-An answer is found by a digest of the batch and of all that the answer depends on, so an outdated one is never used.
-Scores are kept whole, boxes only where the soft loss compares them (`SURE`), features only if they are compared. All
-are kept in half precision, to which a teacher rounds anyway, so the student's weights are the same to the bit as
-without the cache. Jobs that run side by side share the folder: files are written whole or not at all. When the folder
-is full, answers that no run has asked for in a while are deleted.
+The name of an entry is a digest of the batch and of everything else that the predictions depend on, so an outdated
+entry is never used. Scores are stored for all locations, boxes only where the soft loss compares them (`SURE`), and
+features only if they are compared. All are stored in half precision. The teacher rounds its predictions to half
+precision anyway, so the student's weights are the same to the bit as without the cache. Parallel jobs share the folder:
+files are written atomically. When the folder is full, entries that no run has used for a day are deleted.
 """
 
 from __future__ import annotations
@@ -26,25 +26,27 @@ from src.distillation.teacher import Teacher, precision
 from src.foundation.atomic import whole_file
 
 RECOUNT = 256
-"""After this many answers a process counts anew what all processes have written."""
+"""After this many computed batches a process measures the folder again, because other processes write to it too."""
 
 FORGOTTEN_AFTER_S = 86_400
-"""A day: longer than the jobs of a sweep wait for each other. Deleting just the oldest answers would delete those that
-the next job asks for first."""
+"""Seconds without use after which an entry can be deleted: a day, longer than jobs of a sweep wait for each other.
+
+Deleting only the oldest entries would delete the ones that the next job needs first.
+"""
 
 _logger = logging.getLogger(__name__)
 
 
 class CachedTeacher:
-    """A teacher that computes its answer to a batch once.
+    """A teacher that computes its predictions for a batch only once.
 
     Args:
-        teacher: gives the answers that are not in the cache.
-        key: identifies its weights, its code and all else that changes its answers.
-        folder: of the cache; it is made.
-        limit_bytes: largest size of the folder. When it is full of answers of the last day, no more are added, and a
-            warning says so once.
-        features: whether features are compared, and kept.
+        teacher: computes the predictions that are not in the cache.
+        key: identifies the teacher's weights, its code and everything else that changes its predictions.
+        folder: the folder of the cache; it is created if needed.
+        limit_bytes: largest size of the folder. When it is full of entries used in the last day, no more are added, and
+            one warning is logged.
+        features: whether features are compared, and so stored.
     """
 
     def __init__(self, teacher: Teacher, key: str, folder: Path, *, limit_bytes: int, features: bool) -> None:
@@ -66,29 +68,29 @@ class CachedTeacher:
         self.teacher.to(device)
 
     def __call__(self, images: Tensor) -> Predictions:
-        """Return the predictions for images (N, 3, H, W) in [0, 1], computed now or earlier."""
+        """Return the predictions for images (N, 3, H, W) in [0, 1], from the cache if they are there."""
         path = self._folder / f"{self._answer_key(images)}.pt"
-        known = _read(path, images.device)
-        if known is not None:
+        stored = _read(path, images.device)
+        if stored is not None:
             self.hits += 1
             _mark_used(path)
-            return known
+            return stored
         self.misses += 1
-        answer = self.teacher(images)
+        predictions = self.teacher(images)
         if not self._features:
-            answer = Predictions(answer.branches, ())
-        self._write(path, answer)
-        return answer
+            predictions = Predictions(predictions.branches, ())
+        self._write(path, predictions)
+        return predictions
 
     def _answer_key(self, images: Tensor) -> str:
-        # The last digits of an answer depend on these.
+        # The last digits of predictions depend on these.
         device = images.device
         conditions = f"{torch.__version__} {torch.get_num_threads()} {device.type} {precision(device)}"
         key = hashlib.sha256(f"{self._teacher_key} {self._features} {tuple(images.shape)} {conditions}".encode())
         key.update(images.contiguous().cpu().numpy().data)
         return key.hexdigest()
 
-    def _write(self, path: Path, answer: Predictions) -> None:
+    def _write(self, path: Path, predictions: Predictions) -> None:
         if self._full:
             return
         if self.misses % RECOUNT == 0:
@@ -97,28 +99,28 @@ class CachedTeacher:
             _forget(self._folder)
             self._bytes = _size(self._folder)
         if self._bytes >= self._limit_bytes:
-            self._stop_writing(f"holds {self._bytes / 2**30:.1f} GiB, all that cache_gib allows")
+            self._stop_writing(f"holds {self._bytes / 2**30:.1f} GiB, the limit that cache_gib sets")
             return
         try:
             with whole_file(path) as partial:
-                torch.save(_packed(answer), partial)
+                torch.save(_packed(predictions), partial)
             self._bytes += path.stat().st_size
-        except (OSError, RuntimeError) as error:  # torch makes the second of a full disk
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full
             self._stop_writing(f"cannot be written ({error})")
 
     def _stop_writing(self, why: str) -> None:
         self._full = True
         _logger.warning(
-            "the cache of the teacher's answers, %s, %s: new answers are computed each time. "
-            "Raise cache_gib or delete the folder, which is made anew. The results are the same",
+            "the cache of the teacher's predictions, %s, %s: new predictions are computed each time. "
+            "Raise cache_gib or delete the folder, which is created again. The results do not change",
             self._folder,
             why,
         )
 
 
-def _packed(answer: Predictions) -> dict[str, Any]:
+def _packed(predictions: Predictions) -> dict[str, Any]:
     branches = {}
-    for name, branch in answer.branches.items():
+    for name, branch in predictions.branches.items():
         sure = branch.importance() >= SURE
         boxes = branch.boxes.transpose(1, 2)[sure]  # (K, 4 * R)
         branches[name] = {
@@ -126,38 +128,38 @@ def _packed(answer: Predictions) -> dict[str, Any]:
             "places": sure.flatten().nonzero()[:, 0].int(),
             "boxes": boxes.half(),
         }
-    return {"branches": branches, "features": [level.half() for level in answer.features]}
+    return {"branches": branches, "features": [level.half() for level in predictions.features]}
 
 
 def _read(path: Path, device: torch.device) -> Predictions | None:
-    """Return a kept answer; None if there is none, or it cannot be read."""
+    """Return stored predictions; None if there is no file, or it cannot be read."""
     try:
         return _unpacked(torch.load(path, map_location=device, weights_only=True))
     except FileNotFoundError:
         return None
-    except Exception as error:  # torch raises all kinds for a damaged file; it is written again
-        _logger.warning("%s cannot be read (%s): the teacher is asked again", path, type(error).__name__)
+    except Exception as error:  # torch raises many types for a damaged file; it is written again
+        _logger.warning("%s cannot be read (%s): the predictions are computed again", path, type(error).__name__)
         return None
 
 
-def _unpacked(kept: dict[str, Any]) -> Predictions:
+def _unpacked(stored: dict[str, Any]) -> Predictions:
     branches = {}
-    for name, branch in kept["branches"].items():
+    for name, branch in stored["branches"].items():
         scores = branch["scores"].float()
-        images, _, places = scores.shape
-        boxes = scores.new_zeros(images * places, branch["boxes"].shape[1])
+        images, _, locations = scores.shape
+        boxes = scores.new_zeros(images * locations, branch["boxes"].shape[1])
         boxes[branch["places"].long()] = branch["boxes"].float()
-        branches[name] = Branch(scores, boxes.unflatten(0, (images, places)).transpose(1, 2))
-    return Predictions(branches, tuple(level.float() for level in kept["features"]))
+        branches[name] = Branch(scores, boxes.unflatten(0, (images, locations)).transpose(1, 2))
+    return Predictions(branches, tuple(level.float() for level in stored["features"]))
 
 
 def _mark_used(path: Path) -> None:
-    with suppress(OSError):  # another process has removed it, or it belongs to somebody else
+    with suppress(OSError):  # another process has deleted it, or another user owns it
         os.utime(path)
 
 
 def _forget(folder: Path) -> None:
-    """Remove what nobody has asked for in `FORGOTTEN_AFTER_S`."""
+    """Delete the entries that were not used for `FORGOTTEN_AFTER_S`."""
     for path in folder.glob("*.pt"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > FORGOTTEN_AFTER_S:
@@ -165,7 +167,7 @@ def _forget(folder: Path) -> None:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes of the answers; those that another process has just removed count nothing."""
+    """Return the bytes of all entries. A file that another process has just deleted counts as zero."""
     total = 0
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -1,4 +1,4 @@
-"""The total that a student minimises: soft targets by its teacher, hard targets by the labels (`Objective`)."""
+"""The total loss of a student: soft targets from its teacher, hard targets from the labels (`Objective`)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def distillation_from(teacher: Teacher, objective: Objective) -> MakeCriterion:
 
 
 class HardLoss:
-    """ultralytics' own detection loss of a network; the base of the losses of this project.
+    """ultralytics' own detection loss of a network; the base class of this project's losses.
 
-    It counts epochs: end-to-end heads shift the balance of their two branches with every epoch.
+    It counts epochs, because end-to-end heads shift the balance of their two branches with every epoch.
 
     Attributes:
         learned: modules that are trained along with the network; none here.
@@ -44,7 +44,7 @@ class HardLoss:
             self.hard.updates = count
 
     def update(self) -> None:
-        """Note that an epoch has ended."""
+        """Count an epoch that has ended."""
         self._updates += 1
         if hasattr(self.hard, "update"):
             self.hard.update()
@@ -55,15 +55,15 @@ class HardLoss:
 
 
 class DistillationLoss(HardLoss):
-    """Hard targets by ultralytics' own detection loss, soft targets by a teacher.
+    """Hard targets in ultralytics' own detection loss, soft targets from a teacher.
 
     Args:
-        training: of the student.
-        teacher: gives the soft targets, on the student's own augmented batch.
-        objective: how the two make a total.
+        training: the training of the student.
+        teacher: predicts the soft targets on the student's own augmented batch.
+        objective: weights and temperature of the losses.
 
     Raises:
-        SettingError: the two heads cannot be compared by one of the losses.
+        SettingError: one of the losses cannot compare the two heads.
     """
 
     def __init__(self, training: TrainingContext, teacher: Teacher, objective: Objective) -> None:
@@ -87,5 +87,5 @@ class DistillationLoss(HardLoss):
         return total, {**items, **{name: value.detach() for name, value in parts.items()}}
 
     def soft_loss(self, predictions: Any, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the soft loss of an image, and its parts by name."""
+        """Return the soft loss per image, and its parts by name."""
         return self.soft(Predictions.of(predictions), self.teacher(images))

@@ -1,8 +1,8 @@
-"""What a student minimises: total = alpha * soft * T^2 + (1 - alpha) * hard.
+"""The total loss of a student: total = alpha * soft * T^2 + (1 - alpha) * hard.
 
-Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531, section 2). The factor T^2
-keeps the gradients of softened targets of one size while T varies: they shrink as 1 / T^2. Features have no targets
-that T softens, so their losses have no such factor.
+Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531, section 2). The gradients of
+softened targets shrink as 1 / T^2; the factor T^2 keeps their size while T varies. T does not soften features, so their
+losses do not have this factor.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from src.distillation.losses import FEATURES, LOSSES
 
 @dataclass(frozen=True)
 class Objective:
-    """How soft and hard targets make a total.
+    """The weights of soft and hard losses in the total.
 
     Attributes:
         temperature: T > 0.
         alpha: share of the soft targets, in (0, 1].
-        weights: of each loss in the soft loss, by its name in `LOSSES`, above 0.
+        weights: weight of each loss in the soft loss, by its name in `LOSSES`, above 0.
     """
 
     temperature: float
@@ -33,5 +33,10 @@ class Objective:
         return any(LOSSES[name].compares == FEATURES for name in self.weights)
 
     def scale(self, name: str) -> float:
-        """Return what the loss `name` is multiplied by: its weight, and T^2 if the temperature softens its targets."""
+        """Return the factor of the loss `name`: its weight, times T^2 if the temperature softens its targets.
+
+        >>> objective = Objective(temperature=2.0, alpha=0.5, weights={"response": 3.0, "feature": 3.0})
+        >>> objective.scale("response"), objective.scale("feature")
+        (12.0, 3.0)
+        """
         return self.weights[name] * (self.temperature**2 if LOSSES[name].softens else 1.0)

@@ -1,4 +1,4 @@
-"""A detector's raw predictions for a batch, in the one form that all losses compare."""
+"""A detector's raw predictions for a batch, in the form that all losses compare."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ONE_TO_MANY = "one2many"
 
 @dataclass(frozen=True)
 class Branch:
-    """The output of a head, at each of the A places where it predicts.
+    """One branch of a head's output, at each of the A locations where it predicts.
 
     Attributes:
         scores: (N, C, A), class logits.
@@ -26,17 +26,17 @@ class Branch:
     boxes: Tensor
 
     def importance(self) -> Tensor:
-        """Return the best class score at each place, (N, A), in [0, 1]: how sure the detector is of an object there."""
+        """Return the best class score at each location, (N, A), in [0, 1]: the confidence that an object is there."""
         return self.scores.sigmoid().amax(dim=1)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Everything that the losses compare.
+    """The predictions that the losses compare.
 
     Attributes:
-        branches: by ultralytics' names. A dense head has one2many alone; an end-to-end one (YOLOv10, YOLO26) has a
-            one2one branch besides, which predicts without duplicates.
+        branches: by ultralytics' names. A dense head has only one2many; an end-to-end head (YOLOv10, YOLO26) also has
+            one2one, which predicts without duplicates.
         features: (N, C_l, H_l, W_l), the input of the head at each level, finest first.
     """
 
@@ -45,14 +45,14 @@ class Predictions:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Predictions:
-        """Take ultralytics' raw predictions: `scores`, `boxes` and `feats`, or a mapping of these by branch."""
+        """Convert ultralytics' raw predictions: `scores`, `boxes` and `feats`, or a mapping of these by branch."""
         by_branch = raw if ONE_TO_MANY in raw else {ONE_TO_MANY: raw}
         branches = {name: Branch(found["scores"], found["boxes"]) for name, found in by_branch.items()}
         return cls(branches, tuple(by_branch[ONE_TO_MANY]["feats"]))
 
     @classmethod
     def joined(cls, parts: Sequence[Predictions]) -> Predictions:
-        """Return the predictions for the parts of a batch as those for the whole."""
+        """Concatenate the predictions for the parts of a batch."""
         branches = {
             name: Branch(
                 torch.cat([part.branches[name].scores for part in parts]),
@@ -69,7 +69,7 @@ class Predictions:
         return Predictions(branches, tuple(change(level) for level in self.features))
 
     def rounded(self) -> Predictions:
-        """Return the predictions rounded to half precision, in float32: kept in half the space they stay the same."""
+        """Return the predictions rounded to half precision, as float32: the cache then stores them without loss."""
         return self.map(lambda tensor: tensor.half().float().contiguous())
 
 

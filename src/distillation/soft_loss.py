@@ -1,7 +1,7 @@
 """The soft loss: how far the student's predictions are from the teacher's.
 
-Every place counts as much as the teacher is sure that it shows an object (its best class score there), and the sum is
-divided by the sum of these weights. Most places are background; without the weights they would outweigh all objects.
+The weight of a location is the teacher's best class score there, its confidence that an object is there. The sum is
+divided by the sum of these weights. Most locations are background; without the weights they would outweigh all objects.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from src.distillation.predictions import ONE_TO_MANY, Branch, Predictions, bins,
 from src.foundation.errors import SettingError
 
 SURE = 0.01
-"""Boxes are compared only where the teacher's best class score is at least this: elsewhere its box means nothing.
+"""Boxes are compared only where the teacher's best class score is at least this: elsewhere its boxes are meaningless.
 
-On 64 training images of the digits that leaves out 89% of the places, and the teacher's answers take 0.23 of the space
-in the cache.
+On 64 training images of the digits this leaves out 89% of the locations, and the teacher's predictions take 0.23 of the
+space in the cache.
 """
 
 
@@ -28,7 +28,7 @@ class SoftLoss:
 
     Args:
         objective: the losses, their weights and the temperature.
-        student: the network that learns.
+        student: the student's network.
         teacher_channels: number of channels that the teacher's head reads at each level.
         teacher_bins: number of bins of the teacher's box distributions.
 
@@ -37,7 +37,7 @@ class SoftLoss:
             no features are compared.
 
     Raises:
-        SettingError: the two heads cannot be compared by one of the losses.
+        SettingError: one of the losses cannot compare the two heads.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class SoftLoss:
             _expect_same_levels(len(own_channels), len(teacher_channels))
         self.objective = objective
         self.projectors = nn.ModuleDict()
-        for name in (name for name, what in compared.items() if what == FEATURES):
+        for name in (name for name, part in compared.items() if part == FEATURES):
             pairs = zip(own_channels, teacher_channels, strict=True)
             self.projectors[name] = nn.ModuleList(LOSSES[name].project(*pair) for pair in pairs)
         self.projectors.to(next(student.parameters()).device)
 
     def __call__(self, student: Predictions, teacher: Predictions) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the soft loss of an image, with the factor T^2 where T softens targets, and its unscaled parts."""
+        """Return the soft loss per image, with the factor T^2 where T softens targets, and its unscaled parts."""
         parts = {
             name: self._of_features(name, student, teacher)
             if LOSSES[name].compares == FEATURES
@@ -72,7 +72,7 @@ class SoftLoss:
         return torch.stack([self.objective.scale(name) * value for name, value in parts.items()]).sum(), parts
 
     def _of_heads(self, loss: Loss, student: Predictions, teacher: Predictions) -> Tensor:
-        """Compare branch by branch: a one-to-one branch has nothing to learn from a head that predicts duplicates."""
+        """Average over the branches of both: a one2one branch cannot learn from a head that predicts duplicates."""
         shared = student.branches.keys() & teacher.branches.keys()
         found = [self._of_branch(loss, student.branches[name], teacher.branches[name]) for name in shared]
         return torch.stack(found).mean()
@@ -90,14 +90,14 @@ class SoftLoss:
         return weighted
 
     def _of_features(self, name: str, student: Predictions, teacher: Predictions) -> Tensor:
-        """Return the sum over the levels."""
+        """Return the sum of a feature loss over the levels."""
         sizes = [level.shape[2] * level.shape[3] for level in teacher.features]
         importance = teacher.branches[ONE_TO_MANY].importance().split(sizes, dim=1)
         projectors = self.projectors[name]
         assert isinstance(projectors, nn.ModuleList)
         compared = [
-            LOSSES[name].compare(project(own), taught, weight)
-            for project, own, taught, weight in zip(
+            LOSSES[name].compare(project(student_level), teacher_level, weight)
+            for project, student_level, teacher_level, weight in zip(
                 projectors, student.features, teacher.features, importance, strict=True
             )
         ]
@@ -116,7 +116,7 @@ def _expect_same_bins(student: int, teacher: int) -> None:
         raise SettingError(
             "distillation.localization",
             f"compares bin by bin: the teacher's head has {teacher} bins, the student's {student}: set it to 0, or "
-            "choose architectures that agree",
+            "choose architectures with the same number of bins",
         )
 
 
@@ -125,5 +125,5 @@ def _expect_same_levels(student: int, teacher: int) -> None:
         raise SettingError(
             "distillation",
             f"compares features level by level: the teacher's head reads {teacher} levels, the student's {student}: "
-            "choose losses of the heads alone, or architectures that agree",
+            "choose losses of the heads only, or architectures with the same number of levels",
         )

@@ -12,11 +12,15 @@ from ultralytics.nn.tasks import DetectionModel
 from src.distillation.predictions import Predictions, bins, feature_channels
 
 IMAGES_PER_PASS = 8
-"""Larger batches need maps that do not stay in the allocator's pool: the system would provide their pages each time."""
+"""Number of images per forward pass.
+
+The feature maps of larger batches do not stay in the allocator's pool: the system would provide their memory pages
+again each time.
+"""
 
 
 class Teacher(Protocol):
-    """Anything that predicts what a student should predict.
+    """The interface of a teacher, which predicts the student's targets.
 
     Attributes:
         channels: number of channels that its head reads at each level.
@@ -36,13 +40,13 @@ class Teacher(Protocol):
 class FrozenTeacher:
     """A detector in eval mode that does not change.
 
-    It computes on a copy whose batch normalizations are folded into the convolutions, channels last, and in bfloat16
-    where the processor has it: 0.34 of the time that float takes on such a CPU (yolov8s, 320 px, 4 threads), with
-    probabilities that differ by 0.0006 in the mean where an object is. Its predictions are rounded to half precision,
-    so that the cache can keep them in half the space without changing them.
+    It computes on a copy with batch normalizations folded into the convolutions, in the memory format channels_last,
+    and in bfloat16 if the processor supports it: this takes 0.34 of the time of float32 on such a CPU (yolov8s, 320 px,
+    4 threads), and probabilities differ by 0.0006 on average where an object is. Its predictions are rounded to half
+    precision, so that the cache can store them in half the space without changing them.
 
     Args:
-        network: the detector; it stays as it is.
+        network: the detector; it does not change.
     """
 
     def __init__(self, network: DetectionModel) -> None:
@@ -55,7 +59,7 @@ class FrozenTeacher:
         self.to(torch.device("cpu"))
 
     def to(self, device: torch.device) -> None:
-        """Move to a device, in the precision that is natural there."""
+        """Move to a device, in the `precision` of that device."""
         self.network = deepcopy(self._frozen).to(device, precision(device), memory_format=torch.channels_last)
 
     def __call__(self, images: Tensor) -> Predictions:
@@ -68,7 +72,7 @@ class FrozenTeacher:
 
 
 def precision(device: torch.device) -> torch.dtype:
-    """Return what a teacher computes in: bfloat16 where the processor has instructions for it, else float32."""
+    """Return the type in which a teacher computes: bfloat16 if the processor has instructions for it, else float32."""
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

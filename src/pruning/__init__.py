@@ -1,1 +1,1 @@
-"""Structured pruning: which channels go, and the surgery that C2f blocks need."""
+"""Pruning: importance of channels, removal of channels or single weights, sensitivity of layers."""

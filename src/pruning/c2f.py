@@ -1,8 +1,9 @@
-"""Takes C2f blocks apart for pruning and puts them together again.
+"""Splits C2f blocks for pruning and joins them again afterwards.
 
-`C2f.cv1` makes 2c channels that `chunk` cuts in two; torch-pruning cannot follow that cut (it dies with an IndexError).
-So the convolution is split into two, one per half, while channels are chosen and removed. As both halves lose equally
-many, they make one C2f again afterwards: the pruned network consists of ultralytics' own classes and loads anywhere.
+`C2f.cv1` computes 2c channels, which `chunk` splits into two halves. torch-pruning cannot trace that split (it raises
+an IndexError). So the convolution is split into two, one per half, while channels are chosen and removed. Both halves
+lose the same number of channels, so they are joined to one C2f again. The pruned network then consists of ultralytics'
+own classes and loads without this project.
 """
 
 from __future__ import annotations
@@ -16,24 +17,27 @@ from ultralytics.nn.modules.conv import Conv
 
 
 class SplitC2f(nn.Module):
-    """A C2f whose first convolution is two: `first` goes to the end as it is, `second` through the bottlenecks too."""
+    """A C2f whose first convolution is split in two.
+
+    The output of `first` goes directly to the end, the output of `second` also through the bottlenecks.
+    """
 
     def __init__(self, block: C2f) -> None:
         super().__init__()
         self.first = _part(block.cv1, slice(None, block.c))
         self.second = _part(block.cv1, slice(block.c, None))
         self.cv2, self.m = block.cv2, block.m
-        self.i, self.f = block.i, block.f  # ultralytics' forward pass goes by these
+        self.i, self.f = block.i, block.f  # ultralytics' forward pass reads these
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C', H, W), as the C2f it was made of."""
+        """Compute (N, C, H, W) -> (N, C', H, W), as the original C2f does."""
         parts = [self.first(x), self.second(x)]
         for bottleneck in self.m:
             parts.append(bottleneck(parts[-1]))
         return self.cv2(torch.cat(parts, dim=1))
 
     def joined(self, block: C2f) -> C2f:
-        """Return `block`, the C2f this was made of, with the channels that are left."""
+        """Return `block`, the original C2f, with the channels that are left."""
         block.cv1 = _join(self.first, self.second)
         block.cv2, block.m, block.c = self.cv2, self.m, self.second.conv.out_channels
         return block
@@ -56,7 +60,7 @@ def join_blocks(network: nn.Module, blocks: dict[str, C2f]) -> None:
 
 
 def _part(conv: Conv, channels: slice) -> Conv:
-    """Return a convolution (with batch norm and activation) that makes only some output channels of `conv`."""
+    """Return a convolution (with batch norm and activation) that computes only some output channels of `conv`."""
     part = deepcopy(conv)
     part.conv.weight = nn.Parameter(conv.conv.weight[channels].detach().clone())
     part.conv.out_channels = len(part.conv.weight)
@@ -65,7 +69,7 @@ def _part(conv: Conv, channels: slice) -> Conv:
 
 
 def _join(first: Conv, second: Conv) -> Conv:
-    """Return one convolution that makes the channels of both."""
+    """Return one convolution that computes the channels of both."""
     joined = deepcopy(first)
     joined.conv.weight = nn.Parameter(torch.cat([first.conv.weight, second.conv.weight]).detach().clone())
     joined.conv.out_channels = len(joined.conv.weight)

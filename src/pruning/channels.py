@@ -1,7 +1,7 @@
-"""Removes whole channels, least important first, by torch-pruning.
+"""Removes whole channels, least important first, with torch-pruning.
 
 Fang et al., "DepGraph: Towards Any Structural Pruning" (arXiv 2301.12900): channels that depend on each other, through
-concatenations and residual sums, form groups, are judged together and go together.
+concatenations and residual sums, form groups. A group is ranked and removed as a whole.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ def prune_channels(
 ) -> DetectionModel:
     """Return a copy of `network` with fewer channels in every layer that can lose some.
 
-    What the head puts out, its DFL layer and attention blocks keep their channels.
+    The head's output convolutions, its DFL layer and attention blocks keep their channels.
 
     Args:
-        ratio: share of the channels of `original` that are gone in the end, in [0, 1); 0 returns an unchanged copy.
-        round_to: what is left is rounded to the nearest multiple of this, and is at least this; layers that are
-            narrower keep their channels. Integer kernels work on vectors of 8 or 16, and a channel that leaves one half
-            empty saves no time.
+        ratio: share of the channels of `original` that is removed in the end, in [0, 1); 0 returns an unchanged copy.
+        round_to: the number of remaining channels is rounded to the nearest multiple of this, and is at least this;
+            narrower layers keep their channels. Integer kernels work on vectors of 8 or 16, so removing a part of a
+            vector saves no time.
         imgsz: side of the square image that the network is traced with, px.
-        importance: which channels go first.
-        original: what `network` was before earlier rounds of pruning; None: itself.
+        importance: ranks the channels.
+        original: `network` before earlier rounds of pruning; None: `network` itself.
         spared: layers, by ultralytics' index, that keep their channels.
         fill_gradients: leaves the gradients of the loss in the parameters, for an importance that reads them.
 
     Raises:
-        UserError: torch-pruning cannot follow this architecture.
+        UserError: torch-pruning cannot trace this architecture.
     """
     pruned = deepcopy(network).float().cpu().eval()
     if ratio == 0:
@@ -68,13 +68,13 @@ def prune_channels(
             pruning_ratio_dict=_ratios(pruned, before, ratio, round_to, spared),
             ignored_layers=_kept_layers(pruned),
             round_to=round_to,
-            # The head's raw predictions, which follow the decoded boxes: decoding need not be traced.
+            # The head's raw predictions, the second output after the decoded boxes: decoding is not traced.
             forward_fn=lambda model, image: [model(image)[1][name] for name in ("boxes", "scores")],
         ).step()
     except (IndexError, KeyError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"prune: torch-pruning cannot follow this architecture ({type(error).__name__}: {error}): "
-            "choose a YOLOv8 student or prune.ratio=0"
+            f"prune: torch-pruning cannot trace this architecture ({type(error).__name__}: {error}): "
+            "choose a YOLOv8 or YOLO11 student or prune.ratio=0"
         ) from error
     join_blocks(pruned, blocks)
     pruned.zero_grad(set_to_none=True)
@@ -82,15 +82,18 @@ def prune_channels(
 
 
 def ratios_by_round(ratio: float, rounds: int) -> list[float]:
-    """Return the share of the original channels that is gone after each round of iterative pruning.
+    """Return the share of the original channels that is removed after each round of iterative pruning.
 
-    Every round takes the same share of what the one before left; the last leaves 1 - ratio.
+    Every round removes the same share of the remaining channels; the last one leaves 1 - ratio.
+
+    >>> ratios_by_round(0.75, rounds=2)
+    [0.5, 0.75]
     """
     return [1 - (1 - ratio) ** (done / rounds) for done in range(1, rounds + 1)]
 
 
 def prunable_layers(network: DetectionModel) -> list[int]:
-    """Return the index of each of ultralytics' layers that has channels to lose."""
+    """Return the index of each of ultralytics' layers from which channels can be removed."""
     kept = {id(part) for layer in _kept_layers(network) for part in layer.modules()}
     return [
         index
@@ -104,7 +107,7 @@ def _ratios(
 ) -> dict[nn.Module, float]:
     """Return, per convolution, the ratio that leaves a multiple of `round_to`.
 
-    Left to itself torch-pruning rounds down, and takes half of 32 channels where 30% were asked for.
+    torch-pruning itself rounds down: it would remove half of 32 channels for a ratio of 30%.
     """
     ratios: dict[nn.Module, float] = {}
     for (name, module), (_, before) in zip(_convolutions(network), _convolutions(original), strict=True):
@@ -112,7 +115,7 @@ def _ratios(
             continue
         wanted = max(round_to, round(before.out_channels * (1 - ratio) / round_to) * round_to)
         left = min(module.out_channels, wanted)
-        # Half a channel of slack: torch-pruning cuts the product to an integer, and 23.999 would become 23.
+        # Half a channel of slack: torch-pruning truncates the product to an integer, and 23.999 would become 23.
         ratios[module] = max(0.0, 1 - (left + 0.5) / module.out_channels)
     return ratios
 

@@ -1,4 +1,4 @@
-"""Gradients of the training loss, for what judges parameters by them."""
+"""Gradients of the training loss, for an importance that reads them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import init_seeds
 
 AUGMENTATION = ("hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "fliplr", "flipud", "mosaic", "mixup")
-"""ultralytics' names of what would change images."""
+"""ultralytics' names of the settings that change images."""
 
 
 def add_gradients(network: DetectionModel, data_yaml: Path, settings: Mapping[str, Any], *, batches: int) -> None:
     """Add the gradients of ultralytics' own loss on training images to the parameters of a network, on the CPU.
 
     Args:
-        network: in eval mode; stays so, as statistics of batch normalization are not to move.
-        data_yaml: the dataset in ultralytics' form.
-        settings: trainer arguments under ultralytics' names; those of augmentation are passed over.
-        batches: how many, of the first epoch.
+        network: in eval mode. It stays in eval mode, so that the statistics of batch normalization do not change.
+        data_yaml: the dataset in ultralytics' format.
+        settings: trainer arguments under ultralytics' names; augmentation is turned off.
+        batches: number of batches, the first ones of the first epoch.
     """
     with tempfile.TemporaryDirectory(prefix="gradients-") as scratch:
         overrides = {**settings, "task": "detect", "model": "yolov8n.yaml", "data": str(data_yaml), "device": "cpu"}

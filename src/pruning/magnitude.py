@@ -1,4 +1,4 @@
-"""Importance by magnitude: a channel whose weights are small does little.
+"""Channel importance by magnitude: a channel with small weights contributes little.
 
 Li et al., "Pruning Filters for Efficient ConvNets" (arXiv 1608.08710), over whole groups of dependent channels as in
 DepGraph (arXiv 2301.12900, eq. 4). Needs no data.

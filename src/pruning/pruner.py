@@ -1,4 +1,4 @@
-"""One way of pruning with all its settings, applied to a network as often as need be."""
+"""A pruning method with all its settings, to be applied to a network once or several times."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class Pruner:
 
     Attributes:
         method: structured (channels), or single weights: unstructured_global or unstructured_per_layer.
-        importance: which channels go first: magnitude, bn_scale or taylor.
-        round_to: channels stay a multiple of this.
+        importance: how channels are ranked: magnitude, bn_scale or taylor.
+        round_to: the number of channels stays a multiple of this.
         imgsz: side of the square image that networks are traced with, px.
-        fill_gradients: leaves the gradients of the loss on training images in a network's parameters; taylor asks it.
+        fill_gradients: leaves the gradients of the loss on training images in a network's parameters; only taylor needs
+            it.
     """
 
     method: str
@@ -38,12 +39,12 @@ class Pruner:
     def pruned(
         self, network: DetectionModel, original: DetectionModel, ratio: float, spared: Collection[int] = ()
     ) -> DetectionModel:
-        """Return a copy of `network` that lacks a share of the channels, or weights, of `original`.
+        """Return a copy of `network` without a share of the channels, or weights, of `original`.
 
         Args:
-            network: `original`, or what earlier rounds left of it.
-            original: before the first round.
-            ratio: the share that is gone afterwards, in [0, 1).
+            network: `original`, or the result of earlier rounds.
+            original: the network before the first round.
+            ratio: the share that is removed afterwards, in [0, 1).
             spared: layers that keep their channels.
         """
         if self.method != "structured":

@@ -1,6 +1,6 @@
-"""Which layers suffer most from losing channels: each pruned alone, without fine-tuning.
+"""Sensitivity of each layer to the removal of channels: each layer is pruned alone, without fine-tuning.
 
-Li et al., "Pruning Filters for Efficient ConvNets" (arXiv 1608.08710, section 3.2) judge by it which layers to skip.
+Li et al., "Pruning Filters for Efficient ConvNets" (arXiv 1608.08710, section 3.2) use it to choose the layers to skip.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from src.pruning.channels import prunable_layers
 
 @dataclass(frozen=True)
 class LayerDrop:
-    """What pruning one layer alone costs.
+    """The loss of accuracy from pruning one layer alone.
 
     Attributes:
         layer: its index in ultralytics' architecture.
-        kind: of block, such as C2f.
-        map50_95: on val, of the network with this layer pruned.
-        drop: what it lost by that, of mAP50-95.
+        kind: type of the block, such as C2f.
+        map50_95: mAP50-95 on val of the network with this layer pruned.
+        drop: the loss of mAP50-95 against the whole network.
     """
 
     layer: int
@@ -36,12 +36,12 @@ def layer_drops(
     score: Callable[[DetectionModel], float],
     on_layer: Callable[[], object] = lambda: None,
 ) -> list[LayerDrop]:
-    """Return what each layer costs, in the order of the network.
+    """Return the loss of accuracy of each layer, in the order of the network.
 
     Args:
-        network: before it is pruned.
-        prune_all_but: returns the network pruned in all layers but those given.
-        score: returns val mAP50-95 of a network.
+        network: the network before pruning.
+        prune_all_but: returns the network pruned in all layers but the given ones.
+        score: returns a network's mAP50-95 on val.
         on_layer: called after each layer.
     """
     layers = prunable_layers(network)
@@ -55,5 +55,5 @@ def layer_drops(
 
 
 def most_sensitive(drops: list[LayerDrop], count: int) -> set[int]:
-    """Return the `count` layers that lose most."""
+    """Return the indices of the `count` layers with the largest drop."""
     return {drop.layer for drop in sorted(drops, key=lambda drop: (-drop.drop, drop.layer))[:count]}

@@ -1,1 +1,1 @@
-"""From a trained network to eight bits: ranges of activations, integer graphs, sensitivity. Knows ONNX graphs alone."""
+"""Quantization of a trained network: activation ranges, integer ONNX graphs, layer sensitivity, fake quantization."""

@@ -1,4 +1,4 @@
-"""A float network with the ranges of its activations: quantized in any setting, and rounding in training."""
+"""A float network with the ranges of its activations: it can be quantized, or trained with fake quantization."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class CalibratedNetwork:
     """A float network that can be quantized.
 
     Attributes:
-        model: the network.
-        calibration: its ranges.
-        train: the folder of the images that were observed.
-        threads: of onnxruntime.
+        model: the float network, ONNX.
+        calibration: the ranges of its activations.
+        train: folder of the training images; the observed images are among them.
+        threads: number of CPU threads of onnxruntime.
     """
 
     model: onnx.ModelProto
@@ -43,15 +43,15 @@ class CalibratedNetwork:
     threads: int
 
     def images(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the images that were observed, as the network takes them: (1, 3, imgsz, imgsz)."""
+        """Yield the observed images as network input, (1, 3, imgsz, imgsz) each."""
         return (load_image(self.train / name, self.calibration.imgsz) for name in self.calibration.images)
 
     def quantized(self, setting: Setting, ranking: LayerRanking) -> onnx.ModelProto:
         """Return the network in INT8.
 
         Args:
-            setting: how.
-            ranking: tells which layers stay in float, where the setting has such layers.
+            setting: calibrator, types, granularity, format and target.
+            ranking: the sensitivity of the layers; it is measured only if `setting.float_layers` is above 0.
         """
         in_float = ranking.most_sensitive(setting.float_layers)
         ranges = self.calibration.ranges(setting.calibrator)
@@ -62,19 +62,19 @@ class CalibratedNetwork:
         return quantize_network(corrected, ranges, setting, in_float=in_float)
 
     def fake_quantized(self, network: DetectionModel, setting: Setting, ranking: LayerRanking) -> DetectionModel:
-        """Return a copy of the torch network that rounds where the INT8 graph of a setting rounds, to be trained.
+        """Return a copy of the torch network for training that rounds where the INT8 graph of a setting rounds.
 
         Raises:
-            UserError: `model` was not exported from it.
+            UserError: `model` was not exported from `network`.
         """
         setting = replace(setting, format="qdq", bias_correction=False)
         return with_fake_quantization(network, self.model, self.quantized(setting, ranking), setting)
 
     def with_weights(self, file: Path) -> CalibratedNetwork:
-        """Return this network with other weights, observed on the same images.
+        """Return this network with other weights and with new ranges, observed on the same images.
 
         Args:
-            file: the float network with these weights, exported.
+            file: an ONNX file, the float network exported with these weights.
         """
         model = onnx.load(file)
         images = [self.train / name for name in self.calibration.images]
@@ -87,14 +87,14 @@ class CalibratedNetwork:
 
 @dataclass(frozen=True)
 class LayerRanking:
-    """The convolutions of a network by how much it suffers when one of them is quantized.
+    """The convolutions of a network, ranked by the error that quantizing one of them alone causes.
 
-    It is measured when it is first needed, with min-max ranges, so that all settings share one order.
+    The errors are measured when they are first needed, with min-max ranges, so that all settings share one order.
 
     Attributes:
         network: the network.
         setting: types, granularity, format and target.
-        images: number of observed images that it is measured on.
+        images: number of observed images that the errors are measured on.
     """
 
     network: CalibratedNetwork
@@ -108,8 +108,8 @@ class LayerRanking:
 
     @cached_property
     def errors(self) -> list[LayerError]:
-        """The error of each layer alone, the most sensitive first."""
-        with tqdm(total=len(self.layers), desc="one layer at a time", unit="layer") as progress:
+        """The error that each layer alone causes, the most sensitive layer first."""
+        with tqdm(total=len(self.layers), desc="layer sensitivity", unit="layer") as progress:
             return layer_errors(
                 self.network.model,
                 self.network.calibration.ranges("minmax"),

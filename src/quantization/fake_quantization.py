@@ -1,13 +1,13 @@
 """Fake quantization for quantization-aware training: a torch network that rounds where an INT8 graph rounds.
 
 Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (arXiv
-1712.05877), section 3: the forward pass rounds weights and activations, the backward pass takes rounding for the
+1712.05877), section 3: the forward pass rounds weights and activations, the backward pass treats rounding as the
 identity inside the range (the straight-through estimator). torch's own `fake_quantize` operators do both.
 
-The rounded tensors and the S and Z of every activation are read from the INT8 graph itself, so training starts from the
-ranges of calibration, in every setting. Those ranges do not change; the grids of weights follow the weights. The input,
-the weights and the output of each convolution that the graph quantizes are rounded. Operators between (the sigmoid in
-SiLU, Concat) are rounded by the final quantization alone.
+The list of rounded tensors and the S and Z of every activation are read from the INT8 graph itself. So training starts
+from the calibrated ranges, in every setting. The ranges of activations do not change in training; the grids of weights
+are computed from the current weights. The input, the weights and the output of each quantized convolution are rounded.
+The operators between convolutions (the sigmoid in SiLU, Concat) are rounded only in the final quantization.
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ from src.quantization.setting import Setting
 
 _GRIDS = {np.dtype(np.uint8): (0, 255), np.dtype(np.int8): (-128, 127)}
 _WEIGHT_GRIDS = {"int8": (-128, 127), "uint8": (0, 255)}
-_SYMMETRIC = (-127, 127)  # onnxruntime leaves out -128 where zero must be in the middle
+_SYMMETRIC = (-127, 127)  # onnxruntime does not use -128 for symmetric weights
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The affine grid of an activation: r = S (q - Z), q in [least, greatest]."""
+    """The affine grid of an activation: r = S (q - Z), q in [least, greatest].
+
+    >>> Grid(scale=0.1, zero_point=0, least=0, greatest=10).rounded(torch.tensor([-0.2, 0.26, 1.3]))
+    tensor([0.0000, 0.3000, 1.0000])
+    """
 
     scale: float
     zero_point: int
@@ -44,7 +48,7 @@ class Grid:
     greatest: int
 
     def rounded(self, values: Tensor) -> Tensor:
-        """Return the points of the grid nearest to `values`; the gradient passes where they are in range."""
+        """Return `values` rounded to the grid. The gradient passes only where they are in range."""
         return torch.fake_quantize_per_tensor_affine(values, self.scale, self.zero_point, self.least, self.greatest)
 
 
@@ -56,7 +60,7 @@ def with_fake_quantization(
     Args:
         network: the detector, its batch normalizations not folded.
         model: the float graph that was exported from it.
-        int8: that graph quantized, in QDQ format.
+        int8: the same graph, quantized in QDQ format.
         setting: the types and granularity of `int8`.
 
     Raises:
@@ -78,12 +82,12 @@ def with_fake_quantization(
         if after := grids.get(output):
             (norm or convolution).register_forward_hook(_OutputRounding(after))
         parametrize.register_parametrization(convolution, "weight", _WeightRounding(setting, norm))
-    assert not weighted, f"no layer rounds as the convolutions of {sorted(weighted)} do"
+    assert not weighted, f"no layer was found for the quantized convolutions {sorted(weighted)}"
     return rounding
 
 
 def without_fake_quantization(trained: DetectionModel, network: DetectionModel) -> DetectionModel:
-    """Return a copy of `network`, which does not round, with the weights of `trained`, which does."""
+    """Return a copy of `network` (without rounding) that has the weights of `trained` (with rounding)."""
     plain = deepcopy(network)
     state = {key.replace("parametrizations.weight.original", "weight"): v for key, v in trained.state_dict().items()}
     plain.load_state_dict(state)
@@ -107,12 +111,12 @@ class _OutputRounding:
 
 
 class _WeightRounding(nn.Module):
-    """Rounds a convolution's weights on the grid that they have once the batch normalization is folded into them."""
+    """Rounds a convolution's weights on the grid of the weights with batch normalization folded in."""
 
     def __init__(self, setting: Setting, norm: nn.BatchNorm2d | None) -> None:
         super().__init__()
         self.setting = setting
-        self.norm = (norm,)  # in a tuple: as a submodule its state would be in the state dict, and averaged, twice
+        self.norm = (norm,)  # in a tuple: a submodule's state would be in the state dict, and in the average, twice
 
     def forward(self, weight: Tensor) -> Tensor:
         factor = _folding_factor(weight, self.norm[0])
@@ -135,7 +139,7 @@ class _WeightRounding(nn.Module):
 
 
 def _folding_factor(weight: Tensor, norm: nn.BatchNorm2d | None) -> Tensor:
-    """Return the factor of each output channel in folding, (C, 1, 1, 1); 1 for a channel that folding sets to zero."""
+    """Return the factor that folding applies to each output channel, (C, 1, 1, 1); 1 where that factor is zero."""
     if norm is None:
         return weight.new_ones(len(weight), 1, 1, 1)
     assert norm.running_var is not None
@@ -144,7 +148,7 @@ def _folding_factor(weight: Tensor, norm: nn.BatchNorm2d | None) -> Tensor:
 
 
 def _activation_grids(int8: onnx.ModelProto) -> dict[str, Grid]:
-    """Return the grid of every activation that is quantized, or moved as integers."""
+    """Return the grid of every activation that a QuantizeLinear or a DequantizeLinear reads, by name."""
     constants = {tensor.name: tensor for tensor in int8.graph.initializer}
     grids = {}
     for node in int8.graph.node:
@@ -155,7 +159,7 @@ def _activation_grids(int8: onnx.ModelProto) -> dict[str, Grid]:
 
 
 def _integer_weights(int8: onnx.ModelProto) -> set[str]:
-    """Return the outputs of the convolutions whose weights are integers."""
+    """Return the names of the outputs of the convolutions with integer weights."""
     constants = {tensor.name for tensor in int8.graph.initializer}
     dequantized = {
         node.output[0] for node in int8.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in constants
@@ -166,8 +170,8 @@ def _integer_weights(int8: onnx.ModelProto) -> set[str]:
 def _absorbed_activations(model: onnx.ModelProto) -> dict[str, str]:
     """Return the output of each ReLU, by its input.
 
-    onnxruntime's quantizer removes a ReLU where the grid behind it begins at zero, which clips like the ReLU, and gives
-    the convolution before it the ReLU's output.
+    onnxruntime's quantizer removes a ReLU if the grid after it begins at zero, because that grid clips like the ReLU.
+    The convolution before it then writes the ReLU's output.
     """
     return {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Relu"}
 
@@ -194,14 +198,14 @@ def _layers(network: DetectionModel) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | N
 
 
 def _index_of(weight: NDArray[np.float32], layers: list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]) -> int:
-    """Return the index of the layer with these folded weights: names and order depend on the exporter."""
-    looked_for = torch.from_numpy(weight.copy())
+    """Return the index of the layer with these folded weights. Names and order differ between exporters."""
+    searched = torch.from_numpy(weight.copy())
     for index, (convolution, norm) in enumerate(layers):
-        if convolution.weight.shape == looked_for.shape:
+        if convolution.weight.shape == searched.shape:
             folded = convolution.weight.detach() * _folding_factor(convolution.weight, norm)
-            if torch.allclose(folded, looked_for, rtol=1e-3, atol=1e-6):
+            if torch.allclose(folded, searched, rtol=1e-3, atol=1e-6):
                 return index
     raise UserError(
-        f"quantization-aware training: no layer of the checkpoint has the weights {tuple(weight.shape)} of one of the "
-        "convolutions in the ONNX file: export it again, with equalize=false"
+        f"quantization-aware training: no layer of the checkpoint has the weights {tuple(weight.shape)} of a "
+        "convolution in the ONNX file: export the file again with equalize=false"
     )

@@ -12,7 +12,7 @@ from src.deployment.graph import copy_to_quantize, keep_metadata
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return `model` (left as it is) in float16, inputs and outputs in float32."""
+    """Return a copy of `model` in float16, with inputs and outputs in float32."""
     converted: onnx.ModelProto = convert_float_to_float16(copy_to_quantize(model), keep_io_types=True)
     keep_metadata(model, converted)
     return converted

@@ -1,9 +1,9 @@
-"""Weights of 4 bits, arithmetic in float: a control, the smallest file.
+"""4-bit weights with float arithmetic: a control, the smallest file.
 
 A weight is r = S q, with one scale per output channel and q in [-7, 7]; onnxruntime's own quantizer rounds and packs
-them. onnxruntime has 4-bit kernels for matrices alone, so it converts the weights of convolutions to float in every
-run, and nothing gets faster. Scales per block of input channels lose less accuracy, but where they lose little the file
-is larger than INT8.
+the weights. onnxruntime has 4-bit kernels for matrix products only. So it converts the weights of convolutions to float
+in every run, and nothing gets faster. Scales per block of input channels lose less accuracy. But with blocks that are
+small enough to lose little, the file is larger than INT8.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from onnxruntime.quantization.quant_utils import compute_scale_zp, quantize_onnx
 from src.deployment.graph import copy_to_quantize, float_head, keep_metadata
 
 FIRST_OPSET = 21
-"""Of ONNX, whose DequantizeLinear reads 4 bits."""
+"""The first opset of ONNX whose DequantizeLinear reads 4-bit integers."""
 
 GREATEST = np.array(7, dtype=np.int8)
-"""Of the integers; -8 is left out, so that the grid is symmetric."""
+"""The greatest of the integers. -8 is not used, so that the grid is symmetric."""
 
 
 def to_int4_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return `model` (left as it is) with the weights of its learned convolutions in 4 bits, all else in float."""
+    """Return a copy of `model` with 4-bit weights in its learned convolutions and everything else in float."""
     prepared = copy_to_quantize(model)
     head = {node.name for node in float_head(prepared)}
     quantized: onnx.ModelProto = version_converter.convert_version(prepared, FIRST_OPSET)

@@ -1,7 +1,7 @@
 """A static INT8 graph from a float graph and the ranges of its activations.
 
-onnxruntime's quantizer does the rewriting. It is driven as `quantize_static` drives it, with ranges that calibrate
-saved.
+onnxruntime's quantizer rewrites the graph. It is called as `quantize_static` calls it, but with ranges that stage
+calibrate saved.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ def quantize_network(
     only: Sequence[str] = (),
     in_float: Sequence[str] = (),
 ) -> onnx.ModelProto:
-    """Return `model` (left as it is) in INT8, with the same inputs, outputs and metadata.
+    """Return a copy of `model` in INT8, with the same inputs, outputs and metadata.
 
     Args:
         model: a float network.
         ranges: (low, high) of every float activation, by name.
         setting: types, granularity, format and target.
-        only: names of the only nodes to quantize; none: all that can be.
-        in_float: names of convolutions that stay in float with their activation, besides the head. If only the
-            convolution stayed in float between quantized tensors, onnxruntime would run it in integers after all.
+        only: names of the only nodes to quantize; empty: all nodes that can be quantized.
+        in_float: names of convolutions that stay in float together with their activation, besides the head. If only the
+            convolution stayed in float between quantized tensors, onnxruntime would still run it in integers.
 
     Raises:
-        SettingError: the settings contradict each other.
+        SettingError: two settings contradict each other.
     """
     for key, fault in setting.contradictions():
         raise SettingError(key, fault)
@@ -72,8 +72,8 @@ def _float_nodes(model: onnx.ModelProto, setting: Setting, in_float: Sequence[st
 def _keep_from_fusing(model: onnx.ModelProto, float_nodes: Sequence[str]) -> None:
     """Write each ReLU that stays in float as the maximum with zero, in place.
 
-    Between a float convolution and a QuantizeLinear, onnxruntime removes a ReLU, and then makes an integer kernel of
-    the convolution, whose weights it quantizes by itself.
+    Between a float convolution and a QuantizeLinear, onnxruntime would remove the ReLU. It would then quantize the
+    convolution's weights itself and run an integer kernel.
     """
     for node in model.graph.node:
         if node.op_type == "Relu" and node.name in float_nodes:
@@ -90,7 +90,7 @@ def _quantized(
     only: Sequence[str],
     float_nodes: Sequence[str],
 ) -> onnx.ModelProto:
-    """Return what onnxruntime's quantizer makes of a model."""
+    """Return the graph that onnxruntime's quantizer makes of a model."""
     target = TARGETS[setting.target]
     data = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()}
     shared: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""Settings from the fastest towards the safest, until the accuracy budget holds.
+"""A search for a setting that meets the accuracy budget, the fastest settings first.
 
-Other ranges, scales and zero points do not slow the network down, so they come first. Layers in float do: the most
-sensitive first, twice as many with every step. Training costs most, and comes last.
+Other ranges, scales and zero points do not slow the network down, so they are tried first. Layers in float do: the most
+sensitive layers come first, and every step doubles their number. Training costs most, and is tried last.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from src.quantization.ranges.calibrators import CALIBRATORS
 from src.quantization.setting import Setting
 
 FLOAT_LAYERS = (1, 2, 4, 8, 16)
+"""Numbers of most sensitive layers in float that are tried."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Candidate:
 
     Attributes:
         setting: ranges, types, granularity and layers in float.
-        trained: after quantization-aware training.
+        trained: whether quantization-aware training comes first.
     """
 
     setting: Setting
@@ -39,10 +40,10 @@ class Try:
     """A candidate and its accuracy, mAP50-95 on val.
 
     Attributes:
-        candidate: that was tried.
+        candidate: the candidate that was tried.
         map50_95: its accuracy.
-        drop: its loss against float.
-        gain: over the best of the tries before it; negative if it is worse. 0 for the first.
+        drop: its loss of accuracy against the float network.
+        gain: its gain over the best earlier try; negative if it is worse. 0 for the first try.
     """
 
     candidate: Candidate
@@ -52,14 +53,14 @@ class Try:
 
 
 def search(start: Candidate, float_map50_95: float, max_drop: float, score: Callable[[Candidate], float]) -> list[Try]:
-    """Try candidates until one loses at most `max_drop`, and return all tries; the last is the one that holds.
+    """Try candidates until one loses at most `max_drop`. Return all tries; the last one meets the budget.
 
-    If none holds, all were tried, and `best` of them loses least.
+    If none meets it, all candidates were tried, and `best` returns the one that loses least.
 
     Args:
-        start: the first.
-        float_map50_95: of the float network, on val.
-        max_drop: the budget, of mAP50-95.
+        start: the first candidate.
+        float_map50_95: mAP50-95 of the float network on val.
+        max_drop: the budget: the largest accepted loss of mAP50-95.
         score: quantizes a candidate and returns its mAP50-95 on val.
     """
     tried: list[Try] = []
@@ -76,11 +77,11 @@ def search(start: Candidate, float_map50_95: float, max_drop: float, score: Call
 
 
 def best(tried: Sequence[Try]) -> Try:
-    """Return the try with the least drop; of equals the first, which is the fastest."""
+    """Return the try with the least drop. Of equal tries it is the first, which is the fastest."""
     return min(tried, key=lambda one: one.drop)
 
 
-# Each step returns candidates, given the first one and all tries of the steps before.
+# Each step returns candidates, given the first candidate and all tries of earlier steps.
 
 
 def _start(start: Candidate, tried: Sequence[Try]) -> list[Candidate]:
@@ -109,7 +110,7 @@ def _float_layers(start: Candidate, tried: Sequence[Try]) -> list[Candidate]:
 
 
 def _trained_integers(start: Candidate, tried: Sequence[Try]) -> list[Candidate]:
-    """Train the best of those without further layers in float."""
+    """Train the best of the tries that have no additional layers in float."""
     integers = [one for one in tried if one.candidate.setting.float_layers == start.setting.float_layers]
     return [replace(best(integers).candidate, trained=True)]
 

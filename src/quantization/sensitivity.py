@@ -1,7 +1,7 @@
-"""Which layers suffer most from quantization: each convolution is quantized alone, all others stay in float.
+"""Sensitivity of each layer to quantization: each convolution is quantized alone, all others stay in float.
 
-The error is measured at the inputs of the float head, the outputs of the last learned convolutions. Behind the
-decoding, boxes in px would count far more than scores in [0, 1].
+The error is measured at the inputs of the float head, the outputs of the last learned convolutions. After decoding,
+boxes in px would count far more than scores in [0, 1].
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LayerError:
 
     Attributes:
         layer: name of the convolution's node.
-        sqnr_db: signal to quantization noise ratio, dB; the lower, the more the network suffers. Infinite if nothing
+        sqnr_db: signal to quantization noise ratio, dB; a lower value means a more sensitive layer. Infinite if nothing
             changes.
     """
 
@@ -47,21 +47,21 @@ def layer_errors(
     """Return the error of every learned convolution, the most sensitive first.
 
     Args:
-        model: a float network of one input.
+        model: a float network with one input.
         ranges: (low, high) of every float activation, by name.
         setting: types, granularity, format and target.
         images: inputs of the network, (1, 3, H, W) each; at least one.
-        threads: of onnxruntime.
+        threads: number of CPU threads of onnxruntime.
         on_layer: called after each layer.
     """
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
     names = head_inputs(model)
-    shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    expected = _run(shown, names, images, threads)
+    exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    expected = _run(exposed, names, images, threads)
     errors = []
     for layer in learned_convolutions(model):
-        found = _run(quantize_network(shown, ranges, setting, only=[layer]), names, images, threads)
+        found = _run(quantize_network(exposed, ranges, setting, only=[layer]), names, images, threads)
         errors.append(LayerError(layer, _sqnr_db(expected, found)))
         on_layer()
     return sorted(errors, key=lambda error: error.sqnr_db)
@@ -70,7 +70,7 @@ def layer_errors(
 def _run(
     model: onnx.ModelProto, names: Sequence[str], images: Sequence[NDArray[np.float32]], threads: int
 ) -> list[NDArray[np.float64]]:
-    """Return the tensors `names`, each over all images."""
+    """Return the tensors `names`, each concatenated over all images."""
     session = open_session(model, threads=threads)
     outputs = [run_session(session, image, names) for image in images]
     return [np.concatenate(tensors).astype(np.float64) for tensors in zip(*outputs, strict=True)]

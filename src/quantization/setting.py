@@ -1,4 +1,4 @@
-"""How a network is quantized: the settings that stage quantize takes and a search varies."""
+"""The settings of quantization that stage quantize reads and a search varies."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from src.quantization.ranges.calibrators import CALIBRATORS
 from src.quantization.targets import TARGETS
 
 
-@dataclass(kw_only=True, unsafe_hash=True)  # not frozen: OmegaConf could not fill it
+@dataclass(kw_only=True, unsafe_hash=True)  # not frozen, because OmegaConf sets the attributes
 class Setting:
     """How a network is quantized.
 
-    Unsigned activations with signed weights is the pair of types that VNNI multiplies. Any other pair is converted at
-    run time, and was measured slower than float.
+    VNNI multiplies unsigned activations by signed weights. Any other pair of types is converted at run time, and was
+    measured slower than float.
 
     Attributes:
-        calibrator: whose ranges are taken.
-        target: the runtime that the graph suits; any runtime runs any graph.
-        format: qdq puts QuantizeLinear and DequantizeLinear around float operators, for a runtime to fuse into integer
-            kernels; qoperator names these kernels itself.
-        activation_type, weight_type: of the integers.
+        calibrator: name of the calibrator whose ranges are used.
+        target: the runtime that the graph is optimized for; other runtimes can run a qdq graph too.
+        format: qdq puts QuantizeLinear and DequantizeLinear around float operators, and the runtime fuses them into
+            integer kernels; qoperator names these kernels directly.
+        activation_type, weight_type: the integer types.
         per_channel: one scale per output channel of the weights, instead of one per tensor.
-        symmetric_activations: zero in the middle of the grid, instead of where the range puts it.
+        symmetric_activations: zero point in the middle of the grid, instead of where the range puts it.
         symmetric_weights: the same for weights.
-        float_head: keep in float what follows the last learned convolutions.
+        float_head: keep the nodes after the last learned convolutions in float.
         bias_correction: subtract from each bias the mean error that rounded weights cause on calibration images.
         float_layers: number of most sensitive convolutions that stay in float, besides the head.
     """
@@ -45,7 +45,7 @@ class Setting:
     float_layers: Annotated[int, Range(least=0)]
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Yield the key and the fault of each value that contradicts another one: there are no kernels for the pair."""
+        """Yield (key, fault) of each value that contradicts another value: no kernel supports the combination."""
         if self.activation_type == "int8" and self.weight_type == "uint8":
             yield "weight_type", "must be int8 where activation_type is int8, got uint8"
         if self.per_channel and not self.symmetric_weights:

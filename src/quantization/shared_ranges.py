@@ -1,7 +1,7 @@
-"""One range for all tensors between which values are only moved.
+"""One shared range for all tensors that are connected by operators that only move values.
 
 A Concat of tensors on different grids has to round every value to one grid. If all share a grid, it copies. Its inputs
-and its readers (Split, MaxPool, Resize) are included, so that no value is rounded again on its way.
+and its readers (Split, MaxPool, Resize) share the grid too, so that no value is rounded again on its way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from src.quantization.ranges.calibration import Range
 
 
 def share_ranges(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:
-    """Return ranges in which tensors before the float head that moving operators connect have the union of theirs.
+    """Return the ranges; tensors that moving operators connect get the union of their ranges.
+
+    The tensors that the float head writes keep their ranges.
 
     Args:
         model: a float network.

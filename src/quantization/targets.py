@@ -1,8 +1,8 @@
-"""What an INT8 graph looks like to suit a runtime: operators that stay in float, and rewrites in their order.
+"""The form of an INT8 graph for each runtime: operators that stay in float, and rewrites in their order.
 
-onnxruntime makes an integer kernel of a convolution only if its output is quantized at once. OpenVINO computes a
-convolution, its SiLU and one rounding in one kernel, so nothing may stand between these; with AMX it is faster to keep
-the SiLU out of that kernel (`rewrites/silu.py`). A graph for OpenVINO is slower than float in onnxruntime.
+onnxruntime makes an integer kernel of a convolution only if its output is quantized directly. OpenVINO computes a
+convolution, its SiLU and one rounding in one kernel, so no Q/DQ may be between these; with AMX it is faster to keep the
+SiLU out of that kernel (`rewrites/silu.py`). A graph for OpenVINO is slower than float in onnxruntime.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from src.quantization.rewrites.silu import silu_by_tanh
 
 @dataclass(frozen=True)
 class Target:
-    """A runtime.
+    """The form of an INT8 graph for a runtime.
 
     Attributes:
-        rewrites: of the quantized graph, in place, in this order.
-        float_operators: kinds of operators that are not quantized.
-        float_outputs: kinds of operators whose outputs are not quantized.
-        formats: that it runs in integers.
+        rewrites: applied to the quantized graph in place, in this order.
+        float_operators: operator types that are not quantized.
+        float_outputs: operator types whose outputs are not quantized.
+        formats: the formats that the runtime computes in integers.
     """
 
     rewrites: tuple[Callable[[onnx.ModelProto], None], ...]

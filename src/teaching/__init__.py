@@ -1,1 +1,1 @@
-"""Other ways to be taught than by one frozen teacher: one file each."""
+"""Teaching methods other than one frozen teacher: one file each."""

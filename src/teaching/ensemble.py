@@ -1,9 +1,9 @@
-"""Several teachers as one: the average of their scores and box distributions, where wanted weighted by confidence.
+"""Several teachers as one: the average of their scores and box distributions, optionally weighted by confidence.
 
 You et al., "Learning from Multiple Teacher Networks" (KDD 2017) average softened outputs; Zhang et al.,
 "Confidence-Aware Multi-teacher Knowledge Distillation" (arXiv 2201.00007) weight them by confidence. Their confidence
-is measured against the label (eq. 2). Here it is the teacher's own best class score at the place, as most places have
-no label. Probabilities are averaged, not logits: one extreme logit would outweigh all others.
+is measured against the label (eq. 2). Here it is the teacher's own best class score at the location, because most
+locations have no label. Probabilities are averaged, not logits: one extreme logit would outweigh all others.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SMALLEST = 1e-6
 
 
 def common_bins(of_teachers: Iterable[int]) -> int:
-    """Return the number of bins of the box distributions, the same for all teachers.
+    """Return the number of bins of the box distributions, which must be the same for all teachers.
 
     Raises:
-        SettingError: they differ, or there are no distributions.
+        SettingError: the numbers differ, or there are no distributions.
     """
     found = sorted(set(of_teachers))
     if found[0] < 2 or len(found) > 1:
@@ -44,14 +44,16 @@ class TeacherEnsemble:
     """Teachers whose predictions are averaged.
 
     Args:
-        teachers: of any architectures whose heads predict at the same places with the same number of bins.
-        by_confidence: weight each teacher at each place by its best class score there; else all count the same.
+        teachers: their architectures can differ, but their heads predict at the same locations with the same number of
+            bins.
+        by_confidence: weight each teacher at each location by its best class score there; else all have the same
+            weight.
 
     Raises:
         SettingError: the heads cannot be averaged.
     """
 
-    channels: tuple[int, ...] = ()  # features of different networks have no average
+    channels: tuple[int, ...] = ()  # features of different networks cannot be averaged
 
     def __init__(self, teachers: Sequence[Teacher], *, by_confidence: bool) -> None:
         self.bins = common_bins(teacher.bins for teacher in teachers)
@@ -71,11 +73,11 @@ class TeacherEnsemble:
 
 
 def average(branches: Sequence[Branch], *, by_confidence: bool) -> Branch:
-    """Return one branch whose probabilities are the weighted means of those given.
+    """Return one branch whose probabilities are the weighted means of the given branches.
 
     Args:
         branches: one per teacher, of the same shapes.
-        by_confidence: the weights are the best class scores at each place; else they are equal.
+        by_confidence: the weights are the best class scores at each location; else they are equal.
     """
     confidence = torch.stack([branch.importance() for branch in branches])  # (teachers, N, A)
     weights = confidence if by_confidence else torch.ones_like(confidence)

@@ -1,8 +1,8 @@
 """Label smoothing: a control whose soft targets do not depend on the image.
 
 Szegedy et al., "Rethinking the Inception Architecture" (arXiv 1512.00567, section 7): q' = (1 - eps) * q + eps / C. In
-a dense detector only the places that were assigned an object are smoothed, and each distributes the mass that it has.
-Background is nearly everywhere; a positive target there would teach false alarms.
+a dense detector only the locations that were assigned an object are smoothed, and each distributes its own sum of
+targets. Most locations are background; a positive target there would teach false alarms.
 """
 
 from __future__ import annotations
@@ -15,12 +15,18 @@ from src.foundation.errors import SettingError
 
 
 def smoothed(targets: Tensor, smoothing: float) -> Tensor:
-    """Return class targets (..., C) with a share of each spread over all classes. Their sum does not change."""
+    """Return class targets (..., C) with the share `smoothing` of each spread over all classes. Their sum does not
+    change.
+
+    >>> import torch
+    >>> smoothed(torch.tensor([0.8, 0.0]), 0.1)
+    tensor([0.7600, 0.0400])
+    """
     return (1 - smoothing) * targets + smoothing * targets.mean(dim=-1, keepdim=True)
 
 
 class SmoothedCrossEntropy(nn.Module):
-    """Binary cross entropy against smoothed targets, in place of ultralytics' own."""
+    """Binary cross entropy against smoothed targets, instead of ultralytics' own."""
 
     def __init__(self, inner: nn.Module, smoothing: float) -> None:
         super().__init__()

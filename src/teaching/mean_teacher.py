@@ -2,10 +2,10 @@
 
 Tarvainen and Valpola, "Mean teachers are better role models" (arXiv 1703.01780): the teacher's weights are an
 exponential moving average of the student's, with a short memory while the soft share is ramped up (section 3 and
-appendix B). torch's `AveragedModel` keeps it. The average that ultralytics validates is not used: its decay rises so
-slowly that for the first thousand steps it is hardly more than the student of the step before. As in the paper the
-teacher normalizes by the statistics of its own batch. Unlike in the paper both see the same augmented batch, so that
-boxes stay where they are.
+appendix B). torch's `AveragedModel` computes it. The average that ultralytics validates is not used: its decay rises so
+slowly that for the first thousand steps it is nearly equal to the student one step before. As in the paper, the teacher
+normalizes with the statistics of its own batch. Unlike in the paper, both get the same augmented batch, so that their
+boxes match.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from src.distillation.objective import Objective
 from src.distillation.predictions import Predictions, bins, feature_channels
 
 RAMP_UP = 80 / 300
-"""The share of the training after which soft targets have their full weight: 80 of 300 epochs in the paper."""
+"""Share of the training after which soft targets have their full weight: 80 of 300 epochs in the paper."""
 
 EARLY_DECAY, LATE_DECAY = 0.99, 0.999
-"""The decay of the average per step, while soft targets are ramped up and afterwards, as in the paper."""
+"""Decay of the average per step, while soft targets are ramped up and afterwards, as in the paper."""
 
 
 class MovingAverage:
     """The moving average of a network in training, as its teacher.
 
     Args:
-        training: of the network.
-        decay: returns the share of itself that the average keeps in a step.
+        training: the training of the network.
+        decay: returns the weight of the old average in a step.
 
     Attributes:
         averaged: the average of the weights and the number of steps.
@@ -43,7 +43,7 @@ class MovingAverage:
 
     def __init__(self, training: TrainingContext, decay: Callable[[], float]) -> None:
         def keep(average: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
-            # The first steps count the same, so that the initial weights have no larger share than the others.
+            # The first steps have equal weights, so that the initial weights have no larger share than later ones.
             return torch.lerp(now, average, min(decay(), 1 - 1 / (int(steps) + 1)))
 
         self.channels = feature_channels(training.network)
@@ -52,7 +52,7 @@ class MovingAverage:
         self._network = training.network
 
     def to(self, device: torch.device) -> None:
-        """Do nothing: it is on the device of the training."""
+        """Do nothing: the average is on the device of the training."""
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Predictions:
@@ -69,12 +69,12 @@ class MeanTeacherLoss(DistillationLoss):
         self._epochs = training.epochs
         teacher = MovingAverage(training, lambda: EARLY_DECAY if self.progress < RAMP_UP else LATE_DECAY)
         super().__init__(training, teacher, objective)
-        # The average is not learned, but part of the state that an interrupted training needs.
+        # The average is not learned, but it is part of the state that an interrupted training needs.
         self.learned = nn.ModuleDict({"projectors": self.soft.projectors, "average": teacher.averaged})
 
     @property
     def progress(self) -> float:
-        """The share of the training that is over, in [0, 1]."""
+        """The share of the training that has ended, in [0, 1]."""
         return self.updates / self._epochs
 
     def __call__(self, predictions: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -84,7 +84,11 @@ class MeanTeacherLoss(DistillationLoss):
 
 
 def ramp_up(progress: float) -> float:
-    """Return the share of the soft targets' full weight at this share of the training, both in [0, 1]."""
+    """Return the factor on the full weight of soft targets, in [0, 1], at this share of the training.
+
+    >>> round(ramp_up(0.0), 4), ramp_up(RAMP_UP)
+    (0.0067, 1.0)
+    """
     return exp(-5 * (1 - min(1.0, progress / RAMP_UP)) ** 2)
 
 

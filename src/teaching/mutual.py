@@ -1,8 +1,8 @@
 """Mutual learning: two networks are trained at the same time, on the labels and on each other's predictions.
 
-Zhang et al., "Deep Mutual Learning" (arXiv 1706.00384, eq. 5 to 7): each minimises its own hard loss and the divergence
-from the other's prediction, which is held fixed. There is no teacher. In the paper the two take turns; here both take
-their step at the same time, on the same batch.
+Zhang et al., "Deep Mutual Learning" (arXiv 1706.00384, eq. 5 to 7): each network minimises its own hard loss and the
+divergence from the other's prediction, which is held fixed. There is no teacher. In the paper the two take turns. Here
+both take their step at the same time, on the same batch.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def mutual_learning(architecture: str, objective: Objective) -> MakeCriterion:
     """Return a function that makes the loss of a student and its peer.
 
     Args:
-        architecture: of the peer, as ultralytics names it. It starts from other random weights than the student.
-        objective: of both.
+        architecture: the peer's architecture, by ultralytics' name. Its initial random weights differ from the
+            student's.
+        objective: the objective of both.
     """
     return lambda training: MutualLoss(training, _peer_of(training, architecture), objective)
 
@@ -33,10 +34,10 @@ def mutual_learning(architecture: str, objective: Objective) -> MakeCriterion:
 class MutualLoss(HardLoss):
     """The sum of both networks' totals: each alpha * soft * T^2 + (1 - alpha) * hard.
 
-    The peer is not kept.
+    The peer is discarded after the training.
 
     Raises:
-        SettingError: the two heads cannot be compared by one of the losses.
+        SettingError: one of the losses cannot compare the two heads.
     """
 
     def __init__(self, training: TrainingContext, peer: DetectionModel, objective: Objective) -> None:

@@ -1,8 +1,8 @@
-"""Training on images without labels as well: the soft loss needs no labels.
+"""Training with additional images without labels: the soft loss needs no labels.
 
-Hinton et al. (arXiv 1503.02531, section 1) train the student on a transfer set that may be unlabelled. At every step a
-batch of such images is used beside the labelled one; both have the same share of the soft loss, and the hard loss sees
-the labelled images alone. The two are not mixed: in a mosaic of both, objects without labels would count as background.
+Hinton et al. (arXiv 1503.02531, section 1) train the student on a transfer set that may be unlabelled. Every step uses
+a batch of such images in addition to the labelled batch. Both have the same share of the soft loss; the hard loss uses
+only the labelled images. The two are not mixed: in a mosaic of both, objects without labels would count as background.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from src.distillation.teacher import Teacher
 
 
 def distillation_with_unlabelled(teacher: Teacher, folder: Path, objective: Objective) -> MakeCriterion:
-    """Return a function that makes the distillation loss on labelled images and on those of `folder`."""
+    """Return a function that makes the distillation loss on labelled images and on the images of `folder`."""
     return lambda training: UnlabelledLoss(training, teacher, objective, folder)
 
 
 class UnlabelledLoss(DistillationLoss):
-    """The distillation loss with a soft share that is the mean over labelled and unlabelled images.
+    """The distillation loss whose soft loss is the mean over labelled and unlabelled images.
 
     Args:
-        training: of the student.
-        teacher: of both.
-        objective: how soft and hard targets make a total.
-        folder: of images; they are augmented like the labelled ones, but without mosaics.
+        training: the training of the student.
+        teacher: predicts the soft targets of both.
+        objective: weights and temperature of the losses.
+        folder: the unlabelled images; they are augmented like the labelled ones, but without mosaics.
     """
 
     def __init__(self, training: TrainingContext, teacher: Teacher, objective: Objective, folder: Path) -> None:
@@ -43,7 +43,7 @@ class UnlabelledLoss(DistillationLoss):
         self._batches: Iterator[Tensor] | None = None
 
     def update(self) -> None:
-        """Note that an epoch has ended. The next one draws its own batches."""
+        """Count an epoch that has ended. The next epoch draws its own batches."""
         super().update()
         self._batches = None
 

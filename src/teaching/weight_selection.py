@@ -1,9 +1,9 @@
-"""Weight selection: a student starts from a part of its teacher's weights.
+"""Weight selection: a part of the teacher's weights becomes the student's initial weights.
 
 Xu et al., "Initializing Models with Larger Ones" (arXiv 2311.18823, section 3) take evenly spaced elements along every
-dimension of every tensor. Where a student is half as wide as its teacher, every layer writes and reads the same
-channels, also through splits and concatenations: the student is the teacher with every second channel taken out. The
-attention of YOLO11 is the exception, as its channels are divided among heads.
+dimension of every tensor. If a student is half as wide as its teacher, every layer writes and reads the same channels,
+also through splits and concatenations: the student is the teacher without every second channel. The attention of YOLO11
+is the exception, because its channels are divided among heads.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def select_weights(teacher: DetectionModel, architecture: str) -> DetectionModel
         SettingError: the teacher has other layers, or narrower ones.
     """
     student = DetectionModel(architecture, nc=len(teacher.names), verbose=False)
-    taught, own = teacher.state_dict(), student.state_dict()
-    unlike = [name for name in own if name not in taught or not _fits(own[name].shape, taught[name].shape)]
-    unlike += [name for name in taught if name not in own]
+    source, target = teacher.state_dict(), student.state_dict()
+    unlike = [name for name in target if name not in source or not _fits(target[name].shape, source[name].shape)]
+    unlike += [name for name in source if name not in target]
     if unlike:
         raise SettingError(
             "student.weights",
@@ -36,14 +36,18 @@ def select_weights(teacher: DetectionModel, architecture: str) -> DetectionModel
             f"than the teacher's, for example {unlike[0]}: choose a student and a teacher of the same family and "
             "depth, such as yolov8n and yolov8s, or null",
         )
-    student.load_state_dict({name: evenly_spaced(taught[name], tensor.shape) for name, tensor in own.items()})
+    student.load_state_dict({name: evenly_spaced(source[name], tensor.shape) for name, tensor in target.items()})
     return student
 
 
 def evenly_spaced(tensor: Tensor, shape: Size) -> Tensor:
-    """Return elements of `tensor` as a tensor of `shape`, evenly spaced along each dimension, from the first."""
-    for dimension, (size, wanted) in enumerate(zip(tensor.shape, shape, strict=True)):
-        tensor = tensor.index_select(dimension, torch.arange(wanted) * size // wanted)
+    """Return elements of `tensor` as a tensor of `shape`, evenly spaced along each dimension, from the first.
+
+    >>> evenly_spaced(torch.arange(6), Size([3]))
+    tensor([0, 2, 4])
+    """
+    for dimension, (size, new_size) in enumerate(zip(tensor.shape, shape, strict=True)):
+        tensor = tensor.index_select(dimension, torch.arange(new_size) * size // new_size)
     return tensor
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from src.config.architecture import Architecture
-from src.detector.checkpoint import find_architecture, load_detector
+from src.detector.checkpoint import load_detector
 from src.detector.training import NewNetwork
 from src.workflow.stage_files import StageFiles
 
@@ -21,6 +22,7 @@ def new_network(architecture: Architecture, files: StageFiles) -> NewNetwork:
     Raises:
         UserError: the architecture is unknown, or the weights cannot be read.
     """
-    name = find_architecture(architecture.architecture)
-    weights = [load_detector(path, trust=architecture.trust_weights) for path in own_weights(architecture, files)]
-    return NewNetwork(name, architecture.activation, *weights)
+    network = NewNetwork(architecture.architecture, architecture.activation)
+    for path in own_weights(architecture, files):
+        network = replace(network, weights=load_detector(path, trust=architecture.trust_weights))
+    return network

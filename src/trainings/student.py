@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from src.config.architecture import FROM_TEACHER, Architecture
-from src.detector.checkpoint import find_architecture, load_detector
+from src.detector.checkpoint import load_detector
 from src.detector.dataset import expect_classes
 from src.detector.training import NewNetwork
 from src.foundation.pipeline import PREPARED, TEACHER
@@ -30,5 +31,5 @@ def student_network(student: Architecture, files: StageFiles) -> NewNetwork:
         return new_network(student, files)
     teacher = load_detector(files.read(TEACHER))
     expect_classes(teacher, class_names(files.read(PREPARED)), files.read(TEACHER))
-    name = find_architecture(student.architecture)
-    return NewNetwork(name, student.activation, select_weights(teacher, name))
+    network = NewNetwork(student.architecture, student.activation)
+    return replace(network, weights=select_weights(teacher, student.architecture))

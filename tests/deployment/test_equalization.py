@@ -9,11 +9,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from src.deployment.equalization import equalize, pairs_of
 from src.foundation.errors import UserError
-from tests.quantization.test_int8 import run
+from tests.quantization.networks import run
 
 
 def chain(activation: str | None, *, groups: int = 1, second_reader: bool = False) -> onnx.ModelProto:
-    """Return a convolution of 2 to 4 channels, maybe an activation, and a convolution of 4 to 4 channels."""
+    """Return a convolution of 2 to 4 channels, an activation or none, and a convolution of 4 to 4 channels."""
     random = np.random.default_rng(0)
     first = random.normal(size=(4, 2, 1, 1)) * np.array([0.01, 1, 10, 100]).reshape(-1, 1, 1, 1)
     second = random.normal(size=(4, 4 // groups, 3, 3))
@@ -43,7 +43,7 @@ def weights(model: onnx.ModelProto, name: str) -> np.ndarray:
 
 @pytest.mark.parametrize("activation", ["Relu", "LeakyRelu", None])
 @pytest.mark.parametrize("groups", [1, 2, 4])
-def test_the_function_stays_and_the_ranges_meet(activation: str | None, groups: int) -> None:
+def test_the_function_does_not_change_and_the_ranges_become_equal(activation: str | None, groups: int) -> None:
     model = chain(activation, groups=groups)
     before = model.SerializeToString()
     equalized = equalize(model)
@@ -55,12 +55,12 @@ def test_the_function_stays_and_the_ranges_meet(activation: str | None, groups: 
     grouped = np.abs(weights(equalized, "w2")).reshape(groups, 4 // groups, 4 // groups, 3, 3)
     r2 = grouped.max(axis=(1, 3, 4)).ravel()
     assert r1 == pytest.approx(r2, rel=2e-3)
-    # Worked by hand for the first channel: the geometric mean of the two.
+    # The range of the first channel is the geometric mean of the two.
     was = np.abs(weights(model, "w1"))[0].max(), np.abs(weights(model, "w2")).reshape(grouped.shape)[0, :, 0].max()
     assert r1[0] == pytest.approx(np.sqrt(was[0] * was[1]), rel=2e-3)
 
 
-def test_a_dead_channel_stays_as_it_is() -> None:
+def test_a_dead_channel_does_not_change() -> None:
     model = chain("Relu")
     dead = weights(model, "w1").copy()
     dead[2] = 0
@@ -74,10 +74,10 @@ def test_a_dead_channel_stays_as_it_is() -> None:
     "model",
     [
         pytest.param(chain("Sigmoid"), id="an activation that does not scale"),
-        pytest.param(chain("Relu", second_reader=True), id="read elsewhere, too"),
+        pytest.param(chain("Relu", second_reader=True), id="a second reader"),
     ],
 )
-def test_what_would_change_the_function_is_refused(model: onnx.ModelProto) -> None:
+def test_equalization_that_would_change_the_function_is_refused(model: onnx.ModelProto) -> None:
     with pytest.raises(UserError, match=r"equalize must be false for a network without convolutions that have ReLU"):
         equalize(model)
 

@@ -12,7 +12,7 @@ from src.detector.checkpoint import load_detector
 from tests.quantization.networks import untrained_detector
 
 
-def test_onnx_computes_what_torch_does_in_the_same_bytes_each_time(tmp_path: Path) -> None:
+def test_onnx_agrees_with_torch_and_has_the_same_bytes_each_time(tmp_path: Path) -> None:
     weights = untrained_detector("yolov8n", 3, tmp_path / "detector.pt")
     for name in ("a", "b"):
         export_onnx(weights, tmp_path / f"{name}.onnx", 64)
@@ -26,7 +26,7 @@ def test_onnx_computes_what_torch_does_in_the_same_bytes_each_time(tmp_path: Pat
 
     image = np.random.default_rng(0).random((1, 3, 64, 64), dtype=np.float32)
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
-    (answer,) = session.run(None, {"images": image})
+    (output,) = session.run(None, {"images": image})
     with torch.inference_mode():
         expected = load_detector(weights)(torch.from_numpy(image))[0].numpy()
-    np.testing.assert_allclose(answer, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(output, expected, rtol=1e-3, atol=1e-3)

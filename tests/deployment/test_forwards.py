@@ -10,34 +10,34 @@ from src.deployment.forwards import forwards_by_runtime, onnx_forward, torch_for
 from tests.quantization.networks import IMGSZ, single_convolution, untrained_detector
 
 
-def test_forwards_give_what_the_networks_give(tmp_path: Path) -> None:
+def test_forwards_return_the_outputs_of_the_networks(tmp_path: Path) -> None:
     model, weights, biases = single_convolution()
     onnx.save(model, tmp_path / "single.onnx")
     x = np.random.default_rng(0).normal(size=(1, 3, 4, 4)).astype(np.float32)
-    [answer] = onnx_forward(tmp_path / "single.onnx", x, threads=1)()  # type: ignore[misc]
-    assert np.allclose(answer, np.einsum("oi,nihw->nohw", weights, x) + biases[:, None, None], atol=1e-5)
+    [output] = onnx_forward(tmp_path / "single.onnx", x, threads=1)()  # type: ignore[misc]
+    assert np.allclose(output, np.einsum("oi,nihw->nohw", weights, x) + biases[:, None, None], atol=1e-5)
     detector = untrained_detector("yolov8n", 3, tmp_path / "detector.pt")
     image = np.zeros((1, 3, IMGSZ, IMGSZ), dtype=np.float32)
-    answer = torch_forward(detector, image)()
-    assert answer[0].shape == (1, 7, 84)  # type: ignore[index]
+    output = torch_forward(detector, image)()
+    assert output[0].shape == (1, 7, 84)  # type: ignore[index]
 
 
-def test_every_runtime_that_is_there_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_runtimes_return_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, _, _ = single_convolution()
     network = tmp_path / "single.onnx"
     onnx.save(model, network)
     x = np.random.default_rng(0).normal(size=(1, 3, 4, 4)).astype(np.float32)
     found = forwards_by_runtime(network, x, threads=1)
     assert list(found) == (["onnxruntime", "openvino"] if forwards.HAS_OPENVINO else ["onnxruntime"])
-    answers = [forward()[0] for forward in found.values()]
-    for answer in answers:
-        np.testing.assert_allclose(answer, answers[0], atol=1e-5)
+    outputs = [forward()[0] for forward in found.values()]
+    for output in outputs:
+        np.testing.assert_allclose(output, outputs[0], atol=1e-5)
     monkeypatch.setattr(forwards, "HAS_OPENVINO", False)
     assert list(forwards_by_runtime(network, x, threads=1)) == ["onnxruntime"]
 
 
 @pytest.mark.skipif(not forwards.HAS_OPENVINO, reason="the extra openvino is not installed")
-def test_what_openvino_cannot_run_is_timed_without_it_and_told(
+def test_a_network_that_openvino_cannot_run_is_skipped_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     node = helper.make_node("Inverse", ["x"], ["y"], domain="com.microsoft")

@@ -38,7 +38,7 @@ def test_the_head_begins_after_the_six_output_convolutions(kind: str, networks: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_head_is_found_where_all_names_are_random(kind: str, networks: dict[str, Path]) -> None:
+def test_the_head_is_found_with_random_names(kind: str, networks: dict[str, Path]) -> None:
     model = onnx.load(networks[kind])
     expected = [index for index, node in enumerate(model.graph.node) if node in float_head(model)]
     shuffled = random.Random(0)
@@ -53,7 +53,7 @@ def test_the_head_is_found_where_all_names_are_random(kind: str, networks: dict[
     assert [index for index, node in enumerate(model.graph.node) if node.name in tail] == expected
 
 
-def test_nodes_get_names_of_their_own() -> None:
+def test_nodes_get_unique_names() -> None:
     nodes = [helper.make_node("Relu", ["a"], ["b"], name="same"), helper.make_node("Relu", ["b"], ["c"], name="same")]
     model = helper.make_model(helper.make_graph([*nodes, helper.make_node("Relu", ["c"], ["d"])], "g", [], []))
     name_nodes(model)
@@ -81,7 +81,7 @@ def network_with_hidden_constants() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
-def test_every_convolution_gets_a_bias_of_its_own_and_constants_become_initializers() -> None:
+def test_every_convolution_gets_its_own_bias_and_constants_become_initializers() -> None:
     model = network_with_hidden_constants()
     own_constants(model)
     onnx.checker.check_model(model, full_check=True)
@@ -92,5 +92,5 @@ def test_every_convolution_gets_a_bias_of_its_own_and_constants_become_initializ
     assert [node.op_type for node in model.graph.node] == ["Conv", "Conv", "Conv", "Mul"]
 
 
-def test_activations_are_what_depends_on_the_input() -> None:
+def test_activations_are_the_tensors_that_depend_on_the_input() -> None:
     assert activations(network_with_hidden_constants()) == ["x", "y1", "y2", "y3", "out"]

@@ -9,7 +9,7 @@ from src.foundation.errors import UserError
 from tests.quantization.networks import IMGSZ, random_images
 
 
-def test_images_are_what_ultralytics_validation_sees(tmp_path: Path) -> None:
+def test_images_agree_with_ultralytics_validation(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         paths = random_images(tmp_path / "images" / split, 6)
         (tmp_path / "labels" / split).mkdir(parents=True)

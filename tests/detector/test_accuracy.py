@@ -17,7 +17,7 @@ from src.detector import runtime
 from src.detector.accuracy import validate
 from src.detector.dataset import view_of
 
-SIDE, IMAGES, CLASSES, PLACES = 96, 24, 3, 40
+SIDE, IMAGES, CLASSES, LOCATIONS = 96, 24, 3, 40
 NAMES = {0: "cat", 1: "dog", 2: "hen"}
 
 
@@ -28,15 +28,17 @@ def scene(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def guesses(random: np.random.Generator, boxes: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return what a middling detector would put out, (4 + CLASSES, PLACES): shifted, missed, mistaken and made up."""
-    output = np.zeros((4 + CLASSES, PLACES), dtype=np.float32)
+    """Return the output of an average detector, (4 + CLASSES, LOCATIONS): shifted, missed, misclassified and false
+    boxes.
+    """
+    output = np.zeros((4 + CLASSES, LOCATIONS), dtype=np.float32)
     output[:4] = np.array([[5], [5], [4], [4]])
-    for place, (box, index) in enumerate(zip(boxes, classes, strict=True)):
+    for location, (box, index) in enumerate(zip(boxes, classes, strict=True)):
         if random.random() < 0.1:
             continue
-        output[:4, place] = box + random.normal(0, 1.5, 4)
+        output[:4, location] = box + random.normal(0, 1.5, 4)
         guessed = index if random.random() < 0.85 else (index + 1) % CLASSES
-        output[4 + guessed, place] = random.uniform(0.2, 0.95)
+        output[4 + guessed, location] = random.uniform(0.2, 0.95)
     made_up = slice(len(boxes), len(boxes) + 2)
     output[:2, made_up], output[2:4, made_up] = random.uniform(10, 86, (2, 2)), random.uniform(8, 20, (2, 2))
     output[4, made_up] = random.uniform(0.05, 0.6, 2)
@@ -45,7 +47,7 @@ def guesses(random: np.random.Generator, boxes: np.ndarray, classes: np.ndarray)
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a dataset whose grey images tell their number, and an ONNX detector that looks its answer up."""
+    """A folder with a dataset whose grey images encode their number, and an ONNX detector that looks its output up."""
     root, random = tmp_path_factory.mktemp("lookup"), np.random.default_rng(0)
     answers = []
     for split in ("train", "val", "test"):
@@ -69,7 +71,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
         "lookup",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 4 + CLASSES, PLACES])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 4 + CLASSES, LOCATIONS])],
         [
             numpy_helper.from_array(np.array(255 / 8, dtype=np.float32), "levels"),
             numpy_helper.from_array(np.stack(answers), "answers"),
@@ -84,7 +86,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def coco_accuracy(root: Path) -> tuple[float, float]:
-    """Return mAP50-95 and mAP50 of the same detections as pycocotools sees them."""
+    """Return mAP50-95 and mAP50 of the same detections, computed by pycocotools."""
     images, annotations, detections = [], [], []
     found = YOLO(root / "lookup.onnx", task="detect").predict(
         root / "images/test", imgsz=SIDE, conf=0.001, iou=0.7, max_det=300, verbose=False, rect=False

@@ -25,7 +25,7 @@ def test_the_same_weights_give_the_same_bytes_under_any_name(network: DetectionM
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another.pt").read_bytes()
 
 
-def test_ultralytics_loads_what_was_saved(network: DetectionModel, tmp_path: Path) -> None:
+def test_ultralytics_loads_a_saved_detector(network: DetectionModel, tmp_path: Path) -> None:
     save_detector(network, tmp_path / "a.pt", 64)
     loaded = YOLO(tmp_path / "a.pt")
     assert loaded.names == network.names
@@ -47,7 +47,7 @@ class Malicious:
         return (exec, (f"open({str(self.target)!r}, 'w').close()",))
 
 
-def test_a_pickle_from_elsewhere_is_not_run(tmp_path: Path) -> None:
+def test_an_untrusted_pickle_is_not_run(tmp_path: Path) -> None:
     torch.save({"model": Malicious(tmp_path / "was_run")}, tmp_path / "evil.pt")
     with pytest.raises(UserError, match="trust_weights=true"):
         load_detector(tmp_path / "evil.pt")
@@ -57,13 +57,13 @@ def test_a_pickle_from_elsewhere_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(None, "there is no such file", id="not there"),
+        pytest.param(None, "there is no such file", id="missing file"),
         pytest.param(b"", "not a checkpoint", id="empty"),
         pytest.param(b"\xff\xd8 an image", "not a checkpoint", id="an image"),
         pytest.param(pickle.dumps({"model": 1}), "not a checkpoint|expected an ultralytics", id="a plain pickle"),
     ],
 )
-def test_bad_weights_are_told_in_one_line(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_bad_weights_raise_a_message_of_one_line(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "weights.pt"
     if content is not None:
         path.write_bytes(content)
@@ -73,12 +73,12 @@ def test_bad_weights_are_told_in_one_line(tmp_path: Path, content: bytes | None,
 
 
 @pytest.mark.parametrize("name", ["yolov8n.yaml", "yolo11s.yaml", "yolo26n.yaml", "yolov8n-p2.yaml"])
-def test_known_architectures(name: str) -> None:
+def test_known_architectures_are_found(name: str) -> None:
     assert find_architecture(name) == name
 
 
 @pytest.mark.parametrize("name", ["yolov8q.yaml", "yolov8n", "resnet.yaml"])
-def test_unknown_architectures(name: str) -> None:
+def test_unknown_architectures_are_refused(name: str) -> None:
     with pytest.raises(UserError, match=name):
         find_architecture(name)
 
@@ -86,19 +86,19 @@ def test_unknown_architectures(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "head"), [("yolov8n-seg.yaml", "Segment"), ("yolov8n-cls.yaml", "Classify"), ("rtdetr-l.yaml", "RTDETR")]
 )
-def test_architectures_of_other_tasks(name: str, head: str) -> None:
+def test_architectures_of_other_tasks_are_refused(name: str, head: str) -> None:
     with pytest.raises(UserError, match=f"architecture {name}: expected a detector, .* found {head}"):
         find_architecture(name)
 
 
 @pytest.mark.parametrize("text", ["nc: 3\n", "nc: 3\nbackbone: []\nhead: []\n", "head: [[1, 2\n", "- 1\n", ""])
-def test_a_file_that_is_no_architecture(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_an_architecture_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(UserError, match=r"mine\.yaml: not a model YAML"):
         find_architecture(str(tmp_path / "mine.yaml"))
 
 
-def test_complexity_of_yolov8n() -> None:
+def test_complexity_of_yolov8n_agrees_with_ultralytics() -> None:
     # ultralytics' documentation: yolov8n with 80 classes, 3.2 million parameters and 8.7 GFLOPs at 640 px.
     counted = complexity(DetectionModel("yolov8n.yaml", nc=80, verbose=False), 640)
     assert counted.parameters / 1e6 == pytest.approx(3.2, abs=0.05)

@@ -10,7 +10,7 @@ from src.detector import runtime, torchvision_operators
 from src.foundation.errors import UserError
 
 
-def test_nms_keeps_what_torchvision_documents() -> None:
+def test_nms_keeps_the_box_with_the_better_score() -> None:
     boxes = torch.tensor([[0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30.0]])
     # IoU of the first two is 81 / 100: the one with the better score stays.
     assert torchvision.ops.nms(boxes, torch.tensor([0.5, 0.9, 0.3]), 0.5).tolist() == [1, 2]
@@ -18,18 +18,18 @@ def test_nms_keeps_what_torchvision_documents() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 50, 400])
-def test_nms_keeps_what_ultralytics_own_does(count: int) -> None:
+def test_nms_keeps_the_same_boxes_as_ultralytics(count: int) -> None:
     generator = torch.Generator().manual_seed(count)
     centres, sides = torch.rand(count, 2, generator=generator) * 100, torch.rand(count, 2, generator=generator) * 40 + 2
     boxes, scores = torch.cat([centres - sides / 2, centres + sides / 2], 1), torch.rand(count, generator=generator)
     assert torch.equal(torchvision_operators._nms(boxes, scores, 0.6), TorchNMS.nms(boxes, scores, 0.6))
 
 
-def test_ultralytics_tracks_nothing_by_itself() -> None:
+def test_the_integrations_of_ultralytics_are_off() -> None:
     assert not any(SETTINGS[name] for name in ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb"))
 
 
-def test_threads_stay_what_they_were_set_to() -> None:
+def test_the_number_of_threads_stays_as_set() -> None:
     from ultralytics.utils.torch_utils import select_device
 
     assert runtime.settle("cpu", 1) == "cpu"
@@ -38,6 +38,6 @@ def test_threads_stay_what_they_were_set_to() -> None:
 
 
 @pytest.mark.parametrize("device", ["cuda", "99", "gpu"])
-def test_a_device_that_is_not_there(device: str) -> None:
+def test_a_missing_device_is_refused(device: str) -> None:
     with pytest.raises(UserError, match=f"got {device}"):
         runtime.settle(device, 1)

@@ -73,7 +73,7 @@ def trained(
         pytest.param(8, 3, 1, id="after the last epoch"),
     ],
 )
-def test_a_killed_training_ends_with_the_same_bytes(
+def test_a_killed_and_resumed_training_ends_with_the_same_bytes(
     prepared: Path, tmp_path: Path, batch: int, killed_after: int, close_mosaic: int
 ) -> None:
     settings = {**TINY_TRAINING, "batch": batch, "close_mosaic": close_mosaic}
@@ -88,7 +88,9 @@ def test_a_killed_training_ends_with_the_same_bytes(
     assert (tmp_path / "whole.pt").read_bytes() == (tmp_path / "resumed.pt").read_bytes()
 
 
-def test_a_training_that_stopped_early_is_over(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_that_stopped_early_is_complete(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(EarlyStopping, "__call__", lambda self, epoch, fitness: epoch == 2)
     settings = {**TINY_TRAINING, "epochs": 4}
     seen: list[int] = []
@@ -120,9 +122,9 @@ def test_weights_of_another_architecture_are_refused(prepared: Path, tmp_path: P
         )
 
 
-def test_only_the_heads_scores_may_have_another_shape(prepared: Path, tmp_path: Path) -> None:
+def test_only_classification_branches_may_have_another_shape(prepared: Path, tmp_path: Path) -> None:
     other = DetectionModel("yolo11n.yaml", nc=10, verbose=False)
-    block = other.get_submodule("model.6.m.0.cv3.conv")  # no part of the head, though it is called as one
+    block = other.get_submodule("model.6.m.0.cv3.conv")  # not in the head, though its name contains cv3
     block.weight = nn.Parameter(block.weight[:, 1:])
     with view_of(prepared) as data, pytest.raises(UserError, match=r": 1 of \d+ tensors .* model\.6\.m\.0\.cv3"):
         train(
@@ -130,7 +132,7 @@ def test_only_the_heads_scores_may_have_another_shape(prepared: Path, tmp_path: 
         )
 
 
-def test_weights_for_other_classes_are_a_start(prepared: Path, tmp_path: Path) -> None:
+def test_weights_for_other_classes_can_be_initial_weights(prepared: Path, tmp_path: Path) -> None:
     settings = {**TINY_TRAINING, "epochs": 1, "lr0": 1e-12}
     other = DetectionModel("yolov8n.yaml", nc=80, verbose=False)
     with view_of(prepared) as data:
@@ -140,7 +142,7 @@ def test_weights_for_other_classes_are_a_start(prepared: Path, tmp_path: Path) -
     torch.testing.assert_close(network.model[0].conv.weight, other.model[0].conv.weight)
 
 
-def test_hard_targets_alone_are_plain_ultralytics_to_the_bit(prepared: Path, tmp_path: Path) -> None:
+def test_training_without_a_criterion_equals_ultralytics_to_the_bit(prepared: Path, tmp_path: Path) -> None:
     with view_of(prepared) as data:
         plain = DetectionTrainer(
             overrides={
@@ -173,7 +175,7 @@ def test_hard_targets_alone_are_plain_ultralytics_to_the_bit(prepared: Path, tmp
         assert torch.equal(weights.float(), best[name].float()), name
 
 
-def test_distillation_changes_the_weights_and_leaves_the_teacher_alone(prepared: Path, tmp_path: Path) -> None:
+def test_distillation_changes_the_student_and_not_the_teacher(prepared: Path, tmp_path: Path) -> None:
     settings = {**TINY_TRAINING, "epochs": 1}
     with view_of(prepared) as data:
         teacher = trained(data, tmp_path / "teacher.ckpt", settings).network
@@ -221,7 +223,7 @@ def with_unlabelled_images(teacher: Teacher, folder: Path) -> MakeCriterion:
 
 
 @pytest.mark.parametrize("make", [with_features, with_a_peer, with_a_moving_average, with_unlabelled_images])
-def test_what_is_learned_along_goes_on_from_where_it_was_killed(
+def test_modules_trained_along_are_resumed(
     prepared: Path, tmp_path: Path, make: Callable[[Teacher, Path], MakeCriterion]
 ) -> None:
     torch.manual_seed(1)
@@ -255,13 +257,15 @@ def test_projectors_are_trained_by_every_optimizer(prepared: Path, tmp_path: Pat
     with view_of(prepared) as data:
         trained(data, tmp_path / "state.ckpt", settings, make_criterion=recorded)
     ((criterion, before),) = seen
-    assert len(before) == 3 * 2 * 2 + 3 * 2, "for each level two convolutions and one, with biases"
+    assert len(before) == 3 * 2 * 2 + 3 * 2, (
+        "per level: two convolutions of feature and one of channel_wise, with biases"
+    )
     for name, weights in criterion.learned.state_dict().items():
-        if not (name.startswith("channel_wise") and name.endswith("bias")):  # a softmax over places ignores these
+        if not (name.startswith("channel_wise") and name.endswith("bias")):  # a softmax over locations ignores these
             assert not torch.equal(weights, before[name]), name
 
 
-def test_end_to_end_heads_learn_from_each_other(prepared: Path, tmp_path: Path) -> None:
+def test_distillation_between_end_to_end_heads_is_resumed(prepared: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = DetectionModel("yolo26n.yaml", nc=10, verbose=False)
     network.names = dict(enumerate(class_names(prepared)))
@@ -284,7 +288,7 @@ def test_training_writes_nothing_into_the_dataset(prepared: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(("activation", "expected"), [("relu", torch.nn.ReLU), ("hardswish", torch.nn.Hardswish)])
-def test_a_network_is_trained_with_the_activation_asked_for(
+def test_a_network_is_trained_with_the_given_activation(
     prepared: Path, tmp_path: Path, activation: str, expected: type
 ) -> None:
     settings = {**TINY_TRAINING, "epochs": 1}
@@ -295,10 +299,10 @@ def test_a_network_is_trained_with_the_activation_asked_for(
     kinds = {type(module) for module in load_detector(tmp_path / "d.pt").modules()}
     assert expected in kinds
     assert torch.nn.SiLU not in kinds
-    assert isinstance(Conv.default_act, torch.nn.SiLU), "networks built later keep theirs"
+    assert isinstance(Conv.default_act, torch.nn.SiLU), "networks built later keep their activation"
 
 
-def test_two_processes_share_a_batch_and_what_is_learned_along(
+def test_two_processes_share_batches_and_trained_modules(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "ResumableTrainer", OnTwoProcesses)
@@ -332,10 +336,10 @@ def test_two_processes_share_a_batch_and_what_is_learned_along(
     assert images == others == 10, "each has half of the training images"
     moving = ("running_mean", "running_var")  # statistics of a process's own images
     assert all(torch.equal(value, other[name]) for name, value in one.items() if not name.endswith(moving))
-    assert any("feature" in name for name in one), "projectors among them"
+    assert any("feature" in name for name in one), "projectors are included"
 
 
-def test_a_process_that_fails_ends_training_in_one_line(
+def test_a_failed_process_raises_a_message_of_one_line(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(training: TrainingContext) -> LearningCriterion:
@@ -354,6 +358,6 @@ def test_a_process_that_fails_ends_training_in_one_line(
         )
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(prepared: Path, tmp_path: Path) -> None:
+def test_a_batch_that_devices_cannot_share_is_refused(prepared: Path, tmp_path: Path) -> None:
     with view_of(prepared) as data, pytest.raises(UserError, match="batch must be a multiple of the 3 devices, got 8"):
         train(NewNetwork("yolov8n.yaml"), data, TINY_TRAINING, device="0,1,2", checkpoint=tmp_path / "state.pt")

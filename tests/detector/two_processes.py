@@ -14,7 +14,7 @@ from src.detector.trainer import ResumableTrainer
 
 
 class OnTwoProcesses(ResumableTrainer):
-    """Takes the place of the trainer: ultralytics counts CUDA devices, uses NCCL and passes a device index."""
+    """Replaces the trainer, because ultralytics counts CUDA devices, uses NCCL and passes a device index."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -34,7 +34,7 @@ class OnTwoProcesses(ResumableTrainer):
             super()._setup_train()
 
     def final_eval(self) -> None:
-        """Leave what this process has learned beside the checkpoint."""
+        """Save the weights that this process has trained beside the checkpoint."""
         assert self.criterion
         images = len(self.train_loader.sampler)
         learned = {**unwrap_model(self.model).state_dict(), **self.criterion.learned.state_dict()}

@@ -1,4 +1,4 @@
-"""Small detectors and a batch that losses are tried on."""
+"""Small detectors and a batch for the tests of losses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def network(seed: int, architecture: str = "yolov8n.yaml", names: tuple[str, ...
 
 
 def _enliven(built: DetectionModel) -> None:
-    """Make an untrained network say different things at different places, surely at some and hardly at others."""
+    """Make an untrained network's predictions differ between locations, confident at some and unsure at others."""
     head = built.model[-1]
     for branches in (head.cv3, getattr(head, "one2one_cv3", None) or ()):
         for branch in branches:
@@ -40,7 +40,7 @@ def _enliven(built: DetectionModel) -> None:
 
 def in_training(student: DetectionModel) -> TrainingContext:
     def no_batches(*arguments: object) -> None:
-        raise AssertionError("nothing asks for them")
+        raise AssertionError("this test needs no batches")
 
     return TrainingContext(student, no_batches, seed=0, epochs=4)
 

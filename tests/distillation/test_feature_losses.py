@@ -11,7 +11,7 @@ from src.distillation.losses.feature import feature_difference
 EVERYWHERE = torch.ones(1, 1)
 
 
-def test_channel_wise_by_hand() -> None:
+def test_channel_wise_of_two_locations() -> None:
     # One channel, two locations: the teacher attends by 3 : 1, the student equally.
     teacher = torch.tensor([log(3.0), 0.0]).reshape(1, 1, 1, 2)
     student = torch.zeros(1, 1, 1, 2)
@@ -31,7 +31,7 @@ def test_channel_wise_is_a_mean_over_images_and_channels() -> None:
     torch.testing.assert_close(whole, torch.stack(each).mean())
 
 
-def test_channel_wise_ignores_what_a_softmax_ignores() -> None:
+def test_channel_wise_ignores_a_constant_per_channel() -> None:
     torch.manual_seed(0)
     teacher = torch.randn(1, 4, 3, 3, dtype=torch.float64)
     shifted = teacher + torch.arange(4.0)[None, :, None, None]
@@ -39,13 +39,13 @@ def test_channel_wise_ignores_what_a_softmax_ignores() -> None:
     assert channel_wise_divergence(teacher.flip(3), teacher, EVERYWHERE) > 0
 
 
-def test_channels_that_agree_need_no_projector() -> None:
+def test_equal_numbers_of_channels_need_no_projector() -> None:
     assert not list(channel_wise_projector(8, 8).parameters())
     assert channel_wise_projector(8, 16)(torch.zeros(1, 8, 2, 2)).shape == (1, 16, 2, 2)
 
 
-def test_feature_difference_by_hand() -> None:
-    student = torch.tensor([[1.0, 5.0], [2.0, 9.0]]).reshape(1, 2, 1, 2)  # two channels, two places
+def test_feature_difference_of_two_locations() -> None:
+    student = torch.tensor([[1.0, 5.0], [2.0, 9.0]]).reshape(1, 2, 1, 2)  # two channels, two locations
     teacher = torch.zeros(1, 2, 1, 2)
-    importance = torch.tensor([[0.5, 0.0]])  # the second place counts nothing
+    importance = torch.tensor([[0.5, 0.0]])  # the second location has no weight
     assert feature_difference(student, teacher, importance).item() == pytest.approx((1 + 4) / 2)

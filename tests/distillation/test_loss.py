@@ -25,7 +25,7 @@ def batch() -> dict[str, Tensor]:
 def total(
     batch: dict[str, Tensor], temperature: float = 2.0, alpha: float = 0.5, **given: float
 ) -> tuple[float, dict[str, Tensor], float]:
-    """Return the total, its parts, and the hard loss alone, of a student and another network as teacher."""
+    """Return the total, its parts, and the hard loss alone, of a student with another network as teacher."""
     student = network(0).train()
     objective = Objective(temperature, alpha, given)
     loss = DistillationLoss(in_training(student), FrozenTeacher(network(1, "yolov8s.yaml")), objective)
@@ -34,46 +34,48 @@ def total(
     return value.sum().item(), parts, student.init_criterion()(predictions, batch)[0].sum().item()
 
 
-def test_total_is_alpha_soft_t_squared_plus_the_rest_hard(batch: dict[str, Tensor]) -> None:
+def test_the_total_is_alpha_soft_t_squared_plus_the_rest_hard(batch: dict[str, Tensor]) -> None:
     value, parts, hard = total(batch, temperature=3.0, alpha=0.7, response=2.0, localization=0.5)
     soft = 2.0 * parts["response"].item() + 0.5 * parts["localization"].item()
     assert value == pytest.approx(0.7 * soft * 9 * 2 + 0.3 * hard, rel=1e-5)  # two images
 
 
-def test_features_know_no_temperature(batch: dict[str, Tensor]) -> None:
+def test_the_temperature_does_not_change_feature_losses(batch: dict[str, Tensor]) -> None:
     cool, warm = (total(batch, temperature=T, feature=6.0, channel_wise=0.5) for T in (1.0, 3.0))
     soft = 6.0 * cool[1]["feature"].item() + 0.5 * cool[1]["channel_wise"].item()
     assert cool[0] == pytest.approx(0.5 * soft * 2 + 0.5 * cool[2], rel=1e-5)
     assert warm[0] == pytest.approx(cool[0], rel=1e-6)
 
 
-def test_places_count_as_much_as_the_teacher_is_sure(batch: dict[str, Tensor]) -> None:
+def test_locations_are_weighted_by_the_teachers_confidence(batch: dict[str, Tensor]) -> None:
     student, teacher = network(0).train(), FrozenTeacher(network(1, "yolov8s.yaml"))
     _, parts, _ = total(batch, response=1.0, localization=1.0)
-    said, seen = student(batch["img"]), teacher(batch["img"]).branches["one2many"]
-    importance = seen.scores.sigmoid().amax(dim=1)
-    assert 0 < (importance < SURE).float().mean() < 1, "some places are compared, some are not"
-    at_places = response_divergence(said["scores"], seen.scores, 2.0)
-    expected = (at_places * importance).sum() / importance.sum().clamp(min=1)
+    predictions, targets = student(batch["img"]), teacher(batch["img"]).branches["one2many"]
+    importance = targets.scores.sigmoid().amax(dim=1)
+    assert 0 < (importance < SURE).float().mean() < 1, "some locations are compared, some are not"
+    divergence = response_divergence(predictions["scores"], targets.scores, 2.0)
+    expected = (divergence * importance).sum() / importance.sum().clamp(min=1)
     torch.testing.assert_close(parts["response"], expected, rtol=1e-4, atol=1e-7)
     sure = torch.where(importance < SURE, 0.0, importance)
-    at_places = localization_divergence(said["boxes"], seen.boxes, 2.0)
-    expected = (at_places * sure).sum() / sure.sum().clamp(min=1)
+    divergence = localization_divergence(predictions["boxes"], targets.boxes, 2.0)
+    expected = (divergence * sure).sum() / sure.sum().clamp(min=1)
     torch.testing.assert_close(parts["localization"], expected, rtol=1e-4, atol=1e-7)
 
 
-def test_a_weight_of_zero_is_not_computed(batch: dict[str, Tensor]) -> None:
+def test_only_losses_with_a_weight_are_computed(batch: dict[str, Tensor]) -> None:
     _, parts, _ = total(batch, response=1.0)
     assert {"response", "localization", "feature", "channel_wise"} & set(parts) == {"response"}
 
 
-def test_a_student_like_its_teacher_has_no_soft_loss(batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_student_equal_to_its_teacher_has_no_soft_loss(
+    batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(teacher_module, "precision", lambda device: torch.float32)
     student = network(0).eval()
     objective = Objective(2.0, 1.0, {"response": 1.0, "localization": 1.0, "channel_wise": 1.0})
     loss = DistillationLoss(in_training(student), FrozenTeacher(network(0)), objective)
     value, _ = loss(student(batch["img"])[1], batch)
-    assert value.item() == pytest.approx(0, abs=1e-4)  # the teacher's answer is rounded to half precision
+    assert value.item() == pytest.approx(0, abs=1e-4)  # the teacher's predictions are rounded to half precision
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_a_student_like_its_teacher_has_no_soft_loss(batch: dict[str, Tensor], m
         pytest.param(torch.bfloat16, 0.1, id="bfloat16"),  # 8 bits of a logit of -8 are steps of 0.03
     ],
 )
-def test_folding_and_fewer_bits_change_nothing_that_counts(
+def test_folding_and_lower_precision_change_predictions_little(
     batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, tolerance: float
 ) -> None:
     monkeypatch.setattr(teacher_module, "precision", lambda device: dtype)
@@ -94,11 +96,15 @@ def test_folding_and_fewer_bits_change_nothing_that_counts(
             torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
     with torch.no_grad():
         expected = plain.eval()(batch["img"])[1]
-    said = FrozenTeacher(plain)(batch["img"])
-    torch.testing.assert_close(said.branches["one2many"].scores, expected["scores"], rtol=tolerance, atol=tolerance)
-    for level, feature in enumerate(said.features):
+    predictions = FrozenTeacher(plain)(batch["img"])
+    torch.testing.assert_close(
+        predictions.branches["one2many"].scores, expected["scores"], rtol=tolerance, atol=tolerance
+    )
+    for level, feature in enumerate(predictions.features):
         torch.testing.assert_close(feature, expected["feats"][level], rtol=tolerance, atol=tolerance)
-    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in plain.modules()), "the given one stays as it was"
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in plain.modules()), (
+        "the given network does not change"
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,7 +114,7 @@ def test_folding_and_fewer_bits_change_nothing_that_counts(
         pytest.param("yolov8n.yaml", "yolo26n.yaml", "and the student's head has none", id="student without DFL"),
     ],
 )
-def test_heads_without_box_distributions_cannot_be_compared_by_them(teacher: str, student: str, message: str) -> None:
+def test_heads_without_box_distributions_are_refused_for_localization(teacher: str, student: str, message: str) -> None:
     make = distillation_from(
         FrozenTeacher(network(0, teacher)), Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0})
     )

@@ -21,7 +21,7 @@ def bernoulli_kl(p: float, q: float) -> float:
     return p * log(p / q) + (1 - p) * log((1 - p) / (1 - q))
 
 
-def test_response_of_one_class_by_hand() -> None:
+def test_response_of_one_class() -> None:
     student, teacher = torch.tensor([[[logit(0.3)]]]), torch.tensor([[[logit(0.8)]]])
     # 0.8 ln(0.8 / 0.3) + 0.2 ln(0.2 / 0.7) = 0.5341 nats
     assert response_divergence(student, teacher, 1.0).item() == pytest.approx(0.53411, abs=1e-5)
@@ -38,7 +38,7 @@ def test_response_sums_over_classes_and_softens_by_temperature() -> None:
     assert divergence.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_localization_of_two_bins_by_hand() -> None:
+def test_localization_of_two_bins() -> None:
     # Left: teacher (3/4, 1/4), student (1/2, 1/2): 3/4 ln(3/2) + 1/4 ln(1/2) = 0.1308 nats. The other edges agree.
     teacher = torch.zeros(1, 8, 1)
     teacher[0, 0, 0] = log(3)
@@ -55,12 +55,12 @@ class TestProperties:
     def test_identical_logits_give_zero(self, divergence: Divergence, temperature: float) -> None:
         assert divergence(self.logits(0), self.logits(0), temperature).abs().max() < 1e-12
 
-    def test_different_logits_give_more_at_every_place(self, divergence: Divergence, temperature: float) -> None:
+    def test_different_logits_give_more_at_every_location(self, divergence: Divergence, temperature: float) -> None:
         value = divergence(self.logits(0), self.logits(1), temperature)
         assert value.shape == (2, 5)
         assert (value > 0).all()
 
-    def test_gradients_times_t_squared_stay_of_one_size(self, divergence: Divergence, temperature: float) -> None:
+    def test_gradients_times_t_squared_keep_their_size(self, divergence: Divergence, temperature: float) -> None:
         # Small logits make the approximation behind T^2 exact: the gradient shrinks as 1 / T^2.
         student = (self.logits(0) * 1e-4).requires_grad_()
         divergence(student, self.logits(1) * 1e-4, temperature).sum().backward()
@@ -71,7 +71,7 @@ class TestProperties:
         torch.testing.assert_close(student.grad * temperature**2, unsoftened.grad, rtol=1e-2, atol=1e-8)
 
 
-def test_permuting_classes_changes_nothing() -> None:
+def test_the_order_of_classes_changes_nothing() -> None:
     generator = torch.Generator().manual_seed(0)
     student, teacher = (torch.randn(1, 6, 4, generator=generator) for _ in range(2))
     order = torch.tensor([3, 0, 5, 1, 4, 2])

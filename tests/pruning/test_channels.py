@@ -26,7 +26,7 @@ def network(architecture: str) -> DetectionModel:
     torch.manual_seed(0)
     built = DetectionModel(architecture, nc=3, verbose=False).eval()
     for module in built.modules():
-        if isinstance(module, nn.BatchNorm2d):  # as it starts out it would hide a mistake in its statistics
+        if isinstance(module, nn.BatchNorm2d):  # its initial statistics would hide a mistake in their handling
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     return built
@@ -66,22 +66,22 @@ def test_channels_are_rounded_to_the_nearest_multiple_of_eight() -> None:
             assert module.out_channels % 8 == 0, name
 
 
-def test_the_head_keeps_what_it_puts_out() -> None:
+def test_the_head_keeps_its_output_channels() -> None:
     head = prune_channels(network("yolov8n.yaml"), ratio=0.6, round_to=8, imgsz=64, importance=magnitude()).model[-1]
     assert [branch[-1].out_channels for branch in head.cv2] == [64] * 3
     assert [branch[-1].out_channels for branch in head.cv3] == [3] * 3
 
 
 def fill_gradients(split: DetectionModel) -> None:
-    said = split(IMAGE)[1]
-    (said["scores"].square().sum() + said["boxes"].square().sum()).backward()
+    predictions = split(IMAGE)[1]
+    (predictions["scores"].square().sum() + predictions["boxes"].square().sum()).backward()
 
 
 @pytest.mark.parametrize("importance", [magnitude, bn_scale, taylor])
-def test_the_least_important_channels_go(importance: Callable[[], Importance]) -> None:
+def test_the_least_important_channels_are_removed(importance: Callable[[], Importance]) -> None:
     whole = network("yolov8n.yaml")
     last = [module for module in whole.modules() if isinstance(module, C2f)][-1]
-    bottleneck = last.m[0].cv1  # nothing depends on its channels but the convolution after it
+    bottleneck = last.m[0].cv1  # only the convolution after it depends on its channels
     weak = torch.arange(0, 128, 3)[:40]
     with torch.no_grad():
         bottleneck.conv.weight[weak] = 0
@@ -96,11 +96,11 @@ def test_the_least_important_channels_go(importance: Callable[[], Importance]) -
     assert (kept != 0).all()
 
 
-def test_taylor_asks_for_gradients_not_for_size() -> None:
+def test_taylor_ranks_by_gradients_not_by_size() -> None:
     whole = network("yolov8n.yaml")
     last = [module for module in whole.modules() if isinstance(module, C2f)][-1]
     idle = torch.arange(0, 128, 3)[:40]
-    with torch.no_grad():  # large, and nobody listens
+    with torch.no_grad():  # large weights, but nothing reads their output
         last.m[0].cv1.conv.weight[idle] *= 10
         last.m[0].cv2.conv.weight[:, idle] = 0
     pruned = prune_channels(whole, ratio=0.3, round_to=8, imgsz=64, importance=taylor(), fill_gradients=fill_gradients)
@@ -109,7 +109,7 @@ def test_taylor_asks_for_gradients_not_for_size() -> None:
     assert all(parameter.grad is None for parameter in pruned.parameters())
 
 
-def test_rounds_end_with_the_channels_of_a_single_one() -> None:
+def test_several_rounds_end_with_the_channels_of_a_single_round() -> None:
     whole = network("yolov8n.yaml")
     at_once = prune_channels(whole, ratio=0.5, round_to=8, imgsz=64, importance=magnitude())
     left = whole
@@ -135,7 +135,7 @@ def test_spared_layers_keep_their_channels() -> None:
         assert changed == {alone}
 
 
-def test_every_round_takes_the_same_share_of_what_is_left() -> None:
+def test_every_round_removes_the_same_share_of_the_remaining_channels() -> None:
     assert ratios_by_round(0.75, 2) == pytest.approx([0.5, 0.75])
     assert ratios_by_round(0.3, 1) == pytest.approx([0.3])
 

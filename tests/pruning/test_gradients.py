@@ -17,7 +17,7 @@ def gradients(prepared: Path, **augmentation: Any) -> dict[str, torch.Tensor]:
     return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
 
-def test_images_are_as_they_are_whatever_training_does_to_them(prepared: Path) -> None:
+def test_gradients_use_images_without_augmentation(prepared: Path) -> None:
     plain = gradients(prepared, **dict.fromkeys(AUGMENTATION, 0.0))
     training = gradients(prepared, fliplr=1.0, hsv_v=0.9, translate=0.5, scale=0.5, mosaic=1.0)
     assert sum(float(gradient.abs().sum()) for gradient in plain.values()) > 0

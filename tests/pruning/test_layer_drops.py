@@ -6,11 +6,11 @@ from ultralytics.nn.tasks import DetectionModel
 from src.pruning.sensitivity import LayerDrop, layer_drops, most_sensitive
 
 
-def test_each_layer_is_judged_alone() -> None:
+def test_each_layer_is_pruned_alone() -> None:
     torch.manual_seed(0)
     network = DetectionModel("yolov8n.yaml", nc=2, verbose=False)
     pruned = {id(network): 0.0}
-    kept: list[DetectionModel] = []  # ids are told apart while objects live
+    kept: list[DetectionModel] = []  # keeps the objects alive, so that their ids differ
 
     def prune_all_but(spared: set[int]) -> DetectionModel:
         (alone,) = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 18, 19, 21, 22} - spared

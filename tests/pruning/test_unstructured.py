@@ -13,7 +13,7 @@ def network() -> DetectionModel:
     torch.manual_seed(0)
     built = DetectionModel("yolov8n.yaml", nc=3, verbose=False)
     with torch.no_grad():
-        built.model[0].conv.weight *= 100  # among all layers none of these is small
+        built.model[0].conv.weight *= 100  # none of these is small among all layers
     return built
 
 
@@ -30,11 +30,11 @@ def test_each_layer_loses_its_smallest_weights(network: DetectionModel) -> None:
         assert torch.equal(after.weight[~gone], before.weight[~gone])
 
 
-def test_among_all_layers_the_smallest_go(network: DetectionModel) -> None:
+def test_globally_the_smallest_weights_of_all_layers_become_zero(network: DetectionModel) -> None:
     pruned = zero_weights(network, ratio=0.5, over_all_layers=True)
     assert share_of_zeros(pruned) == pytest.approx(0.5, abs=0.001)
     assert share_of_zeros(pruned.model[0]) == 0
-    assert share_of_zeros(network) < 0.001, "the given one stays as it was"
+    assert share_of_zeros(network) < 0.001, "the given network does not change"
 
 
 def test_zeros_get_no_gradient(network: DetectionModel) -> None:

@@ -1,4 +1,6 @@
-"""The affine grid by hand, r = S (q - Z): S and Z of a range, and quantizing (arXiv 1712.05877, eq. 1 and 12)."""
+"""A reference implementation of the affine grid r = S (q - Z): S and Z of a range, and quantizing (arXiv 1712.05877,
+eq. 1 and 12).
+"""
 
 from __future__ import annotations
 
@@ -44,6 +46,6 @@ def quantize(
 
 
 def dequantize(q: NDArray[np.integer], scale: float, zero_point: int) -> NDArray[np.float64]:
-    """Return the real numbers that the integers `q` (any shape) stand for: eq. (1)."""
+    """Return the real numbers that the integers `q` (any shape) represent: eq. (1)."""
     r: NDArray[np.float64] = scale * (q.astype(np.float64) - zero_point)
     return r

@@ -36,7 +36,7 @@ SETTING = Setting(
 
 IMGSZ = 64
 LEVELS = 3
-"""Of a detector's head; the INT8 graph takes DFL's expectation in each."""
+"""Number of levels of a detector's head. The INT8 graph computes DFL's expectation in each."""
 
 
 def random_images(folder: Path, number: int, seed: int = 0) -> list[Path]:
@@ -53,7 +53,7 @@ def random_images(folder: Path, number: int, seed: int = 0) -> list[Path]:
 
 
 def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
-    """Return what onnxruntime's first output says."""
+    """Return the first output of a model in onnxruntime."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -61,8 +61,8 @@ def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
 
 
 def untrained_detector(architecture: str, classes: int, path: Path, activation: str | None = None) -> Path:
-    """Write a detector of random weights whose activations are as wide as a trained one's."""
-    # Not at the top: src.detector settles ultralytics' environment first.
+    """Write a detector of random weights whose activations have ranges like a trained detector's."""
+    # Not at the top: src.detector sets ultralytics' environment up first.
     from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
     torch.manual_seed(0)
@@ -71,7 +71,7 @@ def untrained_detector(architecture: str, classes: int, path: Path, activation: 
         built["activation"] = ACTIVATIONS[activation]
     network = DetectionModel(built, nc=classes, verbose=False)
     network.names = {index: f"class {index}" for index in range(classes)}
-    # Batch norm as it starts out shrinks every activation to nearly nothing.
+    # With its initial statistics, batch norm shrinks every activation to nearly zero.
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None
@@ -91,7 +91,7 @@ def exported_detector(architecture: str, classes: int, folder: Path, activation:
 
 
 def tiny_project(folder: Path) -> Path:
-    """Write a prepared dataset of two classes, a network as teacher, student and pruned, and earlier reports."""
+    """Write a prepared dataset of two classes, one network as teacher, student and pruned, and earlier reports."""
     prepared = folder / "data" / "prepared"
     for split, number in {"train": 5, "val": 2, "test": 3}.items():
         labels = prepared / "labels" / split
@@ -114,7 +114,7 @@ def tiny_project(folder: Path) -> Path:
 
 
 class Log:
-    """Stands in for a tracking run: remembers what was recorded."""
+    """A fake tracking run that stores the recorded calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []

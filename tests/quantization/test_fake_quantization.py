@@ -27,7 +27,7 @@ SETTINGS = {
     "for OpenVINO": replace(SETTING, target="openvino"),
     "for OpenVINO with AMX": replace(SETTING, target="openvino_amx"),
 }
-# Every setting, and every kind of network both ways in which Q and DQ are placed.
+# Every setting with one network, and every other network with both placements of Q and DQ.
 CASES = [("yolov8n", setting) for setting in SETTINGS] + [
     (kind, setting)
     for kind in ("yolov8n with ReLU", "yolo11n", "yolo26n")
@@ -55,7 +55,7 @@ def rounding_layers(network: DetectionModel) -> list[nn.Module]:
 
 
 def integer_weights(int8: onnx.ModelProto) -> list[np.ndarray]:
-    """The real numbers that the INT8 weights of convolutions stand for."""
+    """Return the real numbers that the INT8 weights of convolutions represent."""
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in int8.graph.initializer}
     sources = {node.output[0]: node.input for node in int8.graph.node if node.op_type == "DequantizeLinear"}
     found = []
@@ -75,19 +75,18 @@ def test_weights_are_rounded_as_in_the_int8_graph(
     expected = integer_weights(int8)
     layers = rounding_layers(rounding)
     assert len(layers) == len(expected) > 50
-    assert all(layer._forward_pre_hooks for layer in layers)  # what they read is rounded, too
+    assert all(layer._forward_pre_hooks for layer in layers)  # their inputs are rounded, too
     for layer, integers in zip(layers, sorted_like(layers, expected), strict=True):
         norm = layer.parametrizations.weight[0].norm[0]
         factor = 1.0 if norm is None else (norm.weight / (norm.running_var + norm.eps).sqrt())[:, None, None, None]
         step = np.abs(integers).max() / 127
-        assert (
-            np.abs((layer.weight * factor).detach().numpy() - integers).max() < 1.01 * step
-        )  # a tie may fall either way
+        # A tie may be rounded in either direction.
+        assert np.abs((layer.weight * factor).detach().numpy() - integers).max() < 1.01 * step
         assert np.abs((layer.weight * factor).detach().numpy() - integers).mean() < 0.02 * step
 
 
 def sorted_like(layers: list[nn.Module], weights: list[np.ndarray]) -> list[np.ndarray]:
-    """Put graph weights in the order of the layers, by likeness."""
+    """Return graph weights in the order of the layers, matched by similarity."""
     remaining = list(weights)
     ordered = []
     for layer in layers:
@@ -99,7 +98,7 @@ def sorted_like(layers: list[nn.Module], weights: list[np.ndarray]) -> list[np.n
     return ordered
 
 
-def test_the_first_layer_says_what_integers_say(networks: dict[str, Path], images: list[Path]) -> None:
+def test_the_first_layer_agrees_with_the_int8_graph(networks: dict[str, Path], images: list[Path]) -> None:
     network, rounding, model, int8 = prepared(networks["yolov8n"], images)
     image = load_image(images[0], IMGSZ)
     first = next(node.output[0] for node in model.graph.node if node.op_type == "Conv")
@@ -122,7 +121,7 @@ def first_layers(*networks: DetectionModel) -> list[nn.Module]:
     return [network.eval().model[0] for network in networks]
 
 
-def test_a_relu_that_the_graph_lost_is_in_the_rounding(networks: dict[str, Path], images: list[Path]) -> None:
+def test_rounding_includes_a_relu_that_the_graph_removed(networks: dict[str, Path], images: list[Path]) -> None:
     network, rounding, _, int8 = prepared(networks["yolov8n with ReLU"], images)
     assert not any(node.op_type == "Relu" for node in int8.graph.node)
     image = torch.from_numpy(load_image(images[0], IMGSZ))
@@ -133,12 +132,12 @@ def test_a_relu_that_the_graph_lost_is_in_the_rounding(networks: dict[str, Path]
     assert (rounded - exact).abs().mean() < 0.01 * exact.max()
 
 
-def test_the_gradient_passes_rounding(networks: dict[str, Path], images: list[Path]) -> None:
+def test_the_gradient_passes_through_rounding(networks: dict[str, Path], images: list[Path]) -> None:
     _, rounding, *_ = prepared(networks["yolov8n"], images)
     for parameter in rounding.parameters():
         parameter.requires_grad_(True)
-    said = rounding.train()(torch.from_numpy(np.concatenate([load_image(image, IMGSZ) for image in images])))
-    (said["scores"].sum() + said["boxes"].sum()).backward()
+    predictions = rounding.train()(torch.from_numpy(np.concatenate([load_image(image, IMGSZ) for image in images])))
+    (predictions["scores"].sum() + predictions["boxes"].sum()).backward()
     for layer in rounding_layers(rounding):
         gradient = layer.parametrizations.weight.original.grad
         assert torch.isfinite(gradient).all()
@@ -154,7 +153,7 @@ def test_only_values_in_range_have_a_gradient() -> None:
     assert values.grad.tolist() == [0, 1, 1, 1, 0]
 
 
-def test_what_was_made_aware_can_be_made_plain_again(networks: dict[str, Path], images: list[Path]) -> None:
+def test_fake_quantization_can_be_removed_again(networks: dict[str, Path], images: list[Path]) -> None:
     network, rounding, *_ = prepared(networks["yolov8n"], images)
     with torch.no_grad():
         for layer in rounding_layers(rounding):

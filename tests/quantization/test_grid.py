@@ -17,7 +17,7 @@ from tests.quantization.grid import INT8, UINT8, dequantize, quantize, scale_and
         pytest.param(0.0, 1e-45, 1.0, 0, id="width below the least normal float"),
     ],
 )
-def test_grids_worked_by_hand(low: float, high: float, scale: float, zero_point: int) -> None:
+def test_scale_and_zero_point_of_known_ranges(low: float, high: float, scale: float, zero_point: int) -> None:
     found = scale_and_zero_point(low, high)
     assert found == (pytest.approx(scale, rel=1e-7), zero_point)
 
@@ -28,14 +28,14 @@ def test_a_range_without_zero_or_end_is_refused(low: float, high: float) -> None
         scale_and_zero_point(low, high)
 
 
-def test_real_numbers_worked_by_hand_become_integers_and_back() -> None:
+def test_known_real_numbers_become_integers_and_back() -> None:
     real = np.array([-0.2, -0.1, 0.0, 0.014, 0.016, 1.5, 99.0])
     integers = quantize(real, scale=0.01, zero_point=10)
     assert integers.tolist() == [0, 0, 10, 11, 12, 160, 255]
     assert dequantize(integers, scale=0.01, zero_point=10) == pytest.approx([-0.1, -0.1, 0, 0.01, 0.02, 1.5, 2.45])
 
 
-def test_zero_is_exact_and_nothing_inside_moves_by_more_than_half_a_step() -> None:
+def test_zero_is_exact_and_rounding_errors_are_at_most_one_step() -> None:
     random = np.random.default_rng(0)
     for low, high in zip(-random.exponential(5, 50), random.exponential(5, 50), strict=True):
         scale, zero_point = scale_and_zero_point(low, high)
@@ -50,7 +50,7 @@ def test_zero_is_exact_and_nothing_inside_moves_by_more_than_half_a_step() -> No
     ("grid", "onnx_type"),
     [pytest.param(UINT8, onnx.TensorProto.UINT8, id="uint8"), pytest.param(INT8, onnx.TensorProto.INT8, id="int8")],
 )
-def test_the_grid_is_the_one_onnxruntime_computes(grid: tuple[int, int], onnx_type: int) -> None:
+def test_the_grid_agrees_with_onnxruntime(grid: tuple[int, int], onnx_type: int) -> None:
     random = np.random.default_rng(1)
     q_min, q_max = get_qmin_qmax_for_qType(onnx_type)
     lows, highs = -random.exponential(5, 200).astype(np.float32), random.exponential(5, 200).astype(np.float32)

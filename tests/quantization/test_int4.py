@@ -10,7 +10,7 @@ from src.quantization.int4 import to_int4_weights
 from tests.quantization.networks import IMGSZ, run, single_convolution
 
 
-def test_a_convolution_is_what_numpy_computes_with_weights_on_their_grid() -> None:
+def test_a_convolution_agrees_with_numpy_on_rounded_weights() -> None:
     model, weights, biases = single_convolution()
     x = np.random.default_rng(1).normal(0.3, 1, (1, 3, 4, 4)).astype(np.float32)
     scales = np.abs(weights).max(axis=1, keepdims=True) / 7
@@ -39,5 +39,5 @@ def test_every_learned_convolution_has_weights_of_4_bits(kind: str, networks: di
     packed = [node for node in quantized.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in integers]
     assert len(packed) == len(learned_convolutions(model))
     assert list(quantized.metadata_props) == list(model.metadata_props)
-    answer = run(quantized, np.full((1, 3, IMGSZ, IMGSZ), 0.5, dtype=np.float32))
-    assert np.isfinite(answer).all()
+    output = run(quantized, np.full((1, 3, IMGSZ, IMGSZ), 0.5, dtype=np.float32))
+    assert np.isfinite(output).all()

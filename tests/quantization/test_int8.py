@@ -25,7 +25,7 @@ def ranges_of(model: onnx.ModelProto, images: list[Path]) -> dict[str, tuple[flo
 
 
 def weights_on_their_grid(weights: np.ndarray, *, per_channel: bool) -> np.ndarray:
-    """Symmetric int8 without -128, one scale per row or one for all."""
+    """Return weights rounded to symmetric int8 without -128, with one scale per row or one for all."""
     greatest = np.abs(weights).max(axis=1, keepdims=True) if per_channel else np.abs(weights).max()
     scales = greatest / 127
     return np.round(weights / scales) * scales
@@ -34,7 +34,7 @@ def weights_on_their_grid(weights: np.ndarray, *, per_channel: bool) -> np.ndarr
 @pytest.mark.parametrize("form", ["qdq", "qoperator"])
 @pytest.mark.parametrize("per_channel", [pytest.param(True, id="per channel"), pytest.param(False, id="per tensor")])
 @pytest.mark.parametrize("symmetric", [pytest.param(True, id="symmetric"), pytest.param(False, id="asymmetric")])
-def test_a_convolution_is_what_numpy_computes_on_the_grids(form: str, per_channel: bool, symmetric: bool) -> None:
+def test_a_convolution_agrees_with_numpy_on_the_grids(form: str, per_channel: bool, symmetric: bool) -> None:
     model, weights, biases = single_convolution()
     x = np.random.default_rng(1).normal(0.3, 1, (1, 3, 4, 4)).astype(np.float32)
     y = np.einsum("oi,nihw->nohw", weights, x) + biases[:, None, None]
@@ -57,13 +57,13 @@ def test_a_convolution_is_what_numpy_computes_on_the_grids(form: str, per_channe
     y_on_grid = np.einsum("oi,nihw->nohw", w_on_grid, x_on_grid) + biases[:, None, None]
     expected = dequantize(quantize(y_on_grid, *grids["y"]), *grids["y"])
     found = run(quantize_network(model, ranges, setting), x)
-    # A sum that ends half way between two steps may be rounded to either.
+    # A sum half way between two steps may be rounded to either.
     steps = np.abs(found - expected) / grids["y"][0]
     assert steps.max() < 1.01
     assert (steps > 0.01).mean() < 0.05
 
 
-def test_weights_that_are_all_positive_get_the_whole_grid_if_they_need_not_be_symmetric() -> None:
+def test_asymmetric_grids_are_finer_for_positive_weights() -> None:
     model, weights, biases = single_convolution()
     positive = np.abs(weights) + 0.5
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -107,7 +107,7 @@ def test_a_layer_left_in_float_runs_in_float(
 
 
 @pytest.mark.parametrize("form", ["qdq", "qoperator"])
-def test_a_quantized_detector_answers_as_the_float_one_and_keeps_its_metadata(
+def test_a_quantized_detector_predicts_like_the_float_one_and_keeps_its_metadata(
     form: str, networks: dict[str, Path], tmp_path: Path
 ) -> None:
     model = onnx.load(networks["yolov8n"])
@@ -129,11 +129,11 @@ def test_without_the_float_head_every_score_is_lost(networks: dict[str, Path], t
     images = random_images(tmp_path, 2)
     int8 = quantize_network(model, ranges_of(model, images), replace(SETTING, float_head=False))
     scores = run(int8, load_image(images[0], IMGSZ))[:, 4:]
-    # One step of a grid over the picture's pixels: scores are 0 or that.
+    # The grid spans the pixels of the image, so scores are zero or a step.
     assert len(np.unique(scores)) <= 6
 
 
-def test_the_same_input_gives_the_same_bytes_and_is_left_as_it_was(networks: dict[str, Path], tmp_path: Path) -> None:
+def test_the_same_input_gives_the_same_bytes_and_does_not_change(networks: dict[str, Path], tmp_path: Path) -> None:
     model = onnx.load(networks["yolov8n"])
     before = model.SerializeToString()
     ranges = ranges_of(model, random_images(tmp_path, 2))
@@ -160,15 +160,13 @@ def test_a_bias_that_two_convolutions_share_keeps_its_value_under_either_scale(f
     assert np.abs(run(int8, x) - z).max() < 2 * ranges["z"][1] / 255
 
 
-def test_types_that_no_kernel_takes_are_refused() -> None:
+def test_types_that_no_kernel_supports_are_refused() -> None:
     model, _, _ = single_convolution()
     with pytest.raises(UserError, match=r"weight_type must be int8 .* got uint8"):
         quantize_network(model, {}, replace(SETTING, activation_type="int8", weight_type="uint8"))
 
 
-def test_for_openvino_nothing_stands_between_a_convolution_and_its_silu(
-    networks: dict[str, Path], tmp_path: Path
-) -> None:
+def test_for_openvino_no_node_is_between_a_convolution_and_its_silu(networks: dict[str, Path], tmp_path: Path) -> None:
     model = onnx.load(networks["yolov8n"])
     images = random_images(tmp_path, 4)
     int8 = quantize_network(model, ranges_of(model, images), replace(SETTING, target="openvino"))
@@ -194,7 +192,7 @@ def test_for_amx_every_silu_is_a_tanh(networks: dict[str, Path], tmp_path: Path,
     onnx.checker.check_model(apart, full_check=True)
     kinds = [Counter(node.op_type for node in one.graph.node) for one in (fused, apart)]
     assert kinds[1]["Tanh"] == kinds[0]["Sigmoid"] - kinds[1]["Sigmoid"] >= 57
-    if kind == "yolov8n":  # of the others' random weights the last digits decide
+    if kind == "yolov8n":  # the others' random weights amplify differences in the last digits
         image = load_image(images[0], IMGSZ)
         np.testing.assert_allclose(run(apart, image), run(fused, image), rtol=0.01)
 

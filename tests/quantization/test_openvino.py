@@ -1,4 +1,4 @@
-"""INT8 files in OpenVINO: what it computes in integers, and whether it says what onnxruntime says."""
+"""INT8 files in OpenVINO: which convolutions run in integers, and whether the outputs agree with onnxruntime's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def kernels(network: Path) -> Counter[str]:
 
 @pytest.mark.parametrize("target", ["onnxruntime", "openvino", "openvino_amx"])
 @pytest.mark.parametrize("kind", ["yolov8n", "yolov8n with ReLU"])
-def test_every_convolution_is_an_integer_kernel_and_the_answer_is_onnxruntimes(
+def test_every_convolution_runs_in_integers_and_the_output_agrees_with_onnxruntime(
     networks: dict[str, Path], tmp_path: Path, kind: str, target: str
 ) -> None:
     model = onnx.load(networks[kind])
@@ -38,7 +38,7 @@ def test_every_convolution_is_an_integer_kernel_and_the_answer_is_onnxruntimes(
     onnx.save(quantize_network(model, ranges_of(model, images), replace(SETTING, target=target)), network)
     assert kernels(network) == {"i8": 63, "f32": LEVELS}  # the sums of DFL's expectation
     image = load_image(images[0], IMGSZ)
-    answers = [forward()[0] for forward in forwards_by_runtime(network, image, threads=1).values()]
-    boxes, scores = ([answer[:, rows].ravel() for answer in answers] for rows in (slice(4), slice(4, None)))
+    outputs = [forward()[0] for forward in forwards_by_runtime(network, image, threads=1).values()]
+    boxes, scores = ([output[:, rows].ravel() for output in outputs] for rows in (slice(4), slice(4, None)))
     assert np.abs(boxes[0] - boxes[1]).mean() < 0.01 * IMGSZ
     assert np.corrcoef(*scores)[0, 1] > 0.99

@@ -11,7 +11,7 @@ from tests.quantization.networks import SETTING
 
 
 def two_convolutions() -> onnx.ModelProto:
-    """x (1, 1, 1, 8) times 1, then times 1: what the first puts out ranges far wider than its values."""
+    """Return two convolutions that multiply x (1, 1, 1, 8) by 1, and a softmax as head."""
     one = np.ones((1, 1, 1, 1), np.float32)
     graph = helper.make_graph(
         [

@@ -14,7 +14,9 @@ from tests.quantization.networks import SETTING, exported_detector
 
 
 def graph() -> onnx.ModelProto:
-    """Return: x is convolved to a and b; both are joined to c, pooled to d; d is convolved to y, the output."""
+    """Return a graph: a and b are convolutions of x, c concatenates both, d pools c, and y, the output, is a
+    convolution of d.
+    """
     convolved = {"a": "x", "b": "x", "y": "d"}
     weights = {name: np.ones((2, 4 if name == "y" else 2, 1, 1), dtype=np.float32) for name in convolved}
     nodes = [helper.make_node("Conv", [convolved[name], f"{name}_w"], [name], name=name) for name in ("a", "b")]
@@ -29,14 +31,14 @@ def graph() -> onnx.ModelProto:
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
-def test_what_is_joined_has_the_union_and_the_rest_its_own() -> None:
+def test_concatenated_tensors_share_the_union_of_their_ranges() -> None:
     ranges = {"x": (0.0, 1.0), "a": (-1.0, 2.0), "b": (0.0, 5.0), "c": (-1.0, 5.0), "d": (0.0, 4.0), "y": (-9.0, 9.0)}
     shared = share_ranges(graph(), ranges)
     assert shared == {**ranges, **dict.fromkeys("abcd", (-1.0, 5.0))}
 
 
 @pytest.mark.parametrize("kind", ["yolov8n", "yolo11n"])
-def test_no_concat_of_a_detector_changes_grids(kind: str, tmp_path: Path) -> None:
+def test_every_concat_of_a_detector_has_a_single_grid(kind: str, tmp_path: Path) -> None:
     model = onnx.load(exported_detector(kind, 3, tmp_path))
     random = np.random.default_rng(0)
     tensors = {name for node in model.graph.node for name in (*node.input, *node.output)}

@@ -16,23 +16,23 @@ from tests.distillation.networks import batch_of_two, in_training, network
 OBJECTIVE = Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0})
 
 
-def test_a_moving_average_teaches_what_it_says_by_now() -> None:
+def test_a_moving_average_predicts_with_its_current_weights() -> None:
     student, batch = network(0).train(), batch_of_two()
     loss = distillation_from_moving_average(OBJECTIVE)(in_training(student))
     loss(student(batch["img"]), batch)
     first = student.model[0].conv.weight.detach().clone()
     with torch.no_grad():
         student.model[0].conv.weight.add_(1)
-    said = loss.teacher(batch["img"]).branches["one2many"].scores
-    # Two steps count alike: the mean of what the weights were and are.
+    scores = loss.teacher(batch["img"]).branches["one2many"].scores
+    # The first two steps have equal weights: the average is the mean of old and new weights.
     averaged = loss.teacher.averaged.module
     torch.testing.assert_close(averaged.model[0].conv.weight, first + 0.5)
-    torch.testing.assert_close(said, averaged.train()(batch["img"])["scores"])
-    assert not said.requires_grad
+    torch.testing.assert_close(scores, averaged.train()(batch["img"])["scores"])
+    assert not scores.requires_grad
 
 
 @pytest.mark.parametrize(("epochs_done", "decay"), [(0, 0.99), (2, 0.999)], ids=["ramping up", "later"])
-def test_a_moving_average_remembers_longer_once_ramped_up(epochs_done: int, decay: float) -> None:
+def test_the_decay_of_a_moving_average_rises_after_the_ramp_up(epochs_done: int, decay: float) -> None:
     student, images = network(0).train(), batch_of_two()["img"]
     loss = distillation_from_moving_average(OBJECTIVE)(in_training(student))
     loss.updates = epochs_done  # of 4
@@ -44,7 +44,7 @@ def test_a_moving_average_remembers_longer_once_ramped_up(epochs_done: int, deca
     torch.testing.assert_close(loss.teacher.averaged.module.model[0].conv.weight, before + 1 - decay)
 
 
-def test_a_moving_average_is_heeded_more_as_it_learns() -> None:
+def test_the_soft_share_of_a_moving_average_is_ramped_up() -> None:
     student, batch = network(0).train(), batch_of_two()
     loss = distillation_from_moving_average(OBJECTIVE)(in_training(student))
     predictions = student(batch["img"])
@@ -56,40 +56,40 @@ def test_a_moving_average_is_heeded_more_as_it_learns() -> None:
         assert total.sum().item() == pytest.approx(alpha * soft + (1 - alpha) * hard, rel=1e-4)
 
 
-def test_peers_learn_from_each_other_and_not_through_each_other() -> None:
+def test_peers_learn_from_each_other_without_shared_gradients() -> None:
     student, batch = network(0).train(), batch_of_two()
     loss = mutual_learning("yolov8n.yaml", OBJECTIVE)(in_training(student))
     predictions = student(batch["img"])
     total, parts = loss(predictions, batch)
     assert {"box_loss", "response", "localization"} <= set(parts)
     total.sum().backward()
-    theirs = loss.learned["peer"].model[0].conv.weight.grad
-    assert theirs.abs().sum() > 0
+    peer_gradient = loss.learned["peer"].model[0].conv.weight.grad
+    assert peer_gradient.abs().sum() > 0
     own = student.model[0].conv.weight.grad.clone()
     assert own.abs().sum() > 0
-    # The student's gradient is that of its own loss with the peer's predictions held fixed.
+    # The student's gradient comes from its own loss only, with the peer's predictions held fixed.
     student.zero_grad()
-    said = Predictions.of(loss.peer(batch["img"])).map(torch.Tensor.detach)
+    targets = Predictions.of(loss.peer(batch["img"])).map(torch.Tensor.detach)
     predictions = student(batch["img"])
-    again, _ = loss.soft(Predictions.of(predictions), said)
+    again, _ = loss.soft(Predictions.of(predictions), targets)
     (0.5 * again * 2 + 0.5 * student.init_criterion()(predictions, batch)[0].sum()).backward()
     torch.testing.assert_close(student.model[0].conv.weight.grad, own, rtol=1e-3, atol=1e-4)
 
 
-def test_a_peer_starts_elsewhere() -> None:
+def test_a_peer_has_other_initial_weights() -> None:
     student = network(0)
     peer = mutual_learning("yolov8n.yaml", OBJECTIVE)(in_training(student)).learned["peer"]
     assert not torch.equal(peer.model[0].conv.weight, student.model[0].conv.weight)
 
 
-def test_smoothing_by_hand() -> None:
+def test_smoothed_targets_keep_their_sum() -> None:
     targets = torch.tensor([[0.8, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     expected = torch.tensor([[0.9 * 0.8 + 0.02, 0.02, 0.02, 0.02], [0.0, 0.0, 0.0, 0.0]])
     torch.testing.assert_close(smoothed(targets, 0.1), expected)
     torch.testing.assert_close(smoothed(targets, 0.1).sum(dim=-1), targets.sum(dim=-1))
 
 
-def test_smoothing_changes_the_class_loss_alone() -> None:
+def test_smoothing_changes_only_the_class_loss() -> None:
     student, batch = network(0).train(), batch_of_two()
     predictions = student(batch["img"])
     _, plain = student.init_criterion()(predictions, batch)

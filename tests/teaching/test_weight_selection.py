@@ -17,8 +17,8 @@ def test_elements_are_evenly_spaced_from_the_first() -> None:
     assert evenly_spaced(torch.tensor(7), torch.Size(())).item() == 7
 
 
-def test_the_student_is_its_teacher_without_the_channels_that_were_not_selected() -> None:
-    """A teacher that reads none of those channels says what the student says."""
+def test_the_student_is_its_teacher_without_the_unselected_channels() -> None:
+    """A teacher that does not read the unselected channels predicts the same as the student."""
     teacher = network(0, "yolov8s.yaml").eval()
     student = select_weights(teacher, "yolov8n.yaml").eval()
     widths = {name: tensor.shape for name, tensor in student.state_dict().items()}
@@ -33,12 +33,12 @@ def test_the_student_is_its_teacher_without_the_channels_that_were_not_selected(
 
 
 @pytest.mark.parametrize("family", ["yolov8{}.yaml", "yolo11{}.yaml", "yolo26{}.yaml"])
-def test_a_student_of_each_family_begins_with_weights_of_its_teacher(family: str) -> None:
+def test_a_student_of_each_family_starts_with_weights_of_its_teacher(family: str) -> None:
     teacher = DetectionModel(family.format("s"), nc=2, verbose=False)
     student = select_weights(teacher, family.format("n"))
-    first, taught = (model.model[0].conv.weight for model in (student, teacher))
-    assert first.shape[0] == taught.shape[0] // 2
-    assert torch.equal(first, taught[::2])
+    first, source = (model.model[0].conv.weight for model in (student, teacher))
+    assert first.shape[0] == source.shape[0] // 2
+    assert torch.equal(first, source[::2])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""The losses that compare a student with its teacher: one file and one entry in this table each.
+"""The losses that compare a student with its teacher: one file and one entry in the table `LOSSES` each.
 
-A file is named like its loss and imported when the loss is used: importing this table costs nothing.
+The file of a loss has the name of the loss. It is imported when the loss is used, so importing the table is cheap.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from torch import nn
 
 SCORES, BOXES, FEATURES = "scores", "boxes", "features"
-"""What of the predictions a loss compares: class logits, box logits, or the features that the head reads."""
+"""The part of the predictions that a loss compares: class logits, box logits, or the features that the head reads."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss.
+    """An entry in the table of losses.
 
     Attributes:
-        module: the file in this folder.
+        module: name of the file in this folder.
         compares: `SCORES`, `BOXES` or `FEATURES`.
-        comparison: the name of the function in that file that compares student and teacher.
-        projector: the name of the function that makes a module between the features of the two; None: there is none.
+        comparison: name of the function in that file that compares student and teacher.
+        projector: name of the function that makes a module between the features of the two; None: there is none.
         softens: whether the temperature T softens its targets, so that T^2 scales it.
     """
 
@@ -38,7 +38,7 @@ class Loss:
 
     @cached_property
     def compare(self) -> Callable[..., Any]:
-        """The comparison."""
+        """The function that compares student and teacher."""
         return self._of_module(self.comparison)
 
     def project(self, student_channels: int, teacher_channels: int) -> nn.Module:

@@ -1,7 +1,7 @@
 """Response distillation: the student's class scores follow the teacher's, both softened by a temperature.
 
 Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531, section 2) soften a softmax.
-YOLOv8's classes are independent sigmoids, so every class of every place is a Bernoulli distribution of its own here,
+YOLOv8's classes are independent sigmoids. So here every class at every location is a separate Bernoulli distribution,
 and softening divides its logit by T.
 """
 
@@ -15,12 +15,12 @@ def response_divergence(student_logits: Tensor, teacher_logits: Tensor, temperat
     """Return KL(teacher || student) of the softened class scores, summed over classes.
 
     Args:
-        student_logits: (N, C, A), class logits at A places.
+        student_logits: (N, C, A), class logits at A locations.
         teacher_logits: (N, C, A).
         temperature: T > 0; both are divided by it.
 
     Returns:
-        (N, A), nats, >= 0. The factor T^2 is the caller's.
+        (N, A), nats, >= 0. The caller applies the factor T^2.
     """
     z_s, z_t = student_logits / temperature, teacher_logits / temperature
     p_t = z_t.sigmoid()

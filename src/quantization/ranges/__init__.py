@@ -1,1 +1,1 @@
-"""From observed activations to ranges: one calibrator per file."""
+"""Ranges of activations: observation, histograms, and one calibrator per file."""

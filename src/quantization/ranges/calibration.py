@@ -1,7 +1,7 @@
 """models/calibration.json: the histogram of every activation, and the range that each calibrator chose for it.
 
-There is a line per tensor, so that two calibrations can be compared with diff. quantize takes the ranges of one
-calibrator and observes nothing. Other methods can choose ranges from the histograms.
+The file has one line per tensor, so that two calibrations can be compared with diff. Stage quantize reads the ranges of
+one calibrator and observes no images. Other methods can choose ranges from the histograms.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Calibration:
     """The ranges of one network's activations.
 
     Attributes:
-        onnx_md5: of the network's file; the ranges are of this network alone.
+        onnx_md5: MD5 of the network's file; the ranges are valid for this network only.
         imgsz: px, side of the square input.
-        settings: of the calibrators that have any, such as {"percentile": 99.99}.
-        images: names of the images observed.
+        settings: the calibrators' own settings, such as {"percentile": 99.99}.
+        images: names of the observed images.
         tensors: by name, in the order of computation.
     """
 
@@ -54,7 +54,7 @@ class Calibration:
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
-    """Write `calibration`, whole or not at all; the same calibration gives the same bytes."""
+    """Write `calibration` atomically. The same calibration gives the same bytes."""
     head = {
         "onnx_md5": calibration.onnx_md5,
         "imgsz": calibration.imgsz,
@@ -71,8 +71,8 @@ def read_calibration(path: Path, onnx_path: Path, imgsz: int) -> Calibration:
     """Read the calibration of the network in `onnx_path`.
 
     Raises:
-        OutdatedError: the file is no calibration, or that of another network.
-        SettingError: it is that of another image size.
+        OutdatedError: the file is not a calibration, or belongs to another network.
+        SettingError: it was made for another image size.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -86,7 +86,7 @@ def read_calibration(path: Path, onnx_path: Path, imgsz: int) -> Calibration:
     if calibration.onnx_md5 != found:
         raise OutdatedError(
             path,
-            f"expected the ranges of {onnx_path.name} (md5 {found}), found those of another network "
+            f"expected the ranges of {onnx_path.name} (md5 {found}), found the ranges of another network "
             f"(md5 {calibration.onnx_md5})",
         )
     if calibration.imgsz != imgsz:
@@ -118,5 +118,9 @@ def _tensor(row: dict[str, Any]) -> CalibratedTensor:
 
 
 def shortest_float32(value: float) -> float:
-    """Return the shortest decimal of the same float32: activations have no more digits."""
+    """Return the number with the fewest decimal digits that is the same float32. Activations have no more digits.
+
+    >>> shortest_float32(0.10000000149011612)
+    0.1
+    """
     return float(str(np.float32(value)))

@@ -1,4 +1,4 @@
-"""All calibrators: every activation is observed once, and gets the range that each of them chooses."""
+"""All calibrators: every activation is observed once, and each calibrator chooses a range for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CALIBRATORS: dict[str, Callable[[Observation, Mapping[str, float]], Range]] = {
     "entropy": lambda seen, settings: entropy_range(seen.histogram),
     "mse": lambda seen, settings: mse_range(seen.histogram),
 }
-"""The range that each chooses for a tensor, from what was observed and from the settings of calibrate."""
+"""By name: a function that returns a tensor's range, given the observation and the settings of stage calibrate."""
 
 
 def calibrate_tensors(
@@ -40,12 +40,12 @@ def calibrate_tensors(
     """Return every float activation's histogram over `images` and its ranges, in the order of computation.
 
     Args:
-        model: a float network of one input.
+        model: a float network with one input.
         images: at least one image file.
         imgsz: px, side of the square input.
-        settings: of the calibrators that have any: momentum and percentile.
-        bins: of each histogram.
-        threads: of onnxruntime.
+        settings: the calibrators' own settings: momentum and percentile.
+        bins: number of bins of each histogram.
+        threads: number of CPU threads of onnxruntime.
 
     Raises:
         UserError: an activation is not finite, or an image cannot be read.

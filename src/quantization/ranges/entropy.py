@@ -1,10 +1,10 @@
-"""The range that loses the least information: the clipped and quantized histogram is as close to the whole as it gets.
+"""The entropy calibrator: the range whose clipped and quantized histogram loses the least information.
 
-Migacz, 8-bit Inference with TensorRT (GTC 2017, the slides on calibration). P is the histogram clipped at a threshold,
-what lies beyond added to its outermost bins; Q the same without what lies beyond, merged into as many levels as the
-grid has and spread again over the bins that are not empty. The threshold with the least divergence KL(P || Q) wins.
-Migacz clips absolute values; here [-t, t] is cut down to what was observed, as onnxruntime does, since an activation
-such as SiLU's reaches far to one side only.
+Migacz, 8-bit Inference with TensorRT (GTC 2017, the slides on calibration). P is the histogram clipped at a threshold;
+the counts beyond it are added to the outermost bins. Q is the same histogram without these counts: its bins are merged
+into as many levels as the grid has, and each level is spread again over its bins that are not empty. The threshold with
+the least divergence KL(P || Q) is chosen. Migacz clips absolute values. Here [-t, t] is cut down to the observed range,
+as in onnxruntime, because an activation such as SiLU's reaches far to one side only.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from src.quantization.ranges.histogram import Histogram
 
 LEVELS = 128
-"""Of Q. Migacz's number, and onnxruntime's: as many as eight signed bits have on either side of zero."""
+"""Number of levels of Q, as in Migacz and onnxruntime: eight signed bits have 128 on either side of zero."""
 
 CANDIDATES = 128
-"""Thresholds that are tried, evenly spaced up to the whole range."""
+"""Number of thresholds that are tried, evenly spaced up to the whole range."""
 
 EMPTY = 1e-4
-"""Share of the mass that an empty bin of Q counts as, so that P / Q stays finite; onnxruntime smooths with it too."""
+"""An empty bin of Q gets this mass over the number of bins, so that P / Q stays finite, as in onnxruntime."""
 
 
 def entropy_range(histogram: Histogram) -> tuple[float, float]:
-    """Return (low, high), the ends of bins, widened to hold zero.
+    """Return (low, high): edges of bins, widened to include zero.
 
     Raises:
         ValueError: the histogram is empty.

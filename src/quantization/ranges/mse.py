@@ -1,9 +1,9 @@
-"""The range with the least mean squared error: what is cut off on one side, how coarse the grid gets on the other.
+"""The MSE calibrator: the range with the least mean squared error, from clipping and from rounding.
 
 Banner et al., Post-training 4-bit quantization of convolution networks for rapid-deployment (ACIQ, arXiv 1810.05723,
-section 3): a value inside is off by a uniform rounding error of variance S^2 / 12, a value outside by its distance to
-the end of the range. They integrate over a fitted density for a symmetric range; here the histogram itself is summed,
-and either end is searched for itself.
+section 3): a value inside the range has a uniform rounding error of variance S^2 / 12; the error of a value outside is
+its distance to the end of the range. They integrate over a fitted density for a symmetric range. Here the errors are
+summed over the histogram, and each end is searched separately.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from src.quantization.ranges.histogram import Histogram
 
 STEPS = 255
-"""Of the grid of eight bits."""
+"""Number of steps of an 8-bit grid."""
 
 
 def mse_range(histogram: Histogram) -> tuple[float, float]:
-    """Return (low, high), ends of bins that hold zero between them, with the least expected squared error.
+    """Return (low, high) with the least expected squared error. Both are edges of bins or zero, and low <= 0 <= high.
 
-    One end is searched while the other stays, in turns, until neither moves: the error falls with every move.
+    One end is searched while the other is fixed, in turns, until neither moves. The error falls with every move, so the
+    search ends.
 
     Raises:
         ValueError: the histogram is empty.
@@ -29,7 +30,7 @@ def mse_range(histogram: Histogram) -> tuple[float, float]:
         raise ValueError("a histogram without values has no error")
     edges, total = histogram.edges, histogram.counts.sum()
     below, above = _clipping_errors(histogram)
-    # Zero itself may be an end, where all values lie to one side of it.
+    # Zero itself is an end if all values lie on one side of it.
     lows, below = np.append(edges[edges < 0], 0.0), np.append(below[edges < 0], _beyond_zero(histogram, -1))
     highs, above = np.append(0.0, edges[edges > 0]), np.append(_beyond_zero(histogram, 1), above[edges > 0])
     low, high = 0, len(highs) - 1

@@ -1,7 +1,7 @@
-"""Observing every activation of a network on real images, in two passes and in the memory of one image.
+"""Observation of every activation of a network on real images, in two passes, with memory for one image.
 
 The first pass finds each tensor's least and greatest value on every image, the second counts the values between them.
-Only these are kept, so the number of images is not limited by memory.
+Only these results are kept, so memory does not limit the number of images.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Tensors = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Observation:
-    """What is kept of one tensor.
+    """A summary of one tensor's values.
 
     Attributes:
-        histogram: of its values on all images.
+        histogram: histogram of its values on all images.
         extremes: (images, 2), its least and its greatest value on each image.
     """
 
@@ -48,12 +48,12 @@ def observe(
     """Return the observation of every float activation of `model`, its input included, over `images`.
 
     Args:
-        model: a network of one input.
+        model: a network with one input.
         images: at least one image file.
         load: reads an image file as the network's input.
-        bins: of each histogram.
-        threads: of onnxruntime.
-        on_image: called after each image, twice per image in all.
+        bins: number of bins of each histogram.
+        threads: number of CPU threads of onnxruntime.
+        on_image: called after each image, twice per image in total.
 
     Raises:
         UserError: an activation is not finite.

@@ -1,1 +1,1 @@
-"""Rewrites of ONNX graphs that keep what they compute: one per file."""
+"""Rewrites of ONNX graphs, one per file. All but bias correction keep the function that a graph computes."""

@@ -1,11 +1,11 @@
-"""Correcting the mean error that rounded weights cause in every convolution's output.
+"""Bias correction: cancels the mean error that rounded weights cause in every convolution's output.
 
 Rounding W to W + epsilon changes the output by epsilon * x, whose mean is not zero: a channel drifts, and so do all
 layers after it. The mean can be subtracted from the bias, which costs nothing when the network runs.
 
 Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction (arXiv 1906.04721), section 4.2,
-eq. (17): E[y~] = E[y] + epsilon E[x]. There E[x] comes from batch norm's statistics, without data. Here epsilon is
-convolved with the x of calibration images, which also accounts for the zeros of the padding.
+eq. (17): E[y~] = E[y] + epsilon E[x]. In the paper E[x] comes from batch norm's statistics, without data. Here epsilon
+is convolved with the x of calibration images, which also accounts for the zeros of the padding.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _SUFFIX = "_of_epsilon"
 def correct_biases(
     model: onnx.ModelProto, quantized: onnx.ModelProto, images: Iterable[NDArray[np.float32]], *, threads: int
 ) -> onnx.ModelProto:
-    """Return `model` (left as it is), still in float, with biases that cancel the mean error of its rounded weights.
+    """Return a float copy of `model` with biases that cancel the mean error of its rounded weights.
 
-    It is to be quantized again in the same way: the weights do not change, and so epsilon does not.
+    The caller quantizes it again in the same way. The weights do not change, so epsilon does not change either.
 
     Args:
-        model: a float network of one input.
+        model: a float network with one input.
         quantized: the result of `quantize_network` for it.
         images: inputs of the network, (1, 3, H, W) each; at least one.
-        threads: of onnxruntime.
+        threads: number of CPU threads of onnxruntime.
     """
     corrected = copy_to_quantize(model)
     epsilons = _rounding_errors(corrected, quantized)
@@ -57,13 +57,13 @@ def correct_biases(
 
 
 def _rounding_errors(model: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
-    """Return epsilon, the rounded less the real weights (O, I, H, W), of every convolution that was quantized."""
+    """Return epsilon, rounded minus real weights (O, I, H, W), of every quantized convolution, by the node's name."""
     real = {tensor.name: tensor for tensor in model.graph.initializer}
     stored = {tensor.name: tensor for tensor in quantized.graph.initializer}
     errors = {}
     for node in model.graph.node:
         name = node.input[1] if node.op_type == "Conv" else ""
-        # onnxruntime's quantizer names a quantized weight like this.
+        # onnxruntime's quantizer gives quantized weights this name.
         if name in real and f"{name}_quantized" in stored:
             weights = numpy_helper.to_array(real[name])
             integers = numpy_helper.to_array(stored[f"{name}_quantized"]).astype(np.float32)
@@ -85,7 +85,7 @@ def _mean_outputs(
 ) -> dict[str, NDArray[np.float64]]:
     """Return each convolution's output with these weights and no bias, averaged over images and locations.
 
-    Every convolution of `model` gets a twin with these weights beside it, so one pass gives the means of all.
+    A second convolution with these weights is added beside each convolution, so that one pass gives all means.
 
     Returns:
         (O,) by the node's name.

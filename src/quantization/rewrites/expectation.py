@@ -1,9 +1,9 @@
-"""The expectation of DFL's distributions, without a softmax, and level by level.
+"""The expectation of DFL's distributions, computed per level and without a softmax.
 
 A side of a box is sum_k k p_k, where p is the softmax of logits x ("Generalized Focal Loss", arXiv 2006.04388, equation
-4), so sum_k k exp(x_k) / sum_k exp(x_k). One convolution per level computes both sums of all four sides: 8 channels are
-flattened and joined instead of 64, and nothing is transposed. In INT8 detectors of 320 px the softmax took a sixth of
-the time in onnxruntime. Doing it level by level saves another twentieth in OpenVINO.
+4). So it is sum_k k exp(x_k) / sum_k exp(x_k). One convolution per level computes both sums of all four sides: 8
+channels are flattened and concatenated instead of 64, and nothing is transposed. In INT8 detectors of 320 px the
+softmax took a sixth of the time in onnxruntime. Computing per level saves another twentieth in OpenVINO.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from src.deployment.links import Links
 from src.quantization.rewrites.levels import flattened
 
 GREATEST_LOGIT = np.float32(80)
-"""exp of a few more would not fit into float32. At such logits a softmax is 0 or 1."""
+"""Logits are clipped to this: exp of a slightly larger one overflows float32. A softmax at such logits is 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class _Expectation:
     """The nodes between the levels and the sides of boxes, (N, sides, locations).
 
     Attributes:
-        levels: the logits of each level, (N, sides * bins, H, W).
+        levels: names of the logits of each level, (N, sides * bins, H, W).
         nodes: all nodes between, from the flattening of each level to the Reshape of the sides, which is the last.
-        sides: of a box.
-        bins: of a side's distribution.
+        sides: number of sides of a box.
+        bins: number of bins of a side's distribution.
     """
 
     levels: list[str]
@@ -41,12 +41,13 @@ class _Expectation:
 
 
 def expectations_by_level(model: onnx.ModelProto) -> None:
-    """Replace every softmax over joined levels that only an expectation reads, in place. Values stay, up to rounding.
+    """Replace every softmax over concatenated levels that only an expectation reads, in place.
 
-    An expectation is a convolution over the axis of the softmax with the weights 0, 1, 2, ...
+    Values stay equal up to rounding. An expectation is a convolution over the axis of the softmax whose weights are 0,
+    1, 2, and so on.
 
     Args:
-        model: a quantized detector. Its nodes have to be sorted afterwards.
+        model: a quantized detector. The caller has to sort its nodes afterwards.
     """
     graph = model.graph
     links = Links(graph)
@@ -79,7 +80,7 @@ def _around(softmax: onnx.NodeProto, links: Links) -> _Expectation | None:
 
 
 def _expected_values(node: onnx.NodeProto, links: Links) -> int | None:
-    """Return the number of values 0, 1, 2, ... of which a convolution takes the expectation; None for any other."""
+    """Return n if a convolution takes the expectation of the values 0, 1, ..., n - 1; None for any other."""
     weights = _constant(node, 1, links) if len(node.input) == 2 else None
     if weights is None:
         return None

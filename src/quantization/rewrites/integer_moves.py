@@ -1,8 +1,8 @@
-"""Operators that only move values run on integers, without Q/DQ around them: Concat, Split, MaxPool and Resize.
+"""Operators that only move values run on integers, without Q/DQ around them: Concat, Split, MaxPool, Resize and others.
 
-Between a DequantizeLinear and a QuantizeLinear on the same grid such an operator returns the integers that it was
-given. onnxruntime removes these pairs by itself. OpenVINO, where zero points are not zero, rounds every value again,
-which takes 5% of the time of a yolov8n.
+Between a DequantizeLinear and a QuantizeLinear on the same grid, such an operator returns its integers unchanged.
+onnxruntime removes these pairs by itself. OpenVINO rounds every value again if zero points are not zero, which takes 5%
+of the time of a yolov8n.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from src.deployment.links import Links
 
 
 def moves_on_integers(model: onnx.ModelProto) -> None:
-    """Let moving operators between integers on one grid read and write these integers, in place. No value changes.
+    """Let moving operators whose tensors are all on one grid read and write integers, in place. No value changes.
 
     Args:
         model: in QDQ format, its nodes in the order of computation.

@@ -1,8 +1,8 @@
-"""Where a detector's head joins its levels.
+"""Finds the Concat that joins the levels of a detector's head.
 
-The head of an exported detector flattens the output of each level (P3, P4, P5) to (N, C, locations), joins the levels,
-and then decodes. After the flattening a runtime no longer uses the memory layout of its convolutions, and fuses nothing
-into them. So rewrites move operators to the levels, before the flattening.
+The head of an exported detector flattens the output of each level (P3, P4, P5) to (N, C, locations), concatenates the
+levels, and then decodes. After the flattening a runtime no longer uses the memory layout of its convolutions and fuses
+nothing into them. So the rewrites move operators to the levels, before the flattening.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from src.deployment.links import Links
 
 
 def flattened(joined: str, links: Links) -> list[onnx.NodeProto]:
-    """Return the Reshape of each level that a Concat joins to the tensor `joined`; none if it is not made like that.
+    """Return the Reshape of each level, if a Concat of these levels writes the tensor `joined`; else an empty list.
 
-    None either if another node reads the flattened levels, or more than one node reads `joined`.
+    The list is also empty if another node reads a flattened level, if `joined` is an output of the graph, or if it does
+    not have exactly one reader.
     """
     concat = links.producers.get(joined)
     alone = len(links.readers[joined]) == 1 and joined not in links.outputs

@@ -1,4 +1,4 @@
-"""The sigmoid of class scores directly behind each level's convolution, not behind the joined levels.
+"""The sigmoid of class scores directly after each level's convolution, instead of after the Concat of the levels.
 
 The values are the same, and runtimes fuse the sigmoid into the convolution.
 """
@@ -13,10 +13,10 @@ from src.quantization.rewrites.levels import flattened
 
 
 def scores_by_level(model: onnx.ModelProto) -> None:
-    """Move every sigmoid behind joined levels before their flattening, in place. No value changes.
+    """Move every sigmoid that reads concatenated levels before their flattening, in place. No value changes.
 
     Args:
-        model: a quantized detector. Its nodes have to be sorted afterwards.
+        model: a quantized detector. The caller has to sort its nodes afterwards.
     """
     graph = model.graph
     links = Links(graph)

@@ -1,8 +1,8 @@
-"""SiLU beside its convolution and by a tanh: for OpenVINO on processors with AMX.
+"""SiLU computed with a tanh, outside the kernel of its convolution: for OpenVINO on processors with AMX.
 
 x sigmoid(x) = y tanh(y) + y, where y = x / 2. OpenVINO recognises x sigmoid(x) and computes it in the kernel of the
 convolution before it, which is the fastest way without AMX. AMX multiplies so fast that the activation takes most of
-that kernel's time. In a pass of its own, and by a tanh, which needs no division, it takes a quarter of that. The factor
+that kernel's time. As a separate pass, and with a tanh, which needs no division, it takes a quarter of that. The factor
 1/2 costs nothing: OpenVINO multiplies it into the scales of the weights.
 """
 
@@ -16,10 +16,10 @@ from src.deployment.links import Links
 
 
 def silu_by_tanh(model: onnx.ModelProto) -> None:
-    """Compute every SiLU as y tanh(y) + y, in place. Values change in the last digits of float32 at most.
+    """Compute every SiLU as y tanh(y) + y, in place. Values change at most in the last digits of float32.
 
     Args:
-        model: in QDQ format. Its nodes have to be sorted afterwards.
+        model: in QDQ format. The caller has to sort its nodes afterwards.
     """
     graph = model.graph
     links = Links(graph)

@@ -28,7 +28,7 @@ def calibration_of(network: Path) -> Calibration:
     return Calibration(digest(network), 64, {"percentile": 99.9}, ("a.png", "b.png"), tensors)
 
 
-def test_what_is_written_is_read(network: Path, tmp_path: Path) -> None:
+def test_a_written_calibration_is_read_back(network: Path, tmp_path: Path) -> None:
     written = calibration_of(network)
     write_calibration(tmp_path / "calibration.json", written)
     read = read_calibration(tmp_path / "calibration.json", network, 64)
@@ -59,7 +59,7 @@ def test_the_file_has_a_line_per_tensor_and_the_same_bytes_each_time(network: Pa
 def test_the_ranges_of_another_network_are_refused(network: Path, tmp_path: Path) -> None:
     write_calibration(tmp_path / "calibration.json", calibration_of(network))
     network.write_bytes(b"another network")
-    with pytest.raises(UserError, match=r"expected the ranges of pruned\.onnx .* those of another network"):
+    with pytest.raises(UserError, match=r"expected the ranges of pruned\.onnx .* found the ranges of another network"):
         read_calibration(tmp_path / "calibration.json", network, 64)
 
 
@@ -70,7 +70,7 @@ def test_another_image_size_is_refused(network: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"tensors": {"a": {}}}', "[]"])
-def test_what_is_no_calibration_is_refused(content: str, network: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_calibration_is_refused(content: str, network: Path, tmp_path: Path) -> None:
     (tmp_path / "calibration.json").write_text(content)
     with pytest.raises(UserError, match="not a calibration"):
         read_calibration(tmp_path / "calibration.json", network, 64)

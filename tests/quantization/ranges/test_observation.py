@@ -11,7 +11,7 @@ from src.quantization.ranges.observation import observe
 from tests.quantization.networks import IMGSZ, random_images, single_convolution
 
 
-def test_a_convolution_is_observed_as_numpy_computes_it(tmp_path: Path) -> None:
+def test_observations_of_a_convolution_agree_with_numpy(tmp_path: Path) -> None:
     model, weights, biases = single_convolution()
     inputs = {Path(f"{index}"): np.random.default_rng(index).normal(size=(1, 3, 4, 4)) for index in range(5)}
     calls = []

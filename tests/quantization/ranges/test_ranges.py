@@ -22,11 +22,11 @@ def histogram(least: float, greatest: float, *counts: int) -> Histogram:
         pytest.param(histogram(-1, 3, 1, 1), (-1, 3), id="zero inside"),
         pytest.param(histogram(2, 3, 1, 1), (0, 3), id="all positive"),
         pytest.param(histogram(-3, -2, 1, 1), (-3, 0), id="all negative"),
-        pytest.param(histogram(0, 0, 5, 0), (0, 0), id="nothing but zero"),
+        pytest.param(histogram(0, 0, 5, 0), (0, 0), id="only zero"),
         pytest.param(histogram(7, 7, 5, 0), (0, 7), id="one constant"),
     ],
 )
-def test_minmax_keeps_everything_and_zero(observed: Histogram, expected: tuple[float, float]) -> None:
+def test_minmax_keeps_the_observed_range_and_zero(observed: Histogram, expected: tuple[float, float]) -> None:
     assert minmax_range(observed) == expected
 
 
@@ -39,7 +39,7 @@ def test_minmax_keeps_everything_and_zero(observed: Histogram, expected: tuple[f
         pytest.param(histogram(-5, 5, 1, 9, 80, 9, 1), 100, (-5, 5), id="all"),
         pytest.param(histogram(-5, 5, 99, 0, 0, 0, 1), 97, (-5, 0), id="an outlier far off, zero kept"),
         pytest.param(histogram(10, 20, 50, 50), 60, (0, 20), id="all positive, zero kept"),
-        pytest.param(histogram(0, 0, 5, 0), 99, (0, 0), id="nothing but zero"),
+        pytest.param(histogram(0, 0, 5, 0), 99, (0, 0), id="only zero"),
         pytest.param(histogram(-4, -4, 5, 0), 99, (-4, 0), id="one constant"),
     ],
 )
@@ -55,7 +55,7 @@ def test_percentile_agrees_with_numpy_to_a_bin() -> None:
 
 
 @pytest.mark.parametrize("percentile", [50, 0, 100.1])
-def test_percentile_must_be_one(percentile: float) -> None:
+def test_a_percentile_out_of_range_is_refused(percentile: float) -> None:
     with pytest.raises(ValueError, match=r"must be in \(50, 100\]"):
         percentile_range(histogram(-1, 1, 1, 1), percentile)
 
@@ -65,7 +65,7 @@ def test_an_empty_histogram_has_no_percentiles() -> None:
         percentile_range(histogram(-1, 1, 0, 0), 99)
 
 
-def test_counting_is_numpys_histogram() -> None:
+def test_count_agrees_with_numpys_histogram() -> None:
     values = np.random.default_rng(0).normal(size=(3, 50, 7)).astype(np.float32)
     least, greatest = float(values.min()), float(values.max())
     expected, _ = np.histogram(values, bins=64, range=(least, greatest))
@@ -114,26 +114,26 @@ ONE_SIDED = np.maximum(HEAVY, -0.2)
     "values",
     [pytest.param(HEAVY, id="heavy tails"), pytest.param(ONE_SIDED, id="one tail"), pytest.param(NORMAL, id="normal")],
 )
-def test_no_other_cut_of_the_range_has_a_smaller_error_than_mse(values: np.ndarray) -> None:
+def test_no_other_range_has_a_smaller_error_than_mse(values: np.ndarray) -> None:
     histogram = observed(values)
     low, high = mse_range(histogram)
     found = error_on_the_grid(values, low, high)
     assert found <= error_on_the_grid(values, *minmax_range(histogram))
     others = [(low * a, high * b) for a in (0.7, 0.9, 1, 1.1, 1.4) for b in (0.7, 0.9, 1, 1.1, 1.4)]
-    # The rounding error is taken for uniform, which a spike between two steps is not.
+    # The rounding error is assumed to be uniform, which is wrong for a spike between two steps.
     assert found <= 1.05 * min(error_on_the_grid(values, *other) for other in others)
 
 
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
-        pytest.param(histogram(0, 0, 5, 0), (0, 0), id="nothing but zero"),
+        pytest.param(histogram(0, 0, 5, 0), (0, 0), id="only zero"),
         pytest.param(histogram(0, 1, 5, 5), (0, 1), id="no tail"),
         pytest.param(histogram(-4, -2, 5, 5), (-4, 0), id="all negative, zero kept"),
         pytest.param(histogram(2, 4, 5, 5), (0, 4), id="all positive, zero kept"),
     ],
 )
-def test_mse_keeps_what_has_no_outliers(seen: Histogram, expected: tuple[float, float]) -> None:
+def test_mse_keeps_the_range_of_values_without_outliers(seen: Histogram, expected: tuple[float, float]) -> None:
     assert mse_range(seen) == pytest.approx(expected)
 
 
@@ -152,12 +152,12 @@ def test_entropy_clips_heavy_tails_as_onnxruntime_does() -> None:
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
-        pytest.param(histogram(0, 0, 5, 0), (0, 0), id="nothing but zero"),
+        pytest.param(histogram(0, 0, 5, 0), (0, 0), id="only zero"),
         pytest.param(histogram(-1, 3, 1, 1), (-1, 3), id="fewer bins than levels"),
         pytest.param(histogram(2, 4, *[5] * 256), (0, 4), id="even, zero kept"),
     ],
 )
-def test_entropy_keeps_what_it_cannot_cut(seen: Histogram, expected: tuple[float, float]) -> None:
+def test_entropy_keeps_the_whole_range_of_these_histograms(seen: Histogram, expected: tuple[float, float]) -> None:
     assert entropy_range(seen) == pytest.approx(expected)
 
 

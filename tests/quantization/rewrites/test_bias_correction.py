@@ -18,7 +18,7 @@ PER_TENSOR = replace(SETTING, per_channel=False, float_head=False)
 
 
 def lopsided(*, bias: bool, padding: int) -> tuple[onnx.ModelProto, np.ndarray]:
-    """Return a 3x3 convolution of which one weight makes the grid too coarse for all others, and its weights."""
+    """Return a 3x3 convolution with one large weight that makes the grid too coarse for the others, and its weights."""
     random = np.random.default_rng(0)
     weights = random.normal(0, 0.02, (4, 2, 3, 3)).astype(np.float32)
     weights[0, 0, 0, 0] = 8
@@ -45,7 +45,7 @@ def inputs(number: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("bias", [pytest.param(True, id="with a bias"), pytest.param(False, id="without one")])
 def test_the_shift_is_epsilon_times_the_mean_of_x(bias: bool) -> None:
     model, weights = lopsided(bias=bias, padding=0)
-    x = np.full((1, 2, 8, 8), 0.5, np.float32)  # constant: every place sees the mean
+    x = np.full((1, 2, 8, 8), 0.5, np.float32)  # constant: the mean at every location
     quantized = quantize_network(model, {"x": (0, 1), "y": (-16, 16)}, PER_TENSOR)
     scale = 8 / 127
     epsilon = np.round(weights / scale) * scale - weights
@@ -58,7 +58,7 @@ def test_the_shift_is_epsilon_times_the_mean_of_x(bias: bool) -> None:
 
 @pytest.mark.parametrize("form", ["qdq", "qoperator"])
 @pytest.mark.parametrize("padding", [0, 1])
-def test_channels_that_drifted_are_back_at_their_mean(form: str, padding: int) -> None:
+def test_correction_removes_the_drift_of_channels(form: str, padding: int) -> None:
     model, _ = lopsided(bias=True, padding=padding)
     images = inputs(20)
     outputs = np.concatenate([run(model, x) for x in images])
@@ -74,7 +74,7 @@ def test_channels_that_drifted_are_back_at_their_mean(form: str, padding: int) -
     assert drift["after"].max() < 0.2 * drift["before"].max()
 
 
-def test_a_network_whose_weights_are_on_the_grid_is_left_alone() -> None:
+def test_a_network_whose_weights_are_on_the_grid_does_not_change() -> None:
     model, weights = lopsided(bias=True, padding=1)
     scale = np.float32(8 / 127)
     on_grid = (np.round(weights / scale) * scale).astype(np.float32)

@@ -14,10 +14,10 @@ from src.quantization.rewrites.expectation import expectations_by_level
 
 BINS, SIDES = 16, 4
 LEVELS = {"large": 4, "small": 2}
-"""Their side, in places."""
+"""Side of each level, in locations."""
 BETWEEN = ("large_flat", "joined", "by_side", "by_bin", "shares", "expected")
 """The tensors between the levels and the sides."""
-PLACES = sum(side**2 for side in LEVELS.values())
+LOCATIONS = sum(side**2 for side in LEVELS.values())
 
 
 def head(
@@ -25,7 +25,7 @@ def head(
     weights: NDArray[np.float32] | None = None,
     *,
     read_twice: str = "",
-    given_out: str = "",
+    graph_output: str = "",
     perm: tuple[int, ...] = (0, 2, 1, 3),
 ) -> onnx.ModelProto:
     """Return the graph of a head that joins the logits of two levels and takes expectations, as ultralytics does."""
@@ -39,14 +39,14 @@ def head(
         ("Conv", ["shares", "weights"], "expected", {}),
         ("Reshape", ["expected", "box"], "sides", {}),
     ]
-    outputs = ["sides", given_out] if given_out else ["sides"]
+    outputs = ["sides", graph_output] if graph_output else ["sides"]
     if read_twice:
         steps.append(("Relu", [read_twice], "again", {}))
         outputs.append("again")
     constants = {
         "flat": np.array([1, SIDES * BINS, -1]),
-        "split": np.array([1, SIDES, BINS, PLACES]),
-        "box": np.array([1, SIDES, PLACES]),
+        "split": np.array([1, SIDES, BINS, LOCATIONS]),
+        "box": np.array([1, SIDES, LOCATIONS]),
         "weights": weights.reshape(1, BINS, 1, 1),
     }
     graph = helper.make_graph(
@@ -77,7 +77,7 @@ def rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("spread", [1, 30, 70])
-def test_the_expectation_stays_and_the_softmax_goes(spread: float) -> None:
+def test_the_expectation_keeps_its_values_without_a_softmax(spread: float) -> None:
     random = np.random.default_rng(0)
     logits = {
         name: random.uniform(-spread, spread, (1, SIDES * BINS, side, side)).astype(np.float32)
@@ -89,12 +89,12 @@ def test_the_expectation_stays_and_the_softmax_goes(spread: float) -> None:
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_logits_that_exp_cannot_hold_give_what_is_decided(sign: int) -> None:
+def test_logits_that_overflow_exp_give_the_right_expectation(sign: int) -> None:
     logits = {
         name: np.full((1, SIDES * BINS, side, side), sign * 1000, dtype=np.float32) for name, side in LEVELS.items()
     }
     after = rewritten(head())
-    np.testing.assert_allclose(sides(after, logits), (BINS - 1) / 2, rtol=1e-5)  # all alike
+    np.testing.assert_allclose(sides(after, logits), (BINS - 1) / 2, rtol=1e-5)  # all equal
     if sign < 0:
         logits["small"][:, BINS + 3] = 1000  # of the second side
         found = sides(after, logits)
@@ -109,12 +109,12 @@ def test_logits_that_exp_cannot_hold_give_what_is_decided(sign: int) -> None:
         head(weights=np.linspace(0, 1, BINS, dtype=np.float32)),
         head(perm=(0, 2, 3, 1)),
         *(head(read_twice=name) for name in BETWEEN),
-        *(head(given_out=name) for name in BETWEEN),
+        *(head(graph_output=name) for name in BETWEEN),
     ],
     ids=["over another axis", "learned weights", "another order"]
-    + [f"{name} {wanted}" for wanted in ("read by others", "given out") for name in BETWEEN],
+    + [f"{name} {reason}" for reason in ("read by others", "output of the graph") for name in BETWEEN],
 )
-def test_what_is_no_expectation_is_left(model: onnx.ModelProto) -> None:
+def test_graphs_without_an_expectation_do_not_change(model: onnx.ModelProto) -> None:
     before = model.SerializeToString()
     expectations_by_level(model)
     assert model.SerializeToString() == before

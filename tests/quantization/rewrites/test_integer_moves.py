@@ -17,7 +17,7 @@ from tests.quantization.test_int8 import ranges_of
 
 
 def joined(*, scale_behind: float = 0.1, **attributes: Any) -> onnx.ModelProto:
-    """Return a graph that quantizes x, resizes it, joins it with x twice as large, and gives out both as floats."""
+    """Return a graph that resizes x and concatenates the result with itself, with Q/DQ around both operators."""
     steps = [
         ("QuantizeLinear", ["x", "s", "z"], "q"),
         ("DequantizeLinear", ["q", "s", "z"], "r"),
@@ -55,14 +55,14 @@ def kinds(model: onnx.ModelProto) -> list[str]:
 X = np.random.default_rng(0).uniform(-9, 9, (1, 1, 4, 4)).astype(np.float32)
 
 
-def test_between_one_grid_bytes_are_moved_and_no_value_changes() -> None:
+def test_on_one_grid_integers_are_moved_and_no_value_changes() -> None:
     before = joined(mode="nearest")
     after = moved(before)
     assert kinds(after) == ["QuantizeLinear", "Resize", "Concat", "DequantizeLinear"]
     np.testing.assert_array_equal(run(after, X), run(before, X))
 
 
-def test_what_changes_grids_stays() -> None:
+def test_operators_between_different_grids_keep_their_q_and_dq() -> None:
     before = joined(mode="nearest", scale_behind=0.2)
     after = moved(before)
     assert kinds(after)[:3] == ["QuantizeLinear", "Resize", "DequantizeLinear"]
@@ -70,7 +70,7 @@ def test_what_changes_grids_stays() -> None:
     np.testing.assert_array_equal(run(after, X), run(before, X))
 
 
-def test_what_is_given_out_in_float_stays_float() -> None:
+def test_a_float_output_of_the_graph_stays_float() -> None:
     before = joined(mode="nearest")
     before.graph.output.append(helper.make_tensor_value_info("both", TensorProto.FLOAT, [1, 2, None, None]))
     after = moved(before)
@@ -78,13 +78,13 @@ def test_what_is_given_out_in_float_stays_float() -> None:
     np.testing.assert_array_equal(run(after, X), run(before, X))
 
 
-def test_interpolating_is_not_moving() -> None:
+def test_interpolation_keeps_its_q_and_dq() -> None:
     after = moved(joined(mode="linear"))
     assert kinds(after)[:4] == ["QuantizeLinear", "DequantizeLinear", "Resize", "QuantizeLinear"]
 
 
 @pytest.mark.parametrize("kind", ["yolov8n", "yolov8n with ReLU", "yolo11n", "yolo26n"])
-def test_detectors_for_openvino(networks: dict[str, Path], tmp_path: Path, kind: str) -> None:
+def test_moving_operators_of_detectors_run_on_integers(networks: dict[str, Path], tmp_path: Path, kind: str) -> None:
     model = onnx.load(networks[kind])
     images = random_images(tmp_path, 4)
     after = quantize_network(model, ranges_of(model, images), replace(SETTING, target="openvino"))

@@ -18,12 +18,12 @@ CLASSES = 3
 SIDES = {"large": 4, "small": 2}
 
 
-def head(*, read_twice: str = "", given_out: str = "") -> onnx.ModelProto:
+def head(*, read_twice: str = "", graph_output: str = "") -> onnx.ModelProto:
     """Return the graph of a head that joins the logits of two levels and takes their sigmoid."""
     nodes = [helper.make_node("Reshape", [name, "flat"], [f"{name}_flat"]) for name in SIDES]
     nodes.append(helper.make_node("Concat", [f"{name}_flat" for name in SIDES], ["joined"], axis=2))
     nodes.append(helper.make_node("Sigmoid", ["joined"], ["scores"]))
-    outputs = ["scores", given_out] if given_out else ["scores"]
+    outputs = ["scores", graph_output] if graph_output else ["scores"]
     if read_twice:
         nodes.append(helper.make_node("Relu", [read_twice], ["again"]))
         outputs.append("again")
@@ -40,7 +40,7 @@ def head(*, read_twice: str = "", given_out: str = "") -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
-def test_scores_stay_and_are_computed_before_levels_are_joined() -> None:
+def test_scores_keep_their_values_and_are_computed_per_level() -> None:
     model = head()
     random = np.random.default_rng(0)
     logits = {name: random.normal(0, 3, (1, CLASSES, n, n)).astype(np.float32) for name, n in SIDES.items()}
@@ -52,17 +52,19 @@ def test_scores_stay_and_are_computed_before_levels_are_joined() -> None:
     np.testing.assert_allclose(session.run(["scores"], logits)[0], 1 / (1 + np.exp(-joined)), atol=1e-6)
 
 
-@pytest.mark.parametrize("wanted", ["read_twice", "given_out"])
+@pytest.mark.parametrize("reason", ["read_twice", "graph_output"])
 @pytest.mark.parametrize("name", ["large_flat", "joined"])
-def test_logits_that_others_want_stay(name: str, wanted: str) -> None:
-    model = head(**{wanted: name})
+def test_logits_with_other_readers_stay(name: str, reason: str) -> None:
+    model = head(**{reason: name})
     before = model.SerializeToString()
     scores_by_level(model)
     assert model.SerializeToString() == before
 
 
 @pytest.mark.parametrize("kind", ["yolov8n", "yolo11n"])
-def test_detectors_have_no_sigmoid_behind_joined_levels(networks: dict[str, Path], tmp_path: Path, kind: str) -> None:
+def test_detectors_have_no_sigmoid_after_concatenated_levels(
+    networks: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
     model = onnx.load(networks[kind])
     int8 = quantize_network(model, ranges_of(model, random_images(tmp_path, 2)), SETTING)
     for graph, joined in ((model.graph, 1), (int8.graph, 0)):

@@ -10,14 +10,14 @@ from src.quantization.rewrites.silu import silu_by_tanh
 from tests.quantization.networks import run
 
 
-def gated(factor: str = "x", *, swapped: bool = False, given_out: str = "") -> onnx.ModelProto:
+def gated(factor: str = "x", *, swapped: bool = False, graph_output: str = "") -> onnx.ModelProto:
     """Return the graph of the sigmoid of x times `factor`: a SiLU if that is x."""
     factors = ["gate", factor]
     nodes = [
         helper.make_node("Sigmoid", ["x"], ["gate"]),
         helper.make_node("Mul", factors[::-1] if swapped else factors, ["y"]),
     ]
-    outputs = ["y", given_out] if given_out else ["y"]
+    outputs = ["y", graph_output] if graph_output else ["y"]
     graph = helper.make_graph(
         nodes,
         "g",
@@ -29,7 +29,7 @@ def gated(factor: str = "x", *, swapped: bool = False, given_out: str = "") -> o
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_a_silu_becomes_a_tanh_and_its_values_stay(swapped: bool) -> None:
+def test_a_silu_becomes_a_tanh_and_keeps_its_values(swapped: bool) -> None:
     x = np.concatenate([np.linspace(-20, 20, 4001), [-1e4, 1e4]]).astype(np.float32)
     model = gated(swapped=swapped)
     silu_by_tanh(model)
@@ -44,10 +44,10 @@ def test_a_silu_becomes_a_tanh_and_its_values_stay(swapped: bool) -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [gated("two"), gated("gate"), gated(given_out="gate")],
-    ids=["times another tensor", "squared", "the sigmoid is wanted, too"],
+    [gated("two"), gated("gate"), gated(graph_output="gate")],
+    ids=["times another tensor", "squared", "the sigmoid is an output of the graph"],
 )
-def test_what_is_no_silu_stays(model: onnx.ModelProto) -> None:
+def test_other_products_with_a_sigmoid_do_not_change(model: onnx.ModelProto) -> None:
     before = model.SerializeToString()
     silu_by_tanh(model)
     assert model.SerializeToString() == before

@@ -1,0 +1,49 @@
+"""Whether networks can teach each other, checked on untrained ones before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from ultralytics.nn.tasks import DetectionModel
+
+from src.detector.checkpoint import find_architecture
+from src.distillation.objective import Objective
+from src.distillation.predictions import bins, feature_channels
+from src.distillation.soft_loss import SoftLoss
+from src.foundation.errors import SettingError
+from src.teaching.ensemble import common_bins
+
+
+def expect_suitable(teacher: str, learner: str, objective: Objective) -> None:
+    """Check that a network can teach another one.
+
+    Args:
+        teacher, learner: architectures.
+        objective: of the learner.
+
+    Raises:
+        UserError: an architecture is unknown, or the two heads cannot be compared by one of the losses.
+    """
+    network = _untrained(teacher)
+    SoftLoss(objective, _untrained(learner), teacher_channels=feature_channels(network), teacher_bins=bins(network))
+
+
+def expect_average(teacher: DetectionModel, others: Sequence[str], objective: Objective) -> None:
+    """Check that the predictions of a teacher and of other architectures can be averaged.
+
+    Raises:
+        UserError: an architecture is unknown, the heads differ, or the objective compares features.
+    """
+    if objective.compares_features:
+        raise SettingError(
+            "distillation",
+            "must not compare features in an ensemble, as those of different teachers have no average: choose one "
+            "without, such as distillation=heads",
+        )
+    common_bins([bins(teacher), *(bins(_untrained(name)) for name in others)])
+
+
+def _untrained(architecture: str) -> DetectionModel:
+    with torch.random.fork_rng(devices=[]):
+        return DetectionModel(find_architecture(architecture), verbose=False)
