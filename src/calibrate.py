@@ -34,7 +34,7 @@ from src.workflow.tracking import Run
 
 def run(params: Calibrate, files: StageFiles, log: Run) -> StageResult:
     """Export, observe and choose ranges; return how many images and tensors there are, and what is clipped."""
-    settle(params.device, params.threads)
+    settle(params.device, params.cpu_threads)
     network = files.write(FLOAT_ONNX)
     export_onnx(files.read(PRUNED), network, params.imgsz)
     if params.equalize:
@@ -44,7 +44,7 @@ def run(params: Calibrate, files: StageFiles, log: Run) -> StageResult:
     images = choose_images(train, params.images, params.seed)
     settings = {"momentum": params.momentum, "percentile": params.percentile}
     tensors = calibrate_tensors(
-        onnx.load(network), images, params.imgsz, settings, bins=params.bins, threads=params.threads
+        onnx.load(network), images, params.imgsz, settings, bins=params.bins, threads=params.cpu_threads
     )
     names = tuple(str(path.relative_to(train)) for path in images)
     calibration = Calibration(digest(network), params.imgsz, settings, names, tensors)

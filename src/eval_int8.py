@@ -63,7 +63,7 @@ MIB = 2**20
 
 def run(params: EvalInt8, files: StageFiles, log: Run) -> StageResult:
     """Measure all models and write the reports; return the accuracies, and the gate's verdict."""
-    device = settle(params.device, params.threads)
+    device = settle(params.device, params.cpu_threads)
     models = {name: files.read(path) for name, path in MODELS.items()}
     for name in ("onnx_fp32", "onnx_int8"):
         expect_size(models[name], params.imgsz)
@@ -126,7 +126,8 @@ def _agreement(
 ) -> dict[str, Any]:
     """Compare the detections of FP32 and INT8 in each image, and draw the images on which they agree least."""
     fp32, int8 = (
-        detect(models[name], images, imgsz=params.imgsz, threads=params.threads) for name in ("onnx_fp32", "onnx_int8")
+        detect(models[name], images, imgsz=params.imgsz, threads=params.cpu_threads)
+        for name in ("onnx_fp32", "onnx_int8")
     )
     pairs = tqdm(zip(images, fp32, int8, strict=True), "comparing", len(images), unit="image")
     detections = {image: (first, second) for image, first, second in pairs}

@@ -37,7 +37,7 @@ MIB = 2**20
 def run(params: ExportLitert, files: StageFiles, log: Run) -> StageResult:
     """Export, quantize, and return the size, the kernels and the accuracy on val of the result."""
     expect_litert()
-    device = settle(params.device, params.threads)
+    device = settle(params.device, params.cpu_threads)
     prepared = files.read(PREPARED)
     calibration = read_calibration(files.read(CALIBRATION), files.read(FLOAT_ONNX), params.imgsz)
     train = prepared / "images/train"
@@ -45,7 +45,7 @@ def run(params: ExportLitert, files: StageFiles, log: Run) -> StageResult:
     with tempfile.TemporaryDirectory(prefix="litert-") as scratch:
         in_float = export_tflite(files.read(PRUNED), Path(scratch), params.imgsz)
         images = [load_image(train / name, params.imgsz) for name in tqdm(calibration.images, desc="images")]
-        quantize_tflite(in_float, network, images, threads=params.threads)
+        quantize_tflite(in_float, network, images, threads=params.cpu_threads)
         float_size = in_float.stat().st_size
     with view_of(prepared) as data:
         accuracy = validate(network, data, split="val", imgsz=params.imgsz, device=device)

@@ -65,7 +65,7 @@ def run(params: Quantize, files: StageFiles, log: Run) -> StageResult:
     teachers = Teachers.of_stage(params, objective, files) if objective else None
     inputs = [source, files.read(CALIBRATION), files.project / PRUNED]
     with training_job(params, files, log, inputs) as job, view_of(job.prepared) as data:
-        network = CalibratedNetwork(onnx.load(source), calibration, job.prepared / "images/train", params.threads)
+        network = CalibratedNetwork(onnx.load(source), calibration, job.prepared / "images/train", params.cpu_threads)
         first = _first(params)
         ranking = LayerRanking(network, first.setting, params.sensitivity_images)
         _expect_layers(params.float_layers, len(ranking.layers))
@@ -203,7 +203,7 @@ def _record(params: Quantize, image: NDArray[np.float32], files: StageFiles, log
     """Record the dataset, the model and, in MLflow alone, the latency: the report is the same on every run."""
     log.dataset("prepared", digest(files.inputs[PREPARED]), PREPARED, {"split": "val"})
     log.onnx_model(files.outputs[INT8_ONNX], image, params.register)
-    log.metrics({"latency": _latency(files.inputs[FLOAT_ONNX], files.outputs[INT8_ONNX], image, params.threads)})
+    log.metrics({"latency": _latency(files.inputs[FLOAT_ONNX], files.outputs[INT8_ONNX], image, params.cpu_threads)})
 
 
 def _latency(source: Path, target: Path, image: NDArray[np.float32], threads: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from src.workflow import tracking
 from tests.conftest import TINY_TRAINING
 
 TINY: dict[str, Any] = {key: value for key, value in TINY_TRAINING.items() if key not in ("mosaic", "close_mosaic")}
-TINY = {**TINY, "epochs": 1, "threads": 2, "device": "cpu", "augmentation.close_mosaic": 0}
+TINY = {**TINY, "epochs": 1, "threads": 1, "device": "cpu", "augmentation.close_mosaic": 0}
 
 
 class Diary(tracking.Run):

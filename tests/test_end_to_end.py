@@ -21,7 +21,7 @@ from src import PROJECT
 from src.config.stages import STAGES
 
 TINY = {
-    "common": {"imgsz": 64, "threads": 2},
+    "common": {"imgsz": 64, "threads": 1},
     "train_teacher": {"epochs": 1, "batch": 8},
     "distill": {"epochs": 1, "batch": 8},
     "prune": {"epochs": 1, "batch": 8},

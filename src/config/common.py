@@ -5,20 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from src.foundation.constraints import Range
-
-MOST_THREADS = 1024
-"""Far more than machines have. A larger number is a slip of the keyboard, and would exhaust the memory."""
+from src.foundation.constraints import OneOf, Range
+from src.foundation.processors import AUTO, processors_for, usable_processors
 
 COARSEST_STRIDE = 32
 """Of the detectors' heads, px: the side of the image has to be a multiple of it."""
 
 
+class ThreadCount:
+    """A number of threads: "auto", or at most the processors that there are. More would only wait for each other."""
+
+    def admits(self, value: int | str) -> bool:
+        """Return whether a field may have this value."""
+        return value == AUTO or (isinstance(value, int) and 1 <= value <= usable_processors())
+
+    def __str__(self) -> str:
+        """Complete the sentence "must ..."."""
+        return f"be auto or from 1 to {usable_processors()}, the number of processors that this process may use"
+
+
 @dataclass(kw_only=True)
 class Common:
-    """Size of the images, device and threads."""
+    """Size of the images, device, threads and precision."""
 
     imgsz: Annotated[int, Range(least=COARSEST_STRIDE, multiple_of=COARSEST_STRIDE)]
     device: str
-    threads: Annotated[int, Range(least=1, most=MOST_THREADS)]
+    threads: Annotated[int | str, ThreadCount()]
+    precision: Annotated[str, OneOf(AUTO, "bfloat16", "float32")]
     workers: Annotated[int, Range(least=0)]
+
+    @property
+    def cpu_threads(self) -> int:
+        """The number of threads of torch and of the runtimes on the CPU."""
+        return processors_for(self.threads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, make_dataclass
 from typing import Annotated, Any
 
+from src.config.common import Common
 from src.distillation.losses import LOSSES
 from src.foundation.constraints import OneOf, Range
 
@@ -15,7 +16,7 @@ Distillation: Any = make_dataclass(
 
 
 @dataclass(kw_only=True)
-class SoftTargets:
+class SoftTargets(Common):
     """total = alpha * soft * T^2 + (1 - alpha) * hard.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from src.config.common import MOST_THREADS, Common
+from src.config.common import Common, ThreadCount
 from src.foundation.constraints import Range
 
 
@@ -22,5 +22,5 @@ class EvalInt8(Common):
 
     max_drop: Annotated[float, Range(least=0, most=1)]
     latency_rounds: Annotated[int, Range(least=1)]
-    latency_threads: Annotated[int, Range(least=1, most=MOST_THREADS)]
+    latency_threads: Annotated[int, ThreadCount()]
     pictures: Annotated[int, Range(least=0)]

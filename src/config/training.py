@@ -29,5 +29,6 @@ class Training(Common):
     def trainer_arguments(self) -> dict[str, Any]:
         """Return the arguments of ultralytics' trainer."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(Training)}
-        del own["augmentation"], own["device"], own["threads"]  # flat there; the stage settles the other two
+        for other in ("augmentation", "device", "threads", "precision"):  # flat there; the stage settles the others
+            del own[other]
         return {**own, **dataclasses.asdict(self.augmentation)}

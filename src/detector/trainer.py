@@ -19,6 +19,7 @@ from ultralytics.utils import DEFAULT_CFG, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from src.detector.criterion import LearningCriterion, MakeCriterion, TrainingContext
+from src.detector.precision import compute_in_float32, train_in_bfloat16
 from src.foundation.atomic import whole_file
 from src.foundation.errors import UserError
 
@@ -40,12 +41,14 @@ class TrainerExtras:
         make_criterion: makes the training loss; None: ultralytics' own.
         activation: one of `ACTIVATIONS` instead of the architecture's own; None: its own.
         weights: initial weights; None: random, or the weights that the network has.
+        dtype: float32, or bfloat16 for the forward pass and its gradients.
     """
 
     checkpoint: Path
     make_criterion: MakeCriterion | None = None
     activation: str | None = None
     weights: DetectionModel | None = None
+    dtype: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,16 @@ class ResumableTrainer(DetectionTrainer):
         if self.extras.weights is not None:
             _expect_same_architecture(self.extras.weights, self.model)
             self.model.load(self.extras.weights)
+        if self.extras.dtype == torch.bfloat16:
+            train_in_bfloat16(self.model)
         return checkpoint
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Scale the images to [0, 1], in the network's memory format."""
+        batch = super().preprocess_batch(batch)
+        if self.extras.dtype == torch.bfloat16:
+            batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
         """Build the architecture for the classes of the dataset, with the chosen activation."""
@@ -181,6 +193,8 @@ class ResumableTrainer(DetectionTrainer):
         network = unwrap_model(self.model)
         vars(network).pop("criterion", None)
         network = deepcopy(network).to(self.device).eval().requires_grad_(False)
+        if self.extras.dtype == torch.bfloat16:
+            compute_in_float32(network)
         network.load_state_dict(self.best["weights"])
         return Trained(network, self.best["epoch"] + 1, tuple(self.history))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from src.detector.checkpoint import find_architecture
@@ -46,6 +47,7 @@ def train(
     *,
     device: str,
     checkpoint: Path,
+    dtype: torch.dtype = torch.float32,
     make_criterion: MakeCriterion | None = None,
     on_epoch: OnEpoch = lambda epoch, metrics: None,
 ) -> Trained:
@@ -59,6 +61,7 @@ def train(
             batch.
         checkpoint: file for the state of the last epoch. If it exists, the training resumes from it, or returns at once
             if it had ended. The caller deletes the file afterwards.
+        dtype: float32, or bfloat16 for the forward pass and its gradients. Weights and loss are in float32.
         make_criterion: makes the training loss; None: ultralytics' own.
         on_epoch: called after every epoch with its number, from 1, and its metrics. A resumed training first reports
             the epochs before the interruption. With several devices all epochs are reported at the end.
@@ -82,7 +85,7 @@ def train(
             # A step per batch: gradients accumulated across epochs could not be resumed exactly.
             "nbs": arguments["batch"],
             "cos_lr": True,
-            "amp": "bf16" if device != "cpu" else False,  # True would download weights for a self-check
+            "amp": False,  # it would compute the loss in 16 bits too, and on the CPU there is none: see `dtype`
             "deterministic": True,
             "plots": False,
             "pretrained": False,
@@ -90,7 +93,7 @@ def train(
             "name": "trainer",
         }
         extras = TrainerExtras(
-            checkpoint, make_criterion, new.activation if new else None, new.weights if new else None
+            checkpoint, make_criterion, new.activation if new else None, new.weights if new else None, dtype
         )
         trainer = trainer_with(extras)(overrides=overrides)
         trainer.on_epoch = on_epoch

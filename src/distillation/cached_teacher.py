@@ -22,7 +22,7 @@ from torch import Tensor
 
 from src.distillation.predictions import Branch, Predictions
 from src.distillation.soft_loss import SURE
-from src.distillation.teacher import Teacher, precision
+from src.distillation.teacher import Teacher
 from src.foundation.atomic import whole_file
 
 RECOUNT = 256
@@ -85,7 +85,7 @@ class CachedTeacher:
     def _answer_key(self, images: Tensor) -> str:
         # The last digits of predictions depend on these.
         device = images.device
-        conditions = f"{torch.__version__} {torch.get_num_threads()} {device.type} {precision(device)}"
+        conditions = f"{torch.__version__} {torch.get_num_threads()} {device.type}"
         key = hashlib.sha256(f"{self._teacher_key} {self._features} {tuple(images.shape)} {conditions}".encode())
         key.update(images.contiguous().cpu().numpy().data)
         return key.hexdigest()

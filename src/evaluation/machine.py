@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -10,8 +9,10 @@ from typing import Any
 
 import cpuinfo
 
-TELLING_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
-"""CPU flags on which the speed of integer kernels depends: vectors, and multiply-add of four bytes at once."""
+from src.foundation.processors import usable_processors
+
+TELLING_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm")
+"""CPU flags on which speed depends: vectors, multiply-add of four bytes at once, arithmetic in bfloat16."""
 
 
 def describe_machine() -> dict[str, Any]:
@@ -21,7 +22,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cpu": facts.get("brand_raw") or platform.processor() or platform.machine(),
         "flags": [flag for flag in TELLING_FLAGS if flag in flags],
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_processors(),
         "versions": _versions("torch", "onnxruntime", "openvino", "ultralytics"),
     }
 

@@ -5,7 +5,6 @@ The readers (voc, coco, yolo) parse one format each. This module is the same for
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from src.foundation.processors import usable_processors
 from src.labels.dataset import LabelledImage
 from src.labels.faults import Faults
 
@@ -23,7 +23,6 @@ FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 SMALLEST_SIDE_PX = 10  # ultralytics treats smaller images as corrupt and drops them from training without an error
 EDGE_TOLERANCE = 1e-5  # of the image's side: labels often have six digits, so a smaller excess is a rounding error
 EXIF_ORIENTATION = 0x0112
-THREADS = min(8, os.cpu_count() or 1)  # decoding releases the GIL
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def measure_all(paths: Sequence[Path]) -> Iterator[tuple[int, int] | str]:
     """Decode images. Yield the width and height of each, px, or the reason why it cannot be used."""
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(usable_processors()) as pool:  # decoding releases the GIL
         measured = pool.map(_measure, paths)
         yield from tqdm(measured, desc="checking images", total=len(paths), unit="image", mininterval=1)
 

@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from src.foundation.digests import MANIFEST
 from src.foundation.prepared import SPLITS
+from src.foundation.processors import usable_processors
 from src.labels.dataset import Dataset, LabelledImage
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-THREADS = min(8, os.cpu_count() or 1)  # reading and hashing release the GIL
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def write_yolo(dataset: Dataset, folder: Path) -> None:
         (folder / "labels" / split).mkdir(parents=True)
     images = sorted(dataset.images, key=lambda image: image.path.as_posix())
     stems = _unique_stems(image.path.stem for image in images)
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(usable_processors()) as pool:  # reading and hashing release the GIL
         written = pool.map(lambda image, stem: _write(image, stem, folder), images, stems)
         rows = list(tqdm(written, desc="writing labels", total=len(images), unit="image", mininterval=1))
     content = {**{split: f"images/{split}" for split in SPLITS}, "names": dict(enumerate(dataset.class_names))}

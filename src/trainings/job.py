@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from src.config.training import Training
@@ -16,6 +17,7 @@ from src.detector.checkpoint import save_detector
 from src.detector.complexity import complexity
 from src.detector.criterion import MakeCriterion
 from src.detector.dataset import view_of
+from src.detector.precision import dtype_for
 from src.detector.runtime import settle
 from src.detector.trainer import Trained
 from src.detector.training import NewNetwork, train
@@ -40,6 +42,7 @@ class TrainingJob:
         log: the stage's MLflow run.
         prepared: the folder that prepare-labels wrote.
         device: "cpu" or CUDA indices.
+        dtype: in which the forward pass of a training computes.
         checkpoints: the folder where trainings keep their state until the stage ends.
     """
 
@@ -48,6 +51,7 @@ class TrainingJob:
     log: Run
     prepared: Path
     device: str
+    dtype: torch.dtype
     checkpoints: Path
 
     @property
@@ -58,6 +62,10 @@ class TrainingJob:
     def for_epochs(self, epochs: int) -> TrainingJob:
         """Return the same job with another number of epochs."""
         return replace(self, arguments={**self.arguments, "epochs": epochs})
+
+    def in_float32(self) -> TrainingJob:
+        """Return the same job with trainings in float32."""
+        return replace(self, dtype=torch.float32)
 
     def train_output(
         self, name: str, network: NewNetwork | DetectionModel, make_criterion: MakeCriterion | None = None
@@ -78,6 +86,7 @@ class TrainingJob:
                 data,
                 self.arguments,
                 device=self.device,
+                dtype=self.dtype,
                 checkpoint=self.checkpoints / "state.pt",
                 make_criterion=make_criterion,
                 on_epoch=self._record_epoch,
@@ -111,6 +120,7 @@ class TrainingJob:
                     data,
                     self.arguments,
                     device=self.device,
+                    dtype=self.dtype,
                     checkpoint=self.checkpoints / f"{name}.state.pt",
                     make_criterion=make_criterion,
                 )
@@ -167,7 +177,8 @@ def training_job(params: Training, files: StageFiles, log: Run, inputs: Iterable
         log: its MLflow run.
         inputs: all files and folders that its trainings depend on, besides the prepared data.
     """
-    device = settle(params.device, params.threads)
+    device, dtype = settle(params.device, params.cpu_threads), dtype_for(params.precision, params.device)
+    log.tags({"threads": str(params.cpu_threads), "precision": str(dtype).removeprefix("torch.")})
     prepared = files.read(PREPARED)
-    with checkpoints(files, repr(params), [prepared, *inputs]) as folder:
-        yield TrainingJob(params.trainer_arguments(), files, log, prepared, device, folder)
+    with checkpoints(files, f"{params!r} {params.cpu_threads} {dtype}", [prepared, *inputs]) as folder:
+        yield TrainingJob(params.trainer_arguments(), files, log, prepared, device, dtype, folder)

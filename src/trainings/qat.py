@@ -39,7 +39,8 @@ def train_for(
     """
     checkpoint = load_detector(job.files.read(PRUNED))
     varied = [setting.calibrator, f"per_channel={setting.per_channel}", f"symmetric={setting.symmetric_activations}"]
-    weights = job.train_helper(
+    # Not in bfloat16: its 8 significant bits would round as coarsely as INT8 does.
+    weights = job.in_float32().train_helper(
         "-".join(["qat" if rounding else "tuned", *varied, f"float_layers={setting.float_layers}"]),
         network.fake_quantized(checkpoint, setting, ranking) if rounding else checkpoint,
         make_criterion,

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import ultralytics
 
 from src.config.distillation import SoftTargets
 from src.detector.checkpoint import load_detector
 from src.detector.criterion import MakeCriterion
 from src.detector.dataset import expect_classes
+from src.detector.precision import dtype_for
 from src.distillation.cached_teacher import CachedTeacher
 from src.distillation.distillation_loss import distillation_from
 from src.distillation.losses import LOSSES
@@ -52,19 +54,22 @@ class Teachers:
         class_names: of the dataset.
         cache: the folder of their answers; None: these are not kept.
         limit_bytes: largest size of that folder.
+        dtype: in which they compute.
     """
 
     objective: Objective
     class_names: Sequence[str]
     cache: Path | None
     limit_bytes: int
+    dtype: torch.dtype
 
     @classmethod
     def of_stage(cls, params: SoftTargets, objective: Objective, files: StageFiles) -> Teachers:
         """Return the teachers of a stage with these settings."""
+        dtype = dtype_for(params.precision, params.device)
         kept = params.cache == "always" or (params.cache == "sweep" and files.in_sweep)
         cache = files.cache("teacher") if kept else None
-        return cls(objective, class_names(files.read(PREPARED)), cache, int(params.cache_gib * 2**30))
+        return cls(objective, class_names(files.read(PREPARED)), cache, int(params.cache_gib * 2**30), dtype)
 
     def frozen(self, path: Path) -> Teacher:
         """Return the detector in a file as a teacher.
@@ -82,7 +87,7 @@ class Teachers:
         """Return the detector in a file as a teacher without cache; the errors are those of `frozen`."""
         network = load_detector(path)
         expect_classes(network, self.class_names, path)
-        return FrozenTeacher(network)
+        return FrozenTeacher(network, self.dtype)
 
     def with_cache(self, teacher: Teacher, weights: Sequence[Path], combination: str = "") -> Teacher:
         """Return a teacher with the cache of its answers, if answers are kept.
@@ -94,7 +99,13 @@ class Teachers:
         """
         if self.cache is None:
             return teacher
-        made_by = [code_digest(*ANSWERING_CODE), ultralytics.__version__, combination, *map(digest, weights)]
+        made_by = [
+            code_digest(*ANSWERING_CODE),
+            ultralytics.__version__,
+            str(self.dtype),
+            combination,
+            *map(digest, weights),
+        ]
         return CachedTeacher(
             teacher,
             hashlib.sha256(" ".join(made_by).encode()).hexdigest(),

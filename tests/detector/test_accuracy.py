@@ -115,7 +115,7 @@ def coco_accuracy(root: Path) -> tuple[float, float]:
 
 
 def test_map_agrees_with_pycocotools(detector: Path) -> None:
-    runtime.settle("cpu", 2)
+    runtime.settle("cpu", 1)
     with view_of(detector) as data:
         accuracy = validate(detector / "lookup.onnx", data, split="test", imgsz=SIDE, device="cpu")
     map50_95, map50 = coco_accuracy(detector)

@@ -36,8 +36,8 @@ class KilledError(Exception):
 
 
 @pytest.fixture(autouse=True)
-def _two_threads() -> None:
-    runtime.settle("cpu", 2)
+def _one_thread() -> None:
+    runtime.settle("cpu", 1)
 
 
 def trained(
@@ -47,6 +47,7 @@ def trained(
     killed_after: int | None = None,
     make_criterion: MakeCriterion | None = None,
     architecture: str = "yolov8n.yaml",
+    dtype: torch.dtype = torch.float32,
 ) -> Trained:
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         if epoch == killed_after:
@@ -60,28 +61,30 @@ def trained(
         checkpoint=checkpoint,
         on_epoch=on_epoch,
         make_criterion=make_criterion,
+        dtype=dtype,
     )
 
 
 @pytest.mark.parametrize(
-    ("batch", "killed_after", "close_mosaic"),
+    ("batch", "killed_after", "close_mosaic", "dtype"),
     [
-        pytest.param(8, 1, 1, id="last batch is smaller"),
-        pytest.param(10, 1, 1, id="last batch is full"),
-        pytest.param(10, 2, 1, id="mosaic closes next"),
-        pytest.param(8, 2, 2, id="mosaic was closed"),
-        pytest.param(8, 3, 1, id="after the last epoch"),
+        pytest.param(8, 1, 1, torch.float32, id="last batch is smaller"),
+        pytest.param(10, 1, 1, torch.float32, id="last batch is full"),
+        pytest.param(10, 2, 1, torch.float32, id="mosaic closes next"),
+        pytest.param(8, 2, 2, torch.float32, id="mosaic was closed"),
+        pytest.param(8, 3, 1, torch.float32, id="after the last epoch"),
+        pytest.param(8, 1, 1, torch.bfloat16, id="in bfloat16"),
     ],
 )
 def test_a_killed_and_resumed_training_ends_with_the_same_bytes(
-    prepared: Path, tmp_path: Path, batch: int, killed_after: int, close_mosaic: int
+    prepared: Path, tmp_path: Path, batch: int, killed_after: int, close_mosaic: int, dtype: torch.dtype
 ) -> None:
     settings = {**TINY_TRAINING, "batch": batch, "close_mosaic": close_mosaic}
     with view_of(prepared) as data:
-        whole = trained(data, tmp_path / "whole.ckpt", settings)
+        whole = trained(data, tmp_path / "whole.ckpt", settings, dtype=dtype)
         with pytest.raises(KilledError):
-            trained(data, tmp_path / "killed.ckpt", settings, killed_after)
-        resumed = trained(data, tmp_path / "killed.ckpt", settings)
+            trained(data, tmp_path / "killed.ckpt", settings, killed_after, dtype=dtype)
+        resumed = trained(data, tmp_path / "killed.ckpt", settings, dtype=dtype)
     assert resumed.history == whole.history
     save_detector(whole.network, tmp_path / "whole.pt", 64)
     save_detector(resumed.network, tmp_path / "resumed.pt", 64)

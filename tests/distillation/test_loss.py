@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.distillation import teacher as teacher_module
 from src.distillation.distillation_loss import DistillationLoss, distillation_from
 from src.distillation.losses.localization import localization_divergence
 from src.distillation.losses.response import response_divergence
@@ -67,10 +66,7 @@ def test_only_losses_with_a_weight_are_computed(batch: dict[str, Tensor]) -> Non
     assert {"response", "localization", "feature", "channel_wise"} & set(parts) == {"response"}
 
 
-def test_a_student_equal_to_its_teacher_has_no_soft_loss(
-    batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(teacher_module, "precision", lambda device: torch.float32)
+def test_a_student_equal_to_its_teacher_has_no_soft_loss(batch: dict[str, Tensor]) -> None:
     student = network(0).eval()
     objective = Objective(2.0, 1.0, {"response": 1.0, "localization": 1.0, "channel_wise": 1.0})
     loss = DistillationLoss(in_training(student), FrozenTeacher(network(0)), objective)
@@ -86,9 +82,8 @@ def test_a_student_equal_to_its_teacher_has_no_soft_loss(
     ],
 )
 def test_folding_and_lower_precision_change_predictions_little(
-    batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, tolerance: float
+    batch: dict[str, Tensor], dtype: torch.dtype, tolerance: float
 ) -> None:
-    monkeypatch.setattr(teacher_module, "precision", lambda device: dtype)
     plain = network(1)
     for module in plain.modules():  # statistics that folding has to take into account
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -96,7 +91,7 @@ def test_folding_and_lower_precision_change_predictions_little(
             torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
     with torch.no_grad():
         expected = plain.eval()(batch["img"])[1]
-    predictions = FrozenTeacher(plain)(batch["img"])
+    predictions = FrozenTeacher(plain, dtype)(batch["img"])
     torch.testing.assert_close(
         predictions.branches["one2many"].scores, expected["scores"], rtol=tolerance, atol=tolerance
     )
