@@ -1,7 +1,7 @@
 """The ultralytics adapter: build, load, save, train and validate a detector.
 
-Importing this package turns off ultralytics' own integrations, and defines torchvision's operators if they cannot be
-loaded.
+Importing this package turns off what ultralytics would send or log on its own, removes the limit of time from its
+non-maximum suppression, and defines torchvision's operators if they cannot be loaded.
 """
 
 from __future__ import annotations
@@ -11,8 +11,16 @@ from src.detector.torchvision_operators import provide_torchvision_operators
 provide_torchvision_operators()
 
 from ultralytics.utils import SETTINGS
+from ultralytics.utils.callbacks import platform
 
-for _integration in ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb"):
+from src.detector.non_maximum_suppression import remove_time_limit
+
+remove_time_limit()
+
+for _integration in ("clearml", "comet", "dvc", "mlflow", "raytune", "sync", "tensorboard", "wandb"):
     # Not SETTINGS.update(): that would write the user's own settings file. ultralytics' MLflow callback logs every
     # trainer argument and stops tracking at the first one that clashes with ours.
     dict.__setitem__(SETTINGS, _integration, False)
+
+# Where an API key of ultralytics' platform is set, these would send it the metrics and the weights of every training.
+platform.callbacks.clear()

@@ -1,0 +1,18 @@
+"""ultralytics' non-maximum suppression without its limit of time, so that results do not depend on the machine's load.
+
+ultralytics stops after 2 s and 50 ms per image, and returns no detections for the other images of the batch. An
+untrained network proposes enough boxes for that on a busy machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from ultralytics.utils import nms
+
+
+def remove_time_limit() -> None:
+    """Let ultralytics' validators and predictors, which look the function up in its module, wait for all images."""
+    if not isinstance(nms.non_max_suppression, functools.partial):
+        nms.non_max_suppression = functools.partial(nms.non_max_suppression, max_time_img=math.inf)
