@@ -113,7 +113,7 @@ def page(results: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> str:
         "",
         "`make bench-precision BCCD=...`",
         "",
-        "| data | seeds | float32 | bfloat16 | difference, 95% interval | minutes, float32 | minutes, bfloat16 |",
+        "| data | seeds | float32 | bfloat16 | difference, 95% t interval | minutes, float32 | minutes, bfloat16 |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for title, found in results.items():
@@ -125,7 +125,7 @@ def page(results: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> str:
         )
     lines += [
         "",
-        "The difference is bfloat16 minus float32, paired by seed, with Student's t interval. Minutes are of the stage.",
+        "The difference is bfloat16 minus float32, paired by seed. Minutes are of the stage.",
     ]
     return "\n".join(lines) + "\n"
 
