@@ -42,22 +42,28 @@ def checkpoints(files: StageFiles, config_yaml: str, inputs: Iterable[Path]) -> 
 
 @contextmanager
 def _locked(root: Path, name: str) -> Iterator[Path]:
-    """Yield the first of `name`, `name.1`, ... that no process uses. Who holds its lock releases it, nobody else.
-
-    The numbers are counted, not those of processes: a state whose process was killed is found by the next one.
-    """
+    """Yield a folder that no process uses. Who holds its lock releases it, nobody else."""
     root.mkdir(exist_ok=True)
-    for number in count():
-        folder = root / (f"{name}.{number}" if number else name)
+    for folder in _candidates(root, name):
         lock = FileLock(f"{folder}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             continue
-        if number:
+        if folder.name != name:
             _logger.info("another process trains the same; this one keeps its state in %s", folder)
         try:
             yield folder
         finally:
             lock.release()
         return
+
+
+def _candidates(root: Path, name: str) -> Iterator[Path]:
+    """Yield the folders that hold a state, then `name`, `name.1` and so on.
+
+    They are counted, not called after a process: the state of one that was killed is found by the next.
+    """
+    yield from sorted(path for path in root.glob(f"{name}*") if path.is_dir())
+    yield root / name
+    yield from (root / f"{name}.{number}" for number in count(1))

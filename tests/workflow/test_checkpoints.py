@@ -109,6 +109,9 @@ def test_processes_that_come_and_go_never_share_a_folder(tmp_path: Path) -> None
     resumed = Trains(tmp_path)
     assert resumed.folder == third.folder
     assert resumed.resumes, "what a killed process left is found by the next"
-    for one in (resumed, first):
-        one.end()
+    resumed.kill()
+    first.end()
+    resumed = Trains(tmp_path)
+    assert resumed.resumes, "also if the first folder is free again"
+    resumed.end()
     assert not [path for path in (tmp_path / ".checkpoints").iterdir() if path.is_dir()]
