@@ -75,8 +75,9 @@ from src.workflow.stage_files import StageFiles
 
 root = Path(sys.argv[1])
 with checkpoints(StageFiles("distill", root, root), "T: 1", []) as folder:
-    print(folder.name, len(list(folder.iterdir())), flush=True)
+    found = len(list(folder.iterdir()))
     (folder / "state.pt").touch()
+    print(folder.name, found, flush=True)
     sys.stdin.readline()
 """
 
