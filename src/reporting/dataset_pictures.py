@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from src.foundation.prepared import SPLITS
 from src.labels.dataset import Dataset, LabelledImage
+from src.labels.decoding import read_rgb
 from src.labels.summary import relative_sides
 from src.reporting.plots import plot
 
@@ -84,8 +85,7 @@ def _samples(dataset: Dataset) -> list[LabelledImage]:
 
 
 def _cell(sample: LabelledImage, colours: Sequence[Colour]) -> Image.Image:
-    with Image.open(sample.path) as image:
-        picture = ImageOps.exif_transpose(image).convert("RGB")
+    picture = Image.fromarray(read_rgb(sample.path))
     scale = CELL_PX / max(sample.size_wh)
     width, height = (max(1, round(side * scale)) for side in sample.size_wh)
     cell = picture.resize((width, height), Image.Resampling.LANCZOS)
