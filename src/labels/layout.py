@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from src.foundation.digests import MANIFEST
+from src.foundation.digests import MANIFEST, MANIFEST_COLUMNS
 from src.foundation.prepared import SPLITS
 from src.foundation.processors import usable_processors
 from src.labels.dataset import Dataset, LabelledImage
@@ -130,7 +130,7 @@ def _write_manifest(rows: list[_Row], data_yaml: str, folder: Path) -> None:
     """Write a line per image, sorted, and one for data.yaml: the manifest's md5 identifies the whole folder."""
     with (folder / MANIFEST).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["split", "image", "image_md5", "label_md5", "boxes"])
+        writer.writerow(MANIFEST_COLUMNS)
         for row in sorted(rows, key=lambda row: (SPLITS.index(row.split), row.image)):
             writer.writerow([row.split, row.image, row.image_md5, row.label_md5, row.boxes])
         writer.writerow(["", "data.yaml", hashlib.md5(data_yaml.encode()).hexdigest(), "", ""])
