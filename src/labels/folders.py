@@ -11,6 +11,7 @@ from pathlib import Path
 from src.foundation.prepared import IMAGE_SUFFIXES
 from src.labels.decoding import has_image_header
 from src.labels.faults import Faults, shown
+from src.labels.limits import read_bytes
 
 UNREAD_IMAGES = frozenset(
     {".apng", ".avif", ".dcm", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".mpo", ".pgm", ".ppm", ".psd", ".svg"}
@@ -116,7 +117,7 @@ def files_in(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path
 def read_text(path: Path, faults: Faults) -> str | None:
     """Return the text of a UTF-8 file; add a fault and return None if it cannot be read."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         faults.add(path, f"not UTF-8 text (byte {error.start})", "save it as UTF-8")
     except (OSError, ValueError) as error:
