@@ -1,8 +1,9 @@
 """prepare-labels: check labelled images and write them in the layout for training.
 
 Reads data.root (`data: digits` reads nothing: it composes its images). Writes data/prepared (images, labels, data.yaml,
-manifest.csv), reports/prepare_labels/{samples.png, box_sizes.png, mended.csv, notes.csv}, and counts to
-reports/prepare_labels.json. If a fault cannot be mended, the stage ends with a list of all faults and writes nothing.
+manifest.csv), reports/prepare_labels/{samples.png, box_sizes.png, near_duplicates.png, mended.csv, notes.csv}, and
+counts to reports/prepare_labels.json. If a fault cannot be mended, the stage ends with a list of all faults and writes
+nothing.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from src.labels.dataset import Dataset
 from src.labels.digits import compose_scenes
 from src.labels.faults import Faults, Mend, Note
 from src.labels.layout import write_yolo
+from src.labels.leaks import check_leaks
 from src.labels.splitting import complete_splits
 from src.labels.summary import summarize
 from src.labels.voc import read_voc
 from src.labels.yolo import read_yolo
-from src.reporting.dataset_pictures import draw_box_sizes, draw_samples
+from src.reporting.dataset_pictures import draw_box_sizes, draw_near_duplicates, draw_samples
 from src.workflow.stage import StageResult
 from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
@@ -48,10 +50,12 @@ def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
     with whole_folder(prepared) as folder, whole_folder(report) as pictures:
         dataset = _dataset(params, folder, faults)
         fractions = {"val_fraction": params.val_fraction, "test_fraction": params.test_fraction}
-        dataset = complete_splits(dataset, faults, **fractions, seed=params.seed)
+        dataset = complete_splits(dataset, faults, **fractions, seed=params.seed, group_by=params.group_by)
+        leaks = check_leaks(dataset, faults, strict=params.strict)
         faults.end_if_fatal(strict=params.strict)
         draw_samples(dataset, pictures / "samples.png")
         draw_box_sizes(dataset, pictures / "box_sizes.png")
+        draw_near_duplicates([(leak.image, leak.other) for leak in leaks], pictures / "near_duplicates.png")
         _write_list(faults.mends, pictures / "mended.csv")
         _write_list(faults.notes, pictures / "notes.csv")
         write_yolo(dataset, folder)
@@ -67,6 +71,9 @@ def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
         len(faults.notes),
         report / "notes.csv",
     )
+    if leaks:
+        pictures_of_leaks = report / "near_duplicates.png"
+        _logger.warning("%d near duplicates across splits: look at %s", len(leaks), pictures_of_leaks)
     for path in sorted(report.iterdir()):
         log.artifact(path, folder="prepare_labels")
     log.dataset("prepared", digest(prepared), params.data.root, counts["images"])

@@ -5,24 +5,18 @@ The readers (voc, coco, yolo) parse one format each. This module is the same for
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
-from src.foundation.processors import usable_processors
 from src.labels.dataset import LabelledImage
+from src.labels.decoding import NEARLY_BLACK, TOO_DIM, Decoded, decode_all
 from src.labels.faults import Faults
 
-FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
-SMALLEST_SIDE_PX = 10  # ultralytics treats smaller images as corrupt and drops them from training without an error
 EDGE_TOLERANCE = 1e-5  # of the image's side: labels often have six digits, so a smaller excess is a rounding error
-EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -50,59 +44,51 @@ class Draft:
 def assemble(drafts: Sequence[Draft], class_names: Sequence[str], faults: Faults) -> tuple[LabelledImage, ...]:
     """Return the drafts as checked images, sorted by path, with mended boxes.
 
-    An unreadable image, or an image of another size than its label gives, adds a fault and is left out.
+    An image that training cannot read, or of another size than its label gives, adds a fault and is left out.
     """
     drafts = sorted(drafts, key=lambda draft: draft.image.as_posix())
     images = []
-    for draft, measured in zip(drafts, measure_all([draft.image for draft in drafts]), strict=True):
-        if isinstance(measured, str):
-            faults.add(draft.image, measured, "replace the image, or remove it with its label")
+    brightest: dict[Path, int] = {}
+    for draft, decoded in zip(drafts, decode_all([draft.image for draft in drafts]), strict=True):
+        if isinstance(decoded, str):
+            faults.add(draft.image, decoded, "replace the image, or remove it with its label")
             continue
-        if draft.size_wh is not None and draft.size_wh != measured:
-            claimed, real = ("x".join(map(str, size)) for size in (draft.size_wh, measured))
-            what = f"the label gives {claimed} px, but the image is {real} px"
-            faults.add(draft.label, what, "correct the label or the image")
-            continue
-        boxes = draft.boxes_xyxy * np.tile(measured, 2) if draft.in_fractions else draft.boxes_xyxy
-        boxes, classes = _mend(boxes, draft.classes, measured, draft.label, class_names, faults)
-        images.append(LabelledImage(draft.image, measured, boxes, classes, draft.split))
+        if decoded.brightest_of_16_bits is not None:
+            brightest[draft.image] = decoded.brightest_of_16_bits
+        image = _checked(draft, decoded, class_names, faults)
+        if image is not None:
+            images.append(image)
+    _check_brightness(brightest, faults)
     return tuple(images)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Decode an image and return its width and height, px, after EXIF orientation.
+def _checked(draft: Draft, decoded: Decoded, class_names: Sequence[str], faults: Faults) -> LabelledImage | None:
+    """Return the image with mended boxes; None, and a fault, if its label gives another size."""
+    measured = decoded.size_wh
+    if draft.size_wh is not None and draft.size_wh != measured:
+        claimed, real = ("x".join(map(str, size)) for size in (draft.size_wh, measured))
+        what = f"the label gives {claimed} px, but the image is {real} px"
+        faults.add(draft.label, what, "correct the label or the image")
+        return None
+    boxes = draft.boxes_xyxy * np.tile(measured, 2) if draft.in_fractions else draft.boxes_xyxy
+    boxes, classes = _mend(boxes, draft.classes, measured, draft.label, class_names, faults)
+    return LabelledImage(draft.image, measured, boxes, classes, draft.split, decoded.fingerprint)
 
-    Raises:
-        Exception: Pillow cannot decode the image. The type depends on the damage.
+
+def _check_brightness(brightest: dict[Path, int], faults: Faults) -> None:
+    """Add a fault for each 16-bit image that is nearly black for training, which keeps only the high byte.
+
+    Cameras often fill 12 or 14 of the 16 bits. If no image of the dataset uses the two highest bits, all are scaled
+    like that. If others do, only an image without the four highest bits is a fault: one with 14 bits may be dim.
+
+    Args:
+        brightest: the largest value, 0 to 255, that training gets of each 16-bit image.
     """
-    with Image.open(path, formats=FORMATS) as image:
-        size_wh = image.size
-        # Decoding a JPEG at an eighth of its size still reads all bytes, in half the time.
-        image.draft(image.mode, (1, 1))
-        image.load()
-        turned = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
-    return (size_wh[1], size_wh[0]) if turned else size_wh
-
-
-def measure_all(paths: Sequence[Path]) -> Iterator[tuple[int, int] | str]:
-    """Decode images. Yield the width and height of each, px, or the reason why it cannot be used."""
-    with ThreadPoolExecutor(usable_processors()) as pool:  # decoding releases the GIL
-        measured = pool.map(_measure, paths)
-        yield from tqdm(measured, desc="checking images", total=len(paths), unit="image", mininterval=1)
-
-
-def _measure(path: Path) -> tuple[int, int] | str:
-    """Return the width and height of an image, px, or the reason why it cannot be used."""
-    try:
-        size_wh = image_size(path)
-    except (UnidentifiedImageError, ModuleNotFoundError):  # the latter if ultralytics made Pillow look for HEIF
-        return f"not a readable image (none of {', '.join(FORMATS)})"
-    except Exception as error:  # Pillow raises a dozen types on broken bytes, also SyntaxError and struct.error
-        reason = " ".join(str(error).split())
-        return f"not a readable image ({reason or type(error).__name__})"
-    if min(size_wh) < SMALLEST_SIDE_PX:
-        return f"{size_wh[0]}x{size_wh[1]} px, smaller than the minimum of {SMALLEST_SIDE_PX} px for training"
-    return size_wh
+    limit = TOO_DIM if all(value < TOO_DIM for value in brightest.values()) else NEARLY_BLACK
+    for path, value in brightest.items():
+        if value < limit:
+            what = f"16 bits, of which training reads the upper 8: its brightest value is {value} of 255, nearly black"
+            faults.add(path, what, "scale the values to the whole range, or save the image with 8 bits")
 
 
 def _mend(

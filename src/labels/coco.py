@@ -5,7 +5,6 @@ Lin et al., "Microsoft COCO: Common Objects in Context", arXiv:1405.0312; the fo
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from src.labels.assembly import Draft, assemble
 from src.labels.dataset import Dataset
 from src.labels.faults import Faults, shown
 from src.labels.folders import files_in, finite, inside, is_folder, read_text, recognised
+from src.labels.limits import parse_json
 
 USUAL_ANNOTATIONS = ("annotations", "annotations.json", "_annotations.coco.json", "train/_annotations.coco.json")
 ROBOFLOW = "_annotations.coco.json"
@@ -151,8 +151,8 @@ def _load(path: Path, faults: Faults) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text)
+    except ValueError as error:
         faults.add(path, f"broken JSON ({error})", "repair or replace the file")
         return None
     if not isinstance(content, dict):

@@ -11,7 +11,7 @@ from pathlib import Path
 from src.foundation.errors import UserError
 
 MEND_KINDS = ("clipped", "no_size", "doubled")
-NOTE_KINDS = ("no_label_file", "left_out", "crowd", "split")
+NOTE_KINDS = ("no_label_file", "left_out", "crowd", "split", "near_duplicate")
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80

@@ -18,6 +18,7 @@ from src.labels.assembly import Draft, assemble
 from src.labels.dataset import Dataset
 from src.labels.faults import Faults, shown
 from src.labels.folders import files_below, files_in, finite, inside, is_folder, read_text, recognised
+from src.labels.limits import parse_xml
 
 USUAL_ANNOTATIONS = ("Annotations", "annotations", "xml")
 USUAL_IMAGES = ("JPEGImages", "images", "Images")
@@ -134,8 +135,8 @@ def _parse(xml: Path, faults: Faults) -> ElementTree.Element | None:
         faults.add(xml, "declares a document type or entities, which a label never needs", "remove the declaration")
         return None
     try:
-        element = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError, RecursionError) as error:
+        element = parse_xml(text)
+    except (ElementTree.ParseError, ValueError) as error:
         faults.add(xml, f"broken XML ({error})", "repair the file, or remove it with its image")
         return None
     if element.tag != "annotation":

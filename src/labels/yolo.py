@@ -27,6 +27,7 @@ from src.labels.folders import (
     read_text,
     recognised,
 )
+from src.labels.limits import parse_yaml
 
 USUAL_DATA_YAML = ("data.yaml", "data.yml", "dataset.yaml")
 COLUMNS = ("class", "x_center", "y_center", "width", "height")
@@ -111,9 +112,8 @@ def _load(path: Path, faults: Faults) -> dict[Any, Any] | None:
     if text is None:
         return None
     try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        # PyYAML's constructors raise plain exceptions on scalars such as `!!int ""`.
+        content = parse_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
         faults.add(path, f"broken YAML ({' '.join(str(error).split())})", "repair the file")
         return None
     if not isinstance(content, dict):

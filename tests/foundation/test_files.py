@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 from src import PROJECT
 from src.foundation import atomic
 from src.foundation.atomic import remove_abandoned, whole_file, whole_folder, write_json, write_text
-from src.foundation.digests import MANIFEST, digest
+from src.foundation.digests import MANIFEST, MANIFEST_COLUMNS, digest
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -143,9 +142,29 @@ def test_json_has_no_not_a_number(tmp_path: Path) -> None:
     assert not (tmp_path / "a.json").exists()
 
 
-def test_a_folder_is_known_by_its_manifest(tmp_path: Path) -> None:
-    (tmp_path / MANIFEST).write_text("a,b\n")
-    assert digest(tmp_path) == hashlib.md5(b"a,b\n").hexdigest()
+def folder_with_manifest(folder: Path, header: str = ",".join(MANIFEST_COLUMNS)) -> Path:
+    folder.mkdir(parents=True)
+    (folder / MANIFEST).write_text(f"{header}\n")
+    (folder / "image.png").write_bytes(b"1")
+    return folder
+
+
+def test_the_prepared_dataset_is_known_by_its_manifest(tmp_path: Path) -> None:
+    folder = folder_with_manifest(tmp_path / "data/prepared")
+    assert digest(folder) == digest(folder / MANIFEST)
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [("data/mine", ",".join(MANIFEST_COLUMNS)), ("data/prepared", "image,label"), ("my_data/prepared", "image")],
+    ids=["a copy of the prepared dataset", "another manifest in its place", "a user's own"],
+)
+def test_a_manifest_of_the_user_is_a_file_like_others(name: str, header: str, tmp_path: Path) -> None:
+    """Otherwise a changed image would go unnoticed: a checkpoint of the old images would be resumed."""
+    folder = folder_with_manifest(tmp_path / name, header)
+    before = digest(folder)
+    (folder / "image.png").write_bytes(b"2")
+    assert digest(folder) != before
 
 
 def test_a_folder_without_one_is_known_by_names_and_bytes(tmp_path: Path) -> None:
