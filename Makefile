@@ -7,7 +7,7 @@ IMAGES ?= data/prepared/images/train
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check ui demo bench-compression bench-distillation bench-precision bench-steps bench-speed
+.PHONY: help repro test check ui demo bench-compression bench-distillation bench-first-run bench-precision bench-steps bench-speed
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ bench-compression: .venv/ready ## from teacher to INT8 on real photographs, thre
 bench-distillation: .venv/ready ## losses and teachers, three seeds each: hours on 4 cores; goes on where it stopped
 	$(BIN)/dvc repro train-teacher
 	$(BIN)/python -m benchmarks.distillation $(BCCD)
+
+bench-first-run: .venv/ready ## how long the first run takes, and how soon the commands answer: about 20 minutes on 2 cores, all idle
+	$(BIN)/python -m benchmarks.first_run
 
 bench-steps: .venv/ready ## what a distilling step costs, and a sweep: about 15 minutes on 4 cores, all idle
 	$(BIN)/python -m benchmarks.steps $(BCCD)
