@@ -12,7 +12,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +74,7 @@ def main() -> None:
 
 
 def _results(ground: Ground, kept: Path, seeds: int) -> dict[str, list[dict[str, float]]]:
-    """Return the accuracy on test and the minutes of each run by precision; runs that are known are not repeated."""
+    """Return the accuracy on test of each run by precision; runs that are known are not repeated."""
     project = cloned(kept / ground.title.partition(",")[0])
     if not (project / "data/prepared").exists():
         with tempfile.TemporaryDirectory(prefix="made-", dir=project) as made:
@@ -87,11 +86,9 @@ def _results(ground: Ground, kept: Path, seeds: int) -> dict[str, list[dict[str,
         folder = project / f"outputs/{precision}-{seed}"
         if not (folder / "result.json").exists():
             overrides = (*NETWORK, *ground.training, f"precision={precision}", f"seed={seed}")
-            begun = time.monotonic()
             run_stage(project, "train_teacher", *overrides, f"hydra.run.dir={folder}")
-            minutes = (time.monotonic() - begun) / 60
             accuracy = _on_test(folder / "models/teacher.pt", project / "data/prepared", ground.imgsz)
-            write_json(folder / "result.json", {"map50_95": accuracy, "minutes": minutes})
+            write_json(folder / "result.json", {"map50_95": accuracy})
         found[precision].append(json.loads((folder / "result.json").read_text()))
     return found
 
@@ -113,19 +110,17 @@ def page(results: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> str:
         "",
         "`make bench-precision BCCD=...`",
         "",
-        "| data | seeds | float32 | bfloat16 | difference, 95% t interval | minutes, float32 | minutes, bfloat16 |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| data | seeds | float32 | bfloat16 | difference, 95% t interval |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for title, found in results.items():
         exact, rounded = ([100 * run["map50_95"] for run in found[precision]] for precision in PRECISIONS)
-        minutes = [statistics.mean(run["minutes"] for run in found[precision]) for precision in PRECISIONS]
         lines.append(
-            f"| {title} | {len(exact)} | {_spread(exact)} | {_spread(rounded)} | {_difference(exact, rounded)} | "
-            f"{minutes[0]:.1f} | {minutes[1]:.1f} |"
+            f"| {title} | {len(exact)} | {_spread(exact)} | {_spread(rounded)} | {_difference(exact, rounded)} |"
         )
     lines += [
         "",
-        "The difference is bfloat16 minus float32, paired by seed. Minutes are of the stage.",
+        "The difference is bfloat16 minus float32, paired by seed.",
     ]
     return "\n".join(lines) + "\n"
 
