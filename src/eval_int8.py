@@ -162,16 +162,18 @@ def _latencies(models: Mapping[str, Path], image: NDArray[np.float32], params: E
     If OpenVINO is installed, it also runs the two ONNX files, under names such as `onnx_int8_openvino`.
     """
     threads = params.latency_threads
-    with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
-        exported = {name: Path(folder) / f"{name}.onnx" for name in ("teacher_onnx", "student_onnx")}
-        for name, path in exported.items():
-            export_onnx(models[name.removesuffix("_onnx")], path, params.imgsz)
-        forwards = {name: torch_forward(path, image) for name, path in models.items() if path.suffix == ".pt"}
-        forwards |= {name: onnx_forward(path, image, threads) for name, path in exported.items()}
+    forwards = {name: torch_forward(path, image) for name, path in models.items() if path.suffix == ".pt"}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("teacher", "student"):
+            exported = Path(folder) / f"{name}.onnx"
+            export_onnx(models[name], exported, params.imgsz)
+            forwards[f"{name}_onnx"] = onnx_forward(exported, image, threads)
         for name in ("onnx_fp32", "onnx_int8"):
             for runtime, forward in forwards_by_runtime(models[name], image, threads).items():
                 forwards[name if runtime == "onnxruntime" else f"{name}_{runtime}"] = forward
-        latency = measure(forwards, params.latency_rounds)
+        # After the exports: ultralytics sets torch's number of threads in each.
+        with torch_threads(threads):
+            latency = measure(forwards, params.latency_rounds)
     return {
         **{name: {"p50_ms": of.p50_ms, "p95_ms": of.p95_ms} for name, of in latency.items()},
         "speedup": _speedups(latency),

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from src import calibrate, eval_int8, quantize
 from src.config.eval_int8 import EvalInt8
 from src.deployment.forwards import HAS_OPENVINO
 from src.detector.accuracy import Accuracy, ClassAccuracy
+from src.evaluation.latency import Latency
 from src.foundation.errors import UserError
 from src.workflow.stage_files import StageFiles
 from tests.quantization.networks import IMGSZ, Log, tiny_project
@@ -118,3 +120,51 @@ def test_models_of_other_classes_are_an_error(project: Path, tmp_path: Path) -> 
     (tmp_path / "project/data/prepared/data.yaml").write_text("names: {0: cat, 1: dog, 2: cow}\n")
     with pytest.raises(UserError, match=r"models/teacher\.pt: has the classes class 0, class 1; the dataset has"):
         eval_int8.run(PARAMS, StageFiles("eval_int8", tmp_path / "project", tmp_path), Log())
+
+
+def test_a_speedup_is_the_slower_median_over_the_faster_in_the_same_runtime() -> None:
+    medians = {
+        "teacher": 60.0,
+        "student": 50.0,
+        "pruned": 40.0,
+        "teacher_onnx": 24.0,
+        "student_onnx": 12.0,
+        "onnx_fp32": 8.0,
+        "onnx_int8": 2.0,
+        "onnx_fp32_openvino": 7.0,
+        "onnx_int8_openvino": 1.0,
+    }
+    latency = {name: Latency(p50_ms=median, p95_ms=1000 / median) for name, median in medians.items()}
+    expected = {
+        "int8_vs_fp32": 4.0,
+        "int8_vs_teacher": 12.0,
+        "pruned_vs_student": 1.5,
+        "student_vs_teacher": 2.0,
+        "int8_vs_fp32_openvino": 7.0,
+    }
+    assert eval_int8._speedups(latency) == expected
+    without_openvino = {name: one for name, one in latency.items() if "openvino" not in name}
+    assert eval_int8._speedups(without_openvino) == {k: v for k, v in expected.items() if "openvino" not in k}
+
+
+def test_every_model_is_timed_with_the_threads_of_the_setting(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(eval_int8, "onnx_forward", lambda path, image, threads: asked.append(threads))
+    monkeypatch.setattr(eval_int8, "torch_forward", lambda path, image: None)
+
+    def by_runtime(path: Path, image: object, threads: int) -> dict[str, object]:
+        asked.append(threads)
+        return {"onnxruntime": None}
+
+    def measured(forwards: dict[str, object], rounds: int) -> dict[str, Latency]:
+        asked.append(torch.get_num_threads())
+        return {name: Latency(1.0, 1.0) for name in forwards}
+
+    monkeypatch.setattr(eval_int8, "forwards_by_runtime", by_runtime)
+    monkeypatch.setattr(eval_int8, "measure", measured)
+    params = replace(PARAMS, threads=1, latency_threads=3)
+    eval_int8.run(params, StageFiles("eval_int8", project, tmp_path), Log())
+    assert asked == [3] * 5, "four networks in onnxruntime, and torch in the measurement"
+    assert json.loads((tmp_path / "reports/latency.json").read_text())["machine"]["threads"] == 3
