@@ -6,11 +6,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from src.detector.checkpoint import save_detector
+from src.detector.criterion import MakeCriterion
+from src.detector.training import train
 from src.foundation.prepared import class_names
+from src.trainings import job
 from src.workflow import tracking
 from tests.conftest import TINY_TRAINING
 
@@ -62,3 +66,15 @@ def small_project(root: Path, prepared: Path) -> Path:
     detector(prepared, root / "models/teacher.pt", 5)
     detector(prepared, root / "models/student.pt", 6)
     return root
+
+
+def trained_with(monkeypatch: pytest.MonkeyPatch) -> list[MakeCriterion | None]:
+    """Return a list that gets what makes the loss of each training from now on."""
+    criteria: list[MakeCriterion | None] = []
+
+    def seen(*arguments: Any, make_criterion: MakeCriterion | None = None, **options: Any) -> Any:
+        criteria.append(make_criterion)
+        return train(*arguments, make_criterion=make_criterion, **options)
+
+    monkeypatch.setattr(job, "train", seen)
+    return criteria

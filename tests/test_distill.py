@@ -102,6 +102,16 @@ def test_weights_with_and_without_cache_agree_to_the_bit(project: Path) -> None:
     assert weights[0] == weights[1] == weights[2]
 
 
+def test_answers_of_an_ensemble_are_cached_by_its_weighting(project: Path) -> None:
+    def answers(weighting: str) -> set[Path]:
+        ensemble = ["teaching=ensemble", "teaching.others=[yolov8n.yaml]", f"teaching.weighting={weighting}"]
+        distilled(project, *ensemble, "cache=always")
+        return set((project / ".cache/teacher").glob("*.pt"))
+
+    of_the_mean = answers("mean")
+    assert len(answers("confidence")) == 2 * len(of_the_mean) > 0
+
+
 def test_cache_sweep_writes_no_cache_outside_a_sweep(project: Path) -> None:
     distilled(project, "cache=sweep")
     assert not (project / ".cache").exists()

@@ -13,7 +13,7 @@ from src.config.composition import register, typed
 from src.detector.checkpoint import load_detector
 from src.foundation.errors import UserError
 from src.workflow.stage_files import StageFiles
-from tests.stages import TINY, Diary, small_project
+from tests.stages import TINY, Diary, small_project, trained_with
 
 
 @pytest.fixture
@@ -40,9 +40,12 @@ def test_every_importance_gives_a_smaller_network(project: Path, importance: str
     assert log.below == []
 
 
-def test_rounds_share_the_epochs_and_end_at_the_same_width(project: Path) -> None:
-    _, _, at_once = pruned(project, "epochs=3", output="once")
+def test_rounds_share_the_epochs_and_end_at_the_same_width(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    criteria = trained_with(monkeypatch)
+    _, _, at_once = pruned(project, "epochs=3", "alpha=0", output="once")
+    assert criteria == [None], "alpha 0: the labels alone teach"
     metrics, log, left = pruned(project, "epochs=3", "rounds=2", output="rounds")
+    assert [criterion is None for criterion in criteria[1:]] == [False, False], "the teacher teaches in every round"
     assert left == at_once
     assert log.below == ["round-1"]
     assert metrics["epochs"] == 1, "the first round took two of the three"

@@ -15,11 +15,12 @@ from src.config.composition import register, typed
 from src.config.distillation import Distillation
 from src.config.quantize import Quantize
 from src.deployment.forwards import HAS_OPENVINO
-from src.detector.accuracy import Accuracy
+from src.detector.accuracy import Accuracy, validate
 from src.foundation.errors import UserError
 from src.quantization.ranges.calibrators import CALIBRATORS
 from src.workflow.stage_files import StageFiles
 from tests.quantization.networks import IMGSZ, LEVELS, Log, random_images, tiny_project
+from tests.stages import trained_with
 from tests.test_calibrate import PARAMS as CALIBRATE
 
 PARAMS = Quantize(
@@ -139,9 +140,20 @@ def test_bias_correction_changes_only_biases(project: Path, tmp_path: Path) -> N
     assert all("bias" in name for name in changed)
 
 
-def test_a_budget_that_the_first_setting_meets_takes_one_try(project: Path, tmp_path: Path) -> None:
+def test_a_budget_that_the_first_setting_meets_takes_one_try(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits: list[str] = []
+
+    def seen(detector: Path, data_yaml: Path, *, split: str, **options: Any) -> Accuracy:
+        splits.append(split)
+        return validate(detector, data_yaml, split=split, **options)
+
+    monkeypatch.setattr(quantize, "validate", seen)
     log = Log()
     metrics = quantize.run(replace(PARAMS, max_drop=1.0), StageFiles("quantize", project, tmp_path), log).metrics
+    assert splits == ["val"] * 3, "of FP32, of the try and of the result"
+    assert [digest[-1] for digest in log.of("dataset")] == [{"split": "val"}]
     assert metrics["tries"] == 1
     [(name, params, _)] = log.of("child")
     assert name == "calibrator=minmax,per_channel=True,symmetric_activations=False,float_layers=0,trained=False"
@@ -150,7 +162,10 @@ def test_a_budget_that_the_first_setting_meets_takes_one_try(project: Path, tmp_
 
 
 @pytest.mark.parametrize("method", ["qat", "tuned"])
-def test_methods_with_training_write_an_integer_network(project: Path, tmp_path: Path, method: str) -> None:
+def test_methods_with_training_write_an_integer_network(
+    project: Path, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    criteria = trained_with(monkeypatch)
     quantize.run(PARAMS, StageFiles("quantize", project, tmp_path / "without"), Log())
     log = Log()
     metrics = quantize.run(
@@ -164,6 +179,8 @@ def test_methods_with_training_write_an_integer_network(project: Path, tmp_path:
     [(name, recorded, _)] = log.of("child")
     assert name == f"{method}-minmax-per_channel=True-symmetric=False-float_layers=0"
     assert recorded["epochs"] == 1
+    [criterion] = criteria
+    assert criterion is not None, "the float network teaches"
     assert {path.suffix for path, folder in log.of("artifact") if folder == "on_the_way"} == {".pt", ".csv", ".png"}
 
 

@@ -7,6 +7,7 @@ from onnx import TensorProto, helper
 
 from src.deployment import forwards
 from src.deployment.forwards import forwards_by_runtime, onnx_forward, torch_forward
+from src.deployment.session import open_session
 from tests.quantization.networks import IMGSZ, single_convolution, untrained_detector
 
 
@@ -47,3 +48,31 @@ def test_a_network_that_openvino_cannot_run_is_skipped_with_a_warning(
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "own.onnx")
     assert list(forwards_by_runtime(tmp_path / "own.onnx", np.eye(2, dtype=np.float32), threads=1)) == ["onnxruntime"]
     assert "own.onnx was not timed in OpenVINO, which cannot run it: " in caplog.text
+
+
+def test_onnxruntime_and_openvino_get_the_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _, _ = single_convolution()
+    network = tmp_path / "single.onnx"
+    onnx.save(model, network)
+    sessions = []
+
+    def opened(*arguments: object, **options: object) -> object:
+        sessions.append(open_session(*arguments, **options))  # type: ignore[arg-type]
+        return sessions[-1]
+
+    monkeypatch.setattr(forwards, "open_session", opened)
+    compiled: list[int] = []
+    if forwards.HAS_OPENVINO:
+        import openvino
+
+        plain = openvino.Core.compile_model
+
+        def compile_model(*arguments: object) -> object:
+            found = plain(*arguments)
+            compiled.append(found.get_property("INFERENCE_NUM_THREADS"))
+            return found
+
+        monkeypatch.setattr(openvino.Core, "compile_model", compile_model)
+    forwards_by_runtime(network, np.zeros((1, 3, 4, 4), dtype=np.float32), threads=2)
+    assert [session.get_session_options().intra_op_num_threads for session in sessions] == [2]
+    assert compiled == ([2] if forwards.HAS_OPENVINO else [])

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.metrics import DetMetrics
 from ultralytics.utils.torch_utils import EarlyStopping
 
 from src.detector import runtime, trainer
 from src.detector.checkpoint import load_detector, save_detector
 from src.detector.criterion import LearningCriterion, MakeCriterion, TrainingContext
 from src.detector.dataset import view_of
-from src.detector.trainer import Trained
+from src.detector.trainer import ResumableTrainer, Trained
 from src.detector.training import NewNetwork, train
 from src.distillation.distillation_loss import distillation_from
 from src.distillation.objective import Objective
@@ -111,6 +112,32 @@ def test_a_training_that_stopped_early_is_complete(
     assert again.history == whole.history
     assert again.best_epoch == whole.best_epoch
     assert seen == [1, 2]
+
+
+def test_a_resumed_training_knows_its_best_epoch_and_when_to_stop(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitness, epoch = [0.3, 0.5, 0.4, 0.2, 0.1, 0.1], 0
+    plain = ResumableTrainer.validate
+
+    def validate(trainer: ResumableTrainer) -> Any:
+        nonlocal epoch
+        epoch = trainer.epoch
+        return plain(trainer)
+
+    monkeypatch.setattr(ResumableTrainer, "validate", validate)
+    monkeypatch.setattr(DetMetrics, "fitness", property(lambda metrics: fitness[epoch]))
+    settings = {**TINY_TRAINING, "epochs": 6, "patience": 2}
+    with view_of(prepared) as data:
+        whole = trained(data, tmp_path / "whole.ckpt", settings)
+        with pytest.raises(KilledError):
+            trained(data, tmp_path / "killed.ckpt", settings, 3)
+        resumed = trained(data, tmp_path / "killed.ckpt", settings)
+    for one in (whole, resumed):
+        assert one.best_epoch == 2
+        assert len(one.history) == 4, "two epochs were not better"
+    weights = [one.network.state_dict() for one in (whole, resumed)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 @pytest.mark.parametrize("architecture", ["yolov8s.yaml", "yolo11n.yaml"])

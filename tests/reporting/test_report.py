@@ -136,6 +136,19 @@ def test_steps_show_losses_and_mark_noise() -> None:
 
 
 @pytest.mark.parametrize(
+    ("after", "is_noise"),
+    [
+        pytest.param(0.4985, True, id="a little better"),
+        pytest.param(0.479, False, id="worse"),
+        pytest.param(0.5, False, id="better"),
+    ],
+)
+def test_one_point_of_map_is_the_limit_of_noise(after: float, is_noise: bool) -> None:
+    accuracy = {**ACCURACY, "student": model(0.4895, 6.0), "pruned": model(after, 4.0)}
+    assert ("within noise: one seed" in line(page(accuracy), "- **Pruning").rpartition("mAP50-95")[2]) is is_noise
+
+
+@pytest.mark.parametrize(
     ("speedup", "words"),
     [
         pytest.param(1.02, "about as fast (1.02 times, within noise)", id="hardly faster"),

@@ -1,0 +1,111 @@
+"""The tables of the benchmarks: from measured numbers to rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from benchmarks import compression, distillation, first_run, precision, speed, steps
+from src.evaluation.latency import Latency
+from tests.quantization.networks import single_convolution
+
+
+def row(page: str, title: str) -> list[str]:
+    """Return the cells of the only row of a table whose first cells are `title`."""
+    [line] = [line for line in page.splitlines() if line.startswith(f"| {title} |")]
+    return [cell.strip() for cell in line.removeprefix(f"| {title} |").strip(" |").split("|")]
+
+
+def test_compression_compares_with_the_teacher_in_the_same_runtime_and_with_the_own_float_network_by_seed(
+    tmp_path: Path,
+) -> None:
+    sizes = {
+        compression.TEACHER: 8,
+        compression.TEACHER + compression.IN_OPENVINO: 8,
+        compression.PRUNED: 4,
+        compression.LAST: 1,
+        compression.LAST + compression.IN_OPENVINO: 1,
+    }
+    variants = []
+    for number, (title, size_mib) in enumerate(sizes.items()):
+        network = tmp_path / f"{number}.onnx"
+        network.write_bytes(bytes(size_mib * compression.MIB))
+        of = compression.PRUNED if title.startswith(compression.LAST) else None
+        variants.append(compression.Variant(title, network, 320, of))
+    accuracies = dict(zip(sizes, ([0.5], [0.4], [0.45, 0.47], [0.44, 0.48], [0.4, 0.4]), strict=True))
+    latencies = {title: Latency(ms, ms) for title, ms in zip(sizes, (20.0, 10.0, 8.0, 5.0, 2.0), strict=True)}
+    page = compression.page(variants, accuracies, latencies)
+    assert row(page, compression.TEACHER) == ["50.0", "", "100.0%", "20.00", "1.00", "8.00"]
+    assert row(page, compression.PRUNED) == ["46.0 ± 1.4", "", "92.0%", "8.00", "2.50", "4.00"]
+    assert row(page, compression.LAST) == ["46.0 ± 2.8", "+0.0 ± 1.4", "92.0%", "5.00", "4.00", "1.00"]
+    in_openvino = row(page, compression.LAST + compression.IN_OPENVINO)
+    assert in_openvino == ["40.0 ± 0.0", "-6.0 ± 1.4", "100.0%", "2.00", "5.00", "1.00"]
+    assert "8.0 times smaller than the teacher's, and 4.00 times as fast as the teacher at 92.0% of its" in page
+
+
+def test_distillation_compares_with_labels_alone_on_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ground = distillation.Ground("digits", "Digits", tmp_path, (), epochs=6, teacher_epochs=12)
+    monkeypatch.setattr(distillation, "_accuracy", lambda ground, path: {"val": 0.9, "test": 0.8})
+    results = {
+        "hard": [{"val": 0.5, "test": 0.4, "minutes": 1.0}, {"val": 0.7, "test": 0.6, "minutes": 2.0}],
+        "response": [{"val": 0.1, "test": 0.65, "minutes": 3.0}],
+    }
+    by_key = {variant.key: variant for variant in distillation.VARIANTS}
+    page = distillation.page({ground: {by_key[key]: found for key, found in results.items()}})
+    assert row(page, distillation.CONTROL) == ["2", "60.0 ± 14.1", "50.0 ± 14.1", "", "", "1.5"]
+    assert row(page, by_key["response"].title) == ["1", "10.0", "65.0", "+15.0", "50%", "3.0"]
+    assert "Not run: " in page
+    assert "label smoothing" in page.partition("Not run: ")[2].splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("in_bfloat16", "verdict"),
+    [
+        pytest.param([0.52, 0.61, 0.72], "+1.7 [+0.2, +3.1], told from noise", id="always better"),
+        pytest.param([0.52, 0.58, 0.71], "+0.3 [-4.8, +5.5], within noise", id="better or worse"),
+    ],
+)
+def test_precision_pairs_the_seeds(in_bfloat16: list[float], verdict: str) -> None:
+    of = {"float32": [0.5, 0.6, 0.7], "bfloat16": in_bfloat16}
+    page = precision.page({"BCCD": {key: [{"map50_95": value} for value in values] for key, values in of.items()}})
+    assert row(page, "BCCD")[:2] == ["3", "60.0 ± 10.0"]
+    assert row(page, "BCCD")[3] == verdict
+
+
+def test_steps_compare_medians_with_the_first_of_their_kind() -> None:
+    precisions = {
+        ("yolov8n", "float32"): [0.2, 0.1, 0.9],
+        ("yolov8n", "bfloat16"): [0.1, 0.1, 0.1],
+        ("yolov8s", "float32"): [0.4],
+        ("yolov8s", "bfloat16"): [0.1],
+    }
+    distilling = {"ours": [0.3, 0.3], steps.PLAIN: [0.2, 0.2]}
+    page = steps.page(precisions, distilling, {steps.ONE_BY_ONE: 200.0, "a sweep": 150.0})
+    assert row(page, "yolov8n | float32") == ["200", "1.00"]
+    assert row(page, "yolov8n | bfloat16") == ["100", "0.50"]
+    assert row(page, "yolov8s | bfloat16") == ["100", "0.25"]
+    assert row(page, "ours") == ["300", "1.50"]
+    assert row(page, "a sweep") == ["150", "0.75"]
+    assert "## Sweeps" not in steps.page(precisions, distilling, {})
+
+
+def test_speed_compares_with_fp32(tmp_path: Path) -> None:
+    model, _, _ = single_convolution()
+    networks = {speed.FP32: tmp_path / "fp32.onnx", "INT8": tmp_path / "int8.onnx"}
+    for path in networks.values():
+        onnx.save(model, path)
+    variants = {name: speed.Variant(path, "onnxruntime") for name, path in networks.items()}
+    page = speed.table(speed.rows(variants, {speed.FP32: Latency(6.0, 7.0), "INT8": Latency(2.0, 9.0)}))
+    assert row(page, speed.FP32) == ["6.00", "1.00", "1.00", "0"]
+    assert row(page, "INT8") == ["2.00", "3.00", "1.00", "0"]
+
+
+def test_first_run_adds_the_stages_up() -> None:
+    page = first_run.page(2, {"prune": 90.0, "quantize": 30.0}, {"`dvc repro`": 1.25}, {"prune": 3.5})
+    assert row(page, "prune") == ["1.5"]
+    assert row(page, "together") == ["2.0"]
+    assert row(page, "`dvc repro`") == ["1.2"]
+    assert row(page, "`python -m src.prune`, from the process to its first work") == ["3.5"]
+    assert "2 processors" in page
