@@ -57,7 +57,7 @@ bench-speed: .venv/ready ## INT8 variants of yolov8n, interleaved: about 10 minu
 	$(BIN)/python -m benchmarks.speed $(IMAGES)
 
 .venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: make $(or $(MAKECMDGOALS),repro) PYTHON=python3.13" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -c constraints.txt -e ".[dev]"
 	touch $@

@@ -9,7 +9,8 @@ from src.foundation.constraints import OneOf, Range
 from src.foundation.processors import AUTO, processors_for, usable_processors
 
 COARSEST_STRIDE = 32
-"""Of the detectors' heads, px: the side of the image has to be a multiple of it."""
+"""Of the heads of most detectors, px: the side of the image has to be a multiple of it. A P6 head has 64, which is
+checked when the network is built."""
 
 
 class ThreadCount:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from ultralytics import YOLO
 
 from src.detector.checkpoint import load_detector
+from src.detector.strides import expect_multiple_of_stride
 from src.foundation.atomic import whole_file
 from src.foundation.errors import OutdatedError, SettingError
 
@@ -25,8 +26,10 @@ def export_onnx(weights: Path, target: Path, imgsz: int) -> None:
 
     Raises:
         UserError: `weights` is not a detector that can be read.
+        SettingError: `imgsz` is not a multiple of its coarsest stride.
     """
-    load_detector(weights)  # checked first: ultralytics' own errors would name the copy in a temporary folder
+    # Checked first: ultralytics' own errors would name the copy in a temporary folder.
+    expect_multiple_of_stride(imgsz, load_detector(weights))
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
         model = onnx.load(_exported(weights, Path(scratch), format="onnx", imgsz=imgsz, simplify=True))
     kept = [entry for entry in model.metadata_props if entry.key != "date"]

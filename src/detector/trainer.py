@@ -20,6 +20,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from src.detector.criterion import LearningCriterion, MakeCriterion, TrainingContext
 from src.detector.precision import compute_in_float32, train_in_bfloat16
+from src.detector.strides import expect_multiple_of_stride
 from src.foundation.atomic import whole_file
 from src.foundation.errors import UserError
 
@@ -102,6 +103,7 @@ class ResumableTrainer(DetectionTrainer):
         """Build the network, and give it the initial weights if there are any."""
         given = isinstance(self.model, nn.Module)
         checkpoint = super().setup_model()
+        expect_multiple_of_stride(self.args.imgsz, self.model)  # ultralytics rounds it up later
         if given:
             for parameter in self.model.parameters():
                 parameter.requires_grad = True  # the parameters of saved checkpoints are frozen

@@ -17,17 +17,20 @@ UNREAD_IMAGES = frozenset(
     {".apng", ".avif", ".dcm", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".mpo", ".pgm", ".ppm", ".psd", ".svg"}
 )
 
+CACHED = re.compile(r".*/files/md5/[0-9a-f]{2}/[0-9a-f]{30}")
+"""A path in DVC's cache. With `cache.type symlink` the files of a folder that DVC tracks are links to there."""
+
 
 def inside(root: Path, base: Path, name: str, faults: Faults, named_in: Path) -> Path | None:
     """Return `base / name`, or None and add a fault if that path is invalid or outside of `root`.
 
-    Symbolic links are resolved before the check. The path may not exist. `named_in` is the file that contains `name`:
-    the fault is listed under it.
+    Symbolic links are resolved before the check; links into DVC's cache are allowed. The path may not exist. `named_in`
+    is the file that contains `name`: the fault is listed under it.
     """
     try:
         path = base / name
-        real = Path(os.path.realpath(path))
-        outside = not real.is_relative_to(os.path.realpath(root))
+        lexically_outside = not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root))
+        outside = _leads_outside(path, os.path.realpath(root)) or (lexically_outside and _leads_to_cache(path))
     except (OSError, ValueError) as error:  # too long, a null byte, half a surrogate pair
         faults.add(named_in, f"{shown(name)} is not a path ({error})", "correct it")
         return None
@@ -104,7 +107,7 @@ def files_in(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path
             continue
         if path.name != path.name.encode("utf-8", "replace").decode():
             faults.add(path, "the file's name is not UTF-8", "rename it")
-        elif path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+        elif path.is_symlink() and _leads_outside(path, root):
             faults.add(path, f"a link that leads outside of {faults.setting}", "put the file itself there")
         elif not path.is_file():
             what = "a folder" if path.is_dir() else "a broken link or a special file"
@@ -112,6 +115,15 @@ def files_in(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path
         else:
             found.append(path)
     return found
+
+
+def _leads_outside(path: Path, real_root: str) -> bool:
+    """Return whether a path leads outside of the root, other than by a link into DVC's cache."""
+    return not Path(os.path.realpath(path)).is_relative_to(real_root) and not _leads_to_cache(path)
+
+
+def _leads_to_cache(path: Path) -> bool:
+    return path.is_symlink() and CACHED.fullmatch(Path(os.path.realpath(path)).as_posix()) is not None
 
 
 def read_text(path: Path, faults: Faults) -> str | None:

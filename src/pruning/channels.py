@@ -13,12 +13,11 @@ import torch
 import torch_pruning
 from torch import nn
 from torch_pruning.pruner.importance import Importance
-from ultralytics.nn.modules.block import C2PSA
-from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import DetectionModel
 
 from src.foundation.errors import UserError
 from src.pruning.c2f import join_blocks, split_blocks
+from src.pruning.traceable import hide, kept_layers, show
 
 
 def prune_channels(
@@ -59,6 +58,8 @@ def prune_channels(
     split_blocks(before)
     blocks = split_blocks(pruned)
     fill_gradients(pruned)
+    hide(before)
+    hidden = hide(pruned)
     try:
         torch_pruning.pruner.BasePruner(
             pruned,
@@ -66,16 +67,15 @@ def prune_channels(
             importance=importance,
             pruning_ratio=0.0,
             pruning_ratio_dict=_ratios(pruned, before, ratio, round_to, spared),
-            ignored_layers=_kept_layers(pruned),
+            ignored_layers=kept_layers(pruned),
             round_to=round_to,
-            # The head's raw predictions, the second output after the decoded boxes: decoding is not traced.
-            forward_fn=lambda model, image: [model(image)[1][name] for name in ("boxes", "scores")],
         ).step()
     except (IndexError, KeyError, RuntimeError, ValueError) as error:
         raise UserError(
             f"prune: torch-pruning cannot trace this architecture ({type(error).__name__}: {error}): "
-            "choose a YOLOv8 or YOLO11 student or prune.ratio=0"
+            "choose a student of YOLOv8, YOLO11, YOLO12 or YOLO26, or prune.ratio=0"
         ) from error
+    show(pruned, hidden)
     join_blocks(pruned, blocks)
     pruned.zero_grad(set_to_none=True)
     return pruned
@@ -94,7 +94,7 @@ def ratios_by_round(ratio: float, rounds: int) -> list[float]:
 
 def prunable_layers(network: DetectionModel) -> list[int]:
     """Return the index of each of ultralytics' layers from which channels can be removed."""
-    kept = {id(part) for layer in _kept_layers(network) for part in layer.modules()}
+    kept = {id(part) for layer in kept_layers(network) for part in layer.modules()}
     return [
         index
         for index, layer in enumerate(network.model)
@@ -122,11 +122,3 @@ def _ratios(
 
 def _convolutions(network: nn.Module) -> list[tuple[str, nn.Conv2d]]:
     return [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
-
-
-def _kept_layers(network: DetectionModel) -> list[nn.Module]:
-    kept: list[nn.Module] = [module for module in network.modules() if isinstance(module, C2PSA)]
-    head = network.model[-1]
-    assert isinstance(head, Detect)
-    kept += [branch[-1] for branches in (head.cv2, head.cv3) for branch in branches]
-    return [*kept, head.dfl]

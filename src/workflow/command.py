@@ -7,6 +7,8 @@ it is imported after Hydra has composed the settings and they are known to be go
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from typing import Any, NoReturn
 
 import hydra
 import yaml
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
@@ -75,6 +77,8 @@ def guarded(main: Callable[[], Any]) -> int:
 
 def _in_one_line(error: Exception) -> str:
     """Return a message of Hydra or OmegaConf, which spread it over lines."""
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override, error.message)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)):
         return f"nothing uses the key {cause.full_key or cause.key}{_meant(str(cause.key), cause.object_type)}"
@@ -84,6 +88,23 @@ def _in_one_line(error: Exception) -> str:
     text = str(error).partition("Config search path:")[0]
     lines = (line.strip().rstrip(".") for line in text.splitlines())
     return "; ".join(line for line in lines if line).replace(":; ", ": ")
+
+
+def _unreadable(override: str, message: str) -> str:
+    """Return what to write instead of an argument that Hydra's grammar does not allow: its own message has no advice.
+
+    >>> print(_unreadable("data.root=a=b", "mismatched input '='"))
+    data.root=a=b: Hydra cannot read this value: to pass it as text, quote it twice: 'data.root="a=b"'
+    """
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"{override}: expected key=value"
+    wrong_call = re.search(r"while evaluating '.*?': (.*)", message)  # such as range(1)
+    reason = f" ({wrong_call[1]})" if wrong_call else ""
+    # In quotes, Hydra takes a backslash as it is, except before a quote.
+    escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), value)
+    quoted = shlex.quote(f'{key}="{escaped}"')
+    return f"{override}: Hydra cannot read this value{reason}: to pass it as text, quote it twice: {quoted}"
 
 
 def _meant(key: str, schema: type | None) -> str:

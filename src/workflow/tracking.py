@@ -14,7 +14,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,9 @@ COUNTED = {"metrics", "params", "tags"}
 
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100
 """MLflow's limits for one request."""
+
+LONGEST_NAME = 240
+"""Of a metric, characters. MLflow's limit is 250; the rest is for a number that makes the name unique."""
 
 
 @contextmanager
@@ -150,7 +153,8 @@ class Run:
         def do(store: OpenStore) -> None:
             from mlflow.entities import Metric
 
-            entries = [Metric(_allowed(k), v, now_ms, step or 0) for k, v in numbers.items()]
+            named = zip(_metric_names(numbers), numbers.values(), strict=True)
+            entries = [Metric(name, value, now_ms, step or 0) for name, value in named]
             for some in _slices(entries, METRICS_PER_CALL):
                 store.client.log_batch(store.run_id, metrics=some)
 
@@ -324,9 +328,34 @@ def _flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> dict[s
     return flat
 
 
-def _allowed(name: str) -> str:
-    """Return a name with underscores for the characters that MLflow refuses; class names may contain any."""
-    return re.sub(r"[^\w/.\- :]", "_", name)
+def _metric_names(keys: Iterable[str]) -> list[str]:
+    """Return the names of metrics for MLflow, all different. Keys contain names of classes, which may be any text.
+
+    MLflow refuses a whole batch for one name with other characters, with parts that a path would drop (`..`) or above
+    250 characters. Of two metrics with one name it keeps the last.
+
+    >>> _metric_names(["per_class/../map50", "per_class/a?/map50", "per_class/a*/map50"])
+    ['per_class/__/map50', 'per_class/a_/map50', 'per_class/a_/map50_2']
+    """
+    names: dict[str, None] = {}
+    for key in keys:
+        name = allowed = _allowed(key)
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{allowed}_{number}"
+        names[name] = None
+    return list(names)
+
+
+def _allowed(key: str) -> str:
+    parts = [re.sub(r"[^\w.\- :]", "_", part) for part in key.split("/")]
+    parts = [part if part.strip(".") else "_" * max(len(part), 1) for part in parts]
+    longest = max(parts, key=len)
+    over = sum(len(part) + 1 for part in parts) - LONGEST_NAME
+    if over > 0:
+        parts[parts.index(longest)] = longest[: max(len(longest) - over, 1)]
+    return "/".join(parts)
 
 
 def _slices(items: list[Any], size: int) -> list[list[Any]]:

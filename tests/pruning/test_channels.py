@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch_pruning.pruner.importance import Importance
 from ultralytics import YOLO
-from ultralytics.nn.modules.block import C2f
+from ultralytics.nn.modules.block import A2C2f, ABlock, C2f, C3k2, PSABlock
 from ultralytics.nn.tasks import DetectionModel
 
 from src.detector.checkpoint import save_detector
+from src.foundation.errors import UserError
 from src.pruning.bn_scale import bn_scale
 from src.pruning.c2f import join_blocks, split_blocks
 from src.pruning.channels import prunable_layers, prune_channels, ratios_by_round
@@ -32,12 +33,12 @@ def network(architecture: str) -> DetectionModel:
     return built
 
 
-@pytest.mark.parametrize("architecture", ["yolov8n.yaml", "yolo11n.yaml"])
-def test_splitting_and_joining_c2f_changes_nothing(architecture: str) -> None:
+@pytest.mark.parametrize(("architecture", "count"), [("yolov8n.yaml", 8), ("yolo11n.yaml", 8), ("yolov8n-p6.yaml", 11)])
+def test_splitting_and_joining_c2f_and_c2_changes_nothing(architecture: str, count: int) -> None:
     whole = network(architecture)
     split = deepcopy(whole)
     blocks = split_blocks(split)
-    assert len(blocks) == 8
+    assert len(blocks) == count
     torch.testing.assert_close(split(IMAGE)[0], whole(IMAGE)[0])
     join_blocks(split, blocks)
     assert torch.equal(split(IMAGE)[0], whole(IMAGE)[0])
@@ -45,7 +46,18 @@ def test_splitting_and_joining_c2f_changes_nothing(architecture: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "ratio"), [("yolov8n.yaml", 0.1), ("yolov8n.yaml", 0.6), ("yolo11n.yaml", 0.3)]
+    ("architecture", "ratio"),
+    [
+        ("yolov8n.yaml", 0.1),
+        ("yolov8n.yaml", 0.6),
+        ("yolov8n-p2.yaml", 0.3),
+        ("yolov8n-p6.yaml", 0.3),
+        ("yolo11n.yaml", 0.3),
+        ("yolo12n.yaml", 0.3),
+        ("yolo12n.yaml", 0.6),
+        ("yolo26n.yaml", 0.3),
+        ("yolo26n.yaml", 0.6),
+    ],
 )
 def test_a_pruned_network_is_smaller_and_still_runs(architecture: str, ratio: float, tmp_path: Path) -> None:
     whole = network(architecture)
@@ -64,6 +76,31 @@ def test_channels_are_rounded_to_the_nearest_multiple_of_eight() -> None:
     for name, module in pruned.named_modules():
         if isinstance(module, nn.Conv2d) and not name.endswith((".2", "dfl.conv")):
             assert module.out_channels % 8 == 0, name
+
+
+def test_attention_keeps_its_channels_and_the_layers_around_it_lose_some() -> None:
+    for architecture in ("yolo12n.yaml", "yolo26n.yaml"):
+        whole = network(architecture)
+        pruned = prune_channels(whole, ratio=0.6, round_to=8, imgsz=64, importance=magnitude())
+        for name, block in whole.named_modules():
+            if isinstance(block, (PSABlock, ABlock)):
+                left = {key: value.shape for key, value in pruned.get_submodule(name).state_dict().items()}
+                assert left == {key: value.shape for key, value in block.state_dict().items()}
+            elif isinstance(block, (A2C2f, C3k2)):
+                assert pruned.get_submodule(name).cv2.conv.out_channels < block.cv2.conv.out_channels
+
+
+def test_an_end_to_end_head_keeps_the_output_channels_of_all_branches() -> None:
+    head = prune_channels(network("yolo26n.yaml"), ratio=0.6, round_to=8, imgsz=64, importance=magnitude()).model[-1]
+    for boxes, scores in [(head.cv2, head.cv3), (head.one2one_cv2, head.one2one_cv3)]:
+        assert [branch[-1].out_channels for branch in boxes] == [4] * 3
+        assert [branch[-1].out_channels for branch in scores] == [3] * 3
+        assert [branch[0].conv.in_channels for branch in boxes] == [24, 48, 104]
+
+
+def test_an_architecture_that_cannot_be_traced_is_refused_in_a_line() -> None:
+    with pytest.raises(UserError, match=r"^prune: torch-pruning cannot trace this architecture \(.*prune.ratio=0$"):
+        prune_channels(network("yolov9t.yaml"), ratio=0.3, round_to=8, imgsz=64, importance=magnitude())
 
 
 def test_the_head_keeps_its_output_channels() -> None:

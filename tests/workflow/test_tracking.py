@@ -85,6 +85,33 @@ def test_logged_values_are_in_the_store(project: Path) -> None:
     assert (kept / "plots" / "loss.txt").read_text() == "falling"
 
 
+def test_every_class_has_its_metric_whatever_its_name(project: Path) -> None:
+    names = [
+        "..",
+        ".",
+        "...",
+        "../../x",
+        "/a",
+        "a//b",
+        "a?",
+        "a*",
+        "a_",
+        "x" * 260,
+        "x" * 259 + "y",
+        "été",
+        " ",
+        "\n",
+        "😀",
+    ]
+    names += [f"c{index}" for index in range(1203)]
+    with tracking.run("eval_int8", {}, "", project) as log:
+        log.metrics({"int8": {"per_class": {name: {"map50": index} for index, name in enumerate(names)}}, "map50": -1})
+
+    (found,) = runs_of(client_of(project))
+    assert sorted(found.data.metrics.values()) == list(range(-1, len(names)))
+    assert found.data.metrics["int8/per_class/été/map50"] == names.index("été")
+
+
 def test_more_values_than_one_request_allows(project: Path) -> None:
     with tracking.run("distill", {f"p{i}": i for i in range(150)}, "", project) as log:
         log.metrics({f"m{i}": i for i in range(1200)})
