@@ -26,6 +26,7 @@ from src.config.stages import STAGES
 from src.foundation.errors import UserError
 from src.workflow import sweep
 from src.workflow.stage import execute
+from src.workflow.streams import outlive_readers
 
 INTERRUPTED = 130
 """The exit code by which shells know Ctrl-C."""
@@ -34,8 +35,9 @@ INTERRUPTED = 130
 def command(stage: str) -> NoReturn:
     """Run a stage with the arguments of the command line, and end the process.
 
-    What a user can mend is one line on stderr and exit code 1. A request to end (SIGTERM, by which queues end a job) is
-    treated like Ctrl-C: what was begun is closed.
+    What a user can mend is one line on stderr and exit code 1. A request to end (SIGTERM, by which queues end a job;
+    SIGHUP, when the terminal is closed) is treated like Ctrl-C: what was begun is closed. A reader of the output that
+    goes away (`| head -1`) ends nothing.
 
     Args:
         stage: its name, such as `distill`.
@@ -53,7 +55,10 @@ def command(stage: str) -> NoReturn:
 
 def guarded(main: Callable[[], Any]) -> int:
     """Call `main`, print in one line what a user can mend, and return the exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for request in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(request) != signal.SIG_IGN:  # as nohup leaves SIGHUP
+            signal.signal(request, signal.default_int_handler)
+    outlive_readers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes errors on and does not print them itself
     failed = True
     try:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from src.workflow.abandoned import process_tags
 from src.workflow.code import modules_of
 from src.workflow.store import OpenStore
 
@@ -15,11 +16,12 @@ SETTINGS = ("conf", "params.yaml")
 
 
 def identity_tags(stage: str, project: Path) -> dict[str, str]:
-    """Return the tags of a run's origin: stage, commit, DVC stage and experiment.
+    """Return the tags of a run's origin: stage, process, commit, DVC stage and experiment.
 
     `git.dirty` tells whether the stage's code or settings differ from the commit.
     """
     tags = {"stage": stage, "mlflow.source.name": f"python -m src.{stage}", "mlflow.source.type": "LOCAL"}
+    tags |= process_tags()
     for tag, variable in {"dvc.stage": "DVC_STAGE", "dvc.experiment": "DVC_EXP_NAME"}.items():
         if value := os.environ.get(variable):
             tags[tag] = value

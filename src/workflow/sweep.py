@@ -145,6 +145,7 @@ class SweepCallback(Callback):
         stage = hydra.job.config_name
         log = tracking.Run(stage, PROJECT, name=" ".join([stage, "sweep", *hydra.overrides.task]))
         _started = _Sweep(stage, _folder(hydra), log)
+        log.close_abandoned()
         write_json(_started.folder / PARENT, {"parent_run_id": log.run_id})
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:

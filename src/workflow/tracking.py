@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.foundation.digests import digest
+from src.workflow.abandoned import close_abandoned
 from src.workflow.lineage import identity_tags, link_upstream
 from src.workflow.logged_model import log_onnx_model
 from src.workflow.store import OpenStore, brief, open_store, prepare_mlflow, store_uri, without_password
@@ -51,6 +52,8 @@ def run(
 ) -> Iterator[Run]:
     """Record the block as a run: FINISHED, KILLED (ctrl-C) or FAILED (other exceptions). Exceptions are raised again.
 
+    Runs of processes of this machine that were killed before they could close them are closed first.
+
     Args:
         stage: such as `distill`.
         params: the tunable settings; nested groups become `group.key`.
@@ -60,11 +63,12 @@ def run(
         name: the name of the run; by default its stage and DVC experiment.
     """
     log = Run(stage, project, parent_run_id, name)
-    log.params(params)
-    log.text(config_yaml, "config.yaml")
-    log.watch_system()
     status = "FINISHED"
     try:
+        log.close_abandoned()
+        log.params(params)
+        log.text(config_yaml, "config.yaml")
+        log.watch_system()
         yield log
     except BaseException as error:
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
@@ -233,6 +237,10 @@ class Run:
     def close_child(self, child: Child, status: str) -> None:
         """Close a child run whose process can no longer do it."""
         self._record("status", (child.name,), lambda store: store.client.set_terminated(child.run_id, status))
+
+    def close_abandoned(self) -> None:
+        """Close as KILLED all runs that are RUNNING in the experiment, but whose process of this machine has died."""
+        self._record("status", ("runs of killed processes",), close_abandoned)
 
     def watch_system(self) -> None:
         """Record the use of CPU, memory, disk and network (and GPU, if there is one) until the run ends."""

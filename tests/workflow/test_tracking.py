@@ -22,6 +22,7 @@ from mlflow.entities import Run
 
 from src.foundation.digests import MANIFEST, digest
 from src.workflow import store, tracking
+from src.workflow.abandoned import HOST_TAG, PROCESS_TAG, process_tags
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -109,6 +110,35 @@ def test_an_exception_of_the_stage_is_raised_again(project: Path, error: BaseExc
     (found,) = runs_of(client_of(project))
     assert found.info.status == status
     assert "\n" not in found.data.tags["error"]
+
+
+def test_only_runs_of_dead_processes_of_this_machine_are_closed(project: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    living = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    ended.wait()
+    long_ago_ms = 1000
+    tags = {
+        "dead": {**process_tags(), PROCESS_TAG: str(ended.pid)},
+        "living": {**process_tags(), PROCESS_TAG: str(living.pid)},
+        "of a process whose number was given again": {**process_tags(), PROCESS_TAG: str(living.pid)},
+        "elsewhere": {HOST_TAG: "another machine", PROCESS_TAG: str(ended.pid)},
+        "of earlier code": {},
+    }
+    client = client_of(project)
+    tracking.Run("distill", project).end("FINISHED")  # makes the experiment
+    (first,) = runs_of(client)
+    for name, of_process in tags.items():
+        start_ms = long_ago_ms if "again" in name else int(1000 * time.time())
+        client.create_run(first.info.experiment_id, start_ms, of_process, name)
+
+    with tracking.run("prune", {}, "", project):
+        pass
+    living.communicate(b"\n")
+    found = {run.info.run_name: run for run in runs_of(client)}
+    killed = {"dead", "of a process whose number was given again"}
+    assert {name for name, run in found.items() if run.info.status == "KILLED"} == killed
+    assert {name for name, run in found.items() if run.info.status == "RUNNING"} == tags.keys() - killed
+    assert found["dead"].data.tags["error"] == "its process ended without closing the run"
 
 
 def test_runs_of_a_dvc_experiment_outlive_its_temporary_copy(
@@ -203,6 +233,7 @@ def test_six_processes_at_once_on_a_store_that_does_not_exist(tmp_path: Path) ->
 import multiprocessing, sys, mlflow
 from pathlib import Path
 from src.workflow import store, tracking
+from src.workflow.abandoned import HOST_TAG, PROCESS_TAG, process_tags
 
 def job(number):
     with tracking.run("distill", {}, "", Path(sys.argv[1])) as log:
