@@ -164,8 +164,10 @@ class TrainingJob:
         self.log.dataset("prepared", digest(self.prepared), PREPARED, profile)
 
     def _record_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record the metrics of an epoch, apart from the final ones: `epoch/map50_95` and so on."""
-        self.log.metrics({"epoch": metrics}, step=epoch)
+        """Record the metrics of an epoch, apart from the final ones: `epoch/map50_95`, `epoch/train/box_loss` etc."""
+        losses = {name.removeprefix("train/"): value for name, value in metrics.items() if name.startswith("train/")}
+        others = {name: value for name, value in metrics.items() if not name.startswith("train/")}
+        self.log.metrics({"epoch": {"train": losses, **others}}, step=epoch)
 
 
 @contextmanager

@@ -254,7 +254,7 @@ def _children(sweep: _Sweep, outcomes: list[Outcome]) -> dict[int, tracking.Chil
         return {}
     children = {}
     for outcome in outcomes:
-        child = next((c for c in known if c.name == outcome.name), None)
+        child = next((c for c in known if c.name == tracking.run_name(outcome.name)), None)
         if child is None and outcome.status == "FAILED":
             late = tracking.Run(sweep.stage, PROJECT, sweep.log.run_id, outcome.name)
             late.tags({"error": outcome.error})

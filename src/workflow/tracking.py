@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from src.foundation.digests import digest
 from src.workflow.abandoned import close_abandoned
 from src.workflow.lineage import identity_tags, link_upstream
 from src.workflow.logged_model import log_onnx_model
+from src.workflow.names import LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG, cut, metric_part
 from src.workflow.store import OpenStore, brief, open_store, prepare_mlflow, store_uri, without_password
 
 if TYPE_CHECKING:
@@ -100,10 +100,18 @@ class _Call:
 def flat_params(values: Mapping[str, Any]) -> dict[str, str]:
     """Return parameters as they are recorded: nested groups as `group.key`, all values except strings as JSON.
 
+    A value that is longer than MLflow's limit is cut, and ends with its length and md5.
+
     >>> flat_params({"T": 2.0, "augmentation": {"mosaic": 0.5}, "strict": False, "optimizer": "AdamW"})
     {'T': '2.0', 'augmentation.mosaic': '0.5', 'strict': 'false', 'optimizer': 'AdamW'}
     """
-    return {key: v if isinstance(v, str) else json.dumps(v) for key, v in _flat(values, ".").items()}
+    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in _flat(values, ".").items()}
+    return {key: cut(text, LONGEST_PARAM) for key, text in texts.items()}
+
+
+def run_name(text: str) -> str:
+    """Return the name that a run gets: a long one is cut, and ends with its length and md5."""
+    return cut(text, LONGEST_NAME)
 
 
 class Run:
@@ -112,7 +120,7 @@ class Run:
     def __init__(self, stage: str, project: Path, parent_run_id: str | None = None, name: str | None = None) -> None:
         self._project = project
         self._uri = store_uri(project)
-        self._name = name or " ".join(filter(None, [stage, os.environ.get("DVC_EXP_NAME")]))
+        self._name = run_name(name or " ".join(filter(None, [stage, os.environ.get("DVC_EXP_NAME")])))
         self._tags = identity_tags(stage, project)
         if parent_run_id:
             self._tags["mlflow.parentRunId"] = parent_run_id
@@ -132,7 +140,7 @@ class Run:
         return self._store.run_id if self._store else None
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Record parameters: nested groups as `group.key`, all values except strings as JSON."""
+        """Record parameters as `flat_params` returns them."""
         texts = flat_params(values)
 
         def do(store: OpenStore) -> None:
@@ -146,27 +154,28 @@ class Run:
     def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Record numbers. Nested groups become `group/key`: MLflow groups its charts by this prefix.
 
+        Keys may be any text, such as names of classes: `metric_part` maps each to a name that MLflow allows.
         Values that are not numbers (a name, a list, None) are skipped; they are in the stage's report.
         """
-        numbers = {k: float(v) for k, v in _flat(values, "/").items() if isinstance(v, int | float)}
+        numbers = {k: float(v) for k, v in _flat(values, "/", metric_part).items() if isinstance(v, int | float)}
         now_ms = _now_ms()
 
         def do(store: OpenStore) -> None:
             from mlflow.entities import Metric
 
-            entries = [Metric(_allowed(k), v, now_ms, step or 0) for k, v in numbers.items()]
+            entries = [Metric(k, v, now_ms, step or 0) for k, v in numbers.items()]
             for some in _slices(entries, METRICS_PER_CALL):
                 store.client.log_batch(store.run_id, metrics=some)
 
         self._record("metrics", tuple(numbers), do)
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """Record tags unchanged."""
+        """Record tags. A value that is longer than MLflow's limit is cut, and ends with its length and md5."""
 
         def do(store: OpenStore) -> None:
             from mlflow.entities import RunTag
 
-            for some in _slices([RunTag(k, v) for k, v in values.items()], PARAMS_PER_CALL):
+            for some in _slices([RunTag(k, cut(v, LONGEST_TAG)) for k, v in values.items()], PARAMS_PER_CALL):
                 store.client.log_batch(store.run_id, tags=some)
 
         self._record("tags", tuple(values), do)
@@ -322,19 +331,16 @@ class Run:
         )
 
 
-def _flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> dict[str, Any]:
+def _flat(
+    values: Mapping[str, Any], separator: str, named: Callable[[str], str] = str, prefix: str = ""
+) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, separator, f"{prefix}{key}{separator}")
+            flat |= _flat(value, separator, named, f"{prefix}{named(key)}{separator}")
         else:
-            flat[f"{prefix}{key}"] = value
+            flat[prefix + named(key)] = value
     return flat
-
-
-def _allowed(name: str) -> str:
-    """Return a name with underscores for the characters that MLflow refuses; class names may contain any."""
-    return re.sub(r"[^\w/.\- :]", "_", name)
 
 
 def _slices(items: list[Any], size: int) -> list[list[Any]]:
