@@ -23,7 +23,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from src import PROJECT
 from src.config.composition import register, suggestion
 from src.config.stages import STAGES
-from src.foundation.errors import UserError
+from src.foundation.errors import UserError, printable
 from src.workflow import sweep
 from src.workflow.stage import execute
 from src.workflow.streams import outlive_readers
@@ -67,9 +67,9 @@ def guarded(main: Callable[[], Any]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     except (HydraException, OmegaConfBaseException) as error:  # some of them are an OSError, too
-        print(f"error: {_in_one_line(error)}", file=sys.stderr)
+        print(f"error: {printable(_in_one_line(error))}", file=sys.stderr)
     except (OSError, yaml.YAMLError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

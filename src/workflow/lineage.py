@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from src.reporting.escaping import plain
 from src.workflow.abandoned import process_tags
 from src.workflow.code import modules_of
 from src.workflow.store import OpenStore
@@ -52,7 +53,7 @@ def link_upstream(store: OpenStore, inputs: Mapping[str, str], outputs: Mapping[
         if found:
             info = found[0].info
             store.client.set_tag(store.run_id, f"upstream.{name}", info.run_id)
-            link = f"[{info.run_name}](#/experiments/{info.experiment_id}/runs/{info.run_id})"
+            link = f"[{plain(info.run_name)}](#/experiments/{info.experiment_id}/runs/{info.run_id})"
             lines.append(f"- reads `{name}`, written by {link}")
         else:
             lines.append(f"- reads `{name}` (md5 {md5}), written by no run in this store")

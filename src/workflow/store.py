@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from src.foundation.errors import UserError
+from src.foundation.errors import UserError, printable
 from src.workflow.moved_store import follow_the_project
 
 if TYPE_CHECKING:
@@ -181,9 +181,9 @@ def recorded_run(project: Path, run_id: str) -> RecordedRun:
 
 
 def brief(error: BaseException) -> str:
-    """Return an exception in one line, without the passwords that a URL in it may hold."""
+    """Return an exception in one line, without control characters and the passwords that a URL in it may hold."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return without_password(first)[:500]
+    return printable(without_password(first))[:500]
 
 
 def without_password(text: str) -> str:

@@ -35,6 +35,7 @@ from omegaconf import DictConfig
 from src import PROJECT
 from src.foundation.atomic import write_json, write_text
 from src.foundation.errors import UserError
+from src.reporting.escaping import cell
 from src.workflow import tracking
 from src.workflow.store import brief
 
@@ -281,9 +282,9 @@ def _table(outcomes: list[Outcome], children: dict[int, tracking.Child]) -> str:
         rows.append({"job": outcome.number, **outcome.settings, **ending, **seed_statistics})
     text = StringIO()
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(map(cell, columns))
+    table.writerows([cell(row.get(column)) for column in columns] for row in rows)
     return text.getvalue()
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.foundation.digests import digest
+from src.foundation.errors import printable
 from src.workflow.abandoned import close_abandoned
 from src.workflow.lineage import identity_tags, link_upstream
 from src.workflow.logged_model import log_onnx_model
@@ -277,7 +278,7 @@ class Run:
         if self._lost and self._monitor:
             self._lost.append(_Call("system metrics", ("the last",), lambda store: None))
         if self._lost:
-            print(self._warning(), file=sys.stderr, flush=True)
+            print(printable(self._warning()), file=sys.stderr, flush=True)
 
     def _record(self, kind: str, names: tuple[str, ...], do: Callable[[OpenStore], object]) -> bool:
         call = _Call(kind, names, do)

@@ -285,3 +285,8 @@ def test_the_next_start_closes_a_sweep_that_was_killed(project: Path) -> None:
     assert launch(project, "killed at once", "T=5").returncode == 0
     closed = {name: status.replace("RUNNING", "KILLED") for name, status in left.items()}
     assert statuses() == {**closed, "multiply": "FINISHED"}
+
+
+def test_a_spreadsheet_computes_no_cell_of_the_table() -> None:
+    outcomes = [sweep.Outcome(0, ("+x==cmd()", "lr=-0.5"), "FAILED", error="@SUM(1)")]
+    assert sweep._table(outcomes, {}) == "job,'+x,lr,status,value,run_id,error\n0,'=cmd(),-0.5,FAILED,,,'@SUM(1)\n"
