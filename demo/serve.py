@@ -11,6 +11,7 @@ import ast
 import json
 import sys
 from functools import partial
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +25,11 @@ RUNTIME = "demo/node_modules/onnxruntime-web/dist"
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Maps the page's addresses to files of the project. It serves no other file of the project."""
+    """Maps the page's addresses to files of the project. It serves no other file of the project, and lists no folder.
+
+    It answers only requests that name this machine as their host: a page from elsewhere could let its own name point
+    here (DNS rebinding), and read the answers.
+    """
 
     extensions_map: ClassVar[dict[str, str]] = {
         **SimpleHTTPRequestHandler.extensions_map,
@@ -35,6 +40,20 @@ class Handler(SimpleHTTPRequestHandler):
     def __init__(self, *args: Any, project: Path, **kwargs: Any) -> None:
         self.project = project
         super().__init__(*args, directory=str(project / "demo/page"), **kwargs)
+
+    def parse_request(self) -> bool:
+        """Read a request, and refuse it if it is meant for another host."""
+        if not super().parse_request():
+            return False
+        port = self.server.server_address[1]
+        if self.headers.get("Host") not in {f"{host}:{port}" for host in (HOST, "localhost")}:
+            self.send_error(HTTPStatus.FORBIDDEN, "this server answers only its own address")
+            return False
+        return True
+
+    def list_directory(self, path: Any) -> None:
+        """List no folder."""
+        self.send_error(HTTPStatus.NOT_FOUND)
 
     def do_GET(self) -> None:
         """Answer with a file, or with the class names and the input size of the detector."""

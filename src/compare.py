@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -24,6 +25,7 @@ from src import PROJECT
 from src.evaluation.gate import gate_passes
 from src.foundation.atomic import write_text
 from src.foundation.errors import UserError
+from src.reporting.escaping import code, plain
 
 ACCURACY, LATENCY = "reports/eval_int8.json", "reports/latency.json"
 BETTER_WHEN_HIGHER = {"map50_95", "map50", "precision", "recall", "integer_convolutions", "speedup"}
@@ -71,7 +73,7 @@ def write_comment(project: Path, revision: str, image_base: str | None = None) -
     main = [change for change in changes if not _is_folded(change)]
     folded = [change for change in changes if _is_folded(change)]
     parts = [
-        f"## INT8 detector: this change against `{revision}`",
+        f"## INT8 detector: this change against {code(revision)}",
         _gate(project),
         "### Params",
         _params(params),
@@ -130,7 +132,7 @@ def _gate(project: Path) -> str:
 
 def _params(diff: Mapping[str, Any]) -> str:
     rows = [
-        f"| `{key}` | {_shown(values.get('old'))} | {_shown(values.get('new'))} |"
+        f"| {code(key)} | {_shown(values.get('old'))} | {_shown(values.get('new'))} |"
         for changed in diff.values()
         for key, values in sorted(changed.items())
     ]
@@ -139,10 +141,11 @@ def _params(diff: Mapping[str, Any]) -> str:
 
 def _table(changes: list[Change]) -> str:
     rows = [
-        f"| {change.report} | `{change.metric}` | {_shown(change.old)} | {_shown(change.new)} | {_delta(change)} |"
+        [plain(change.report), code(change.metric), _shown(change.old), _shown(change.new), _delta(change)]
         for change in changes
     ]
-    return "\n".join(["| report | metric | before | now | change |", "|---|---|---|---|---|", *rows])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(["| report | metric | before | now | change |", "|---|---|---|---|---|", *lines])
 
 
 def _delta(change: Change) -> str:
@@ -164,14 +167,18 @@ def _delta(change: Change) -> str:
 
 
 def _pictures(project: Path, revision: str, image_base: str | None) -> str:
-    command = ["git", "diff", "--name-only", "--diff-filter=d", revision, "--", "reports"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    command = ["git", "diff", "-z", "--name-only", "--diff-filter=d", revision, "--", "reports"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, errors="surrogateescape", check=False)
     if done.returncode:
         raise UserError(f"git cannot compare with {revision}: {done.stderr.strip()}")
-    names = [name for name in done.stdout.splitlines() if name.endswith((".png", ".jpg"))]
+    names = [name for name in done.stdout.split("\0") if name.endswith((".png", ".jpg"))]
     if not names:
         return "No picture changed."
-    lines = [f"![{name}]({image_base.rstrip('/')}/{name})" if image_base else f"- [{name}]({name})" for name in names]
+    links = {name: quote(name, errors="surrogateescape") for name in names}
+    lines = [
+        f"![{plain(name)}]({image_base.rstrip('/')}/{link})" if image_base else f"- [{plain(name)}]({link})"
+        for name, link in links.items()
+    ]
     return _details(f"Changed pictures: {len(names)}", "\n".join(lines))
 
 
@@ -182,7 +189,7 @@ def _details(summary: str, body: str) -> str:
 def _shown(value: Any) -> str:
     if value is None:
         return "none"
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+    return f"{value:.4g}" if isinstance(value, float) else str(value) if _is_number(value) else code(str(value))
 
 
 def _is_number(value: Any) -> bool:

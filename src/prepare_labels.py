@@ -36,6 +36,7 @@ from src.labels.summary import summarize
 from src.labels.voc import read_voc
 from src.labels.yolo import read_yolo
 from src.reporting.dataset_pictures import draw_box_sizes, draw_near_duplicates, draw_samples
+from src.reporting.escaping import cell
 from src.workflow.stage import StageResult
 from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
@@ -118,4 +119,4 @@ def _write_list(found: Sequence[Mend | Note], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["file", "what"])
-        writer.writerows((entry.file, entry.what) for entry in sorted(found, key=lambda entry: entry.file))
+        writer.writerows((cell(entry.file), cell(entry.what)) for entry in sorted(found, key=lambda entry: entry.file))

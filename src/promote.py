@@ -30,6 +30,7 @@ from src.config.groups import GROUPS
 from src.config.stages import STAGES
 from src.foundation.atomic import write_text
 from src.foundation.errors import UserError
+from src.workflow.names import is_cut
 from src.workflow.store import RecordedRun, recorded_run
 from src.workflow.tracking import flat_params
 
@@ -43,14 +44,16 @@ def promote(project: Path, run_id: str) -> str:
     """Write the run's parameters to params.yaml and return the change as a unified diff; empty if nothing changed.
 
     Raises:
-        UserError: the run does not exist or has no winner, or params.yaml has no key for one of its values.
+        UserError: the run does not exist or has no winner, params.yaml has no key for one of its values, or a value is
+            longer than MLflow records.
     """
     found = recorded_run(project, run_id)
     changed = _differences(project, found)
     path = project / PARAMS
     before = path.read_text(encoding="utf-8")
+    _expect_whole(found, changed)
     _expect_keys(YAML().load(before), found, changed)
-    after = _edited(before, found.stage, changed)
+    after = _edited(before, found.stage, changed) if changed else before
     write_text(path, after)
     lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), PARAMS, PARAMS, n=1)
     return "".join(lines)
@@ -153,6 +156,16 @@ def _composed(stage: str, overrides: Sequence[str] = ()) -> dict[str, str]:
         values = OmegaConf.to_container(compose(stage, list(overrides)), resolve=True)
     assert isinstance(values, dict)
     return flat_params({str(key): value for key, value in values.items()})
+
+
+def _expect_whole(found: RecordedRun, changed: Mapping[str, Any]) -> None:
+    """Check that MLflow has every value that differs as a whole. Equal values are recognised by their md5."""
+    parts = sorted(key for key, value in changed.items() if is_cut(str(value)))
+    if parts:
+        raise UserError(
+            f"run {found.run_id}: {', '.join(parts)}: the values differ from {PARAMS}, but are longer than MLflow "
+            "records: copy them from the run's artifact config.yaml, then promote again"
+        )
 
 
 def _expect_keys(params: dict[str, Any], found: RecordedRun, changed: dict[str, Any]) -> None:

@@ -96,3 +96,22 @@ def test_new_and_deleted_reports_are_marked(project: Path) -> None:
     assert "`onnx_int8.p50_ms` | none | 4" in comment
     assert "| new |" in comment
     assert "| gone |" in comment
+
+
+def test_no_name_of_a_class_file_or_branch_forges_markdown(project: Path) -> None:
+    branch, name = "main`<img>|b", "<img>`|\x1b[31m\n| x | 1 |"
+    call(project, "git", "branch", branch)
+    report = json.loads((project / "reports/eval_int8.json").read_text())
+    report["onnx_int8"]["per_class"][name] = {"map50": 0.125}
+    (project / "reports/eval_int8.json").write_text(json.dumps(report))
+    (project / "params.yaml").write_text("distill:\n  T: '<b>`|'\neval_int8:\n  max_drop: 0.02\n")
+    (project / "reports/a](b) <i>é\n.png").write_bytes(b"\x89PNG")
+    call(project, "git", "add", "-A")
+    comment = write_comment(project, branch, image_base="https://example.org/raw")
+
+    assert all(one.isprintable() or one == "\n" for one in comment)
+    for forged in ("<img>", "<b>", "<i>", "](b)", "main`"):
+        assert forged not in comment, forged
+    [row] = [line for line in comment.splitlines() if "0.125" in line]
+    assert row.count("|") == 6
+    assert "](https://example.org/raw/reports/a%5D%28b%29%20%3Ci%3E%C3%A9%0A.png)" in comment

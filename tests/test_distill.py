@@ -9,8 +9,10 @@ from hydra import compose, initialize_config_dir
 
 from src import PROJECT, distill
 from src.config.composition import register, typed
-from src.detector.checkpoint import load_detector
+from src.config.distill import Distill
+from src.detector.checkpoint import ARCHITECTURES, load_detector
 from src.foundation.errors import UserError
+from src.trainings.job import training_job
 from src.workflow.stage_files import StageFiles
 from tests.stages import TINY, Diary, small_project
 
@@ -20,13 +22,34 @@ def project(tmp_path: Path, prepared: Path) -> Path:
     return small_project(tmp_path, prepared)
 
 
-def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any, Diary, StageFiles]:
+def settings(*overrides: str) -> Distill:
     register()
     given = [*(f"{key}={value}" for key, value in TINY.items()), "student.weights=null", *overrides]
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         params = typed("distill", compose("distill", given))
+    assert isinstance(params, Distill)
+    return params
+
+
+def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any, Diary, StageFiles]:
     files, log = StageFiles("distill", project, project / output), Diary()
-    return distill.run(params, files, log).metrics, log, files
+    return distill.run(settings(*overrides), files, log).metrics, log, files
+
+
+@pytest.mark.parametrize("changed", [0, 1, None])
+def test_another_content_of_an_architecture_starts_its_trainings_anew(project: Path, changed: int | None) -> None:
+    own = [project / "own-0.yaml", project / "own-1.yaml"]
+    for path in own:
+        path.write_text((ARCHITECTURES / "v8/yolov8.yaml").read_text())
+    params = settings(f"student.architecture={own[0]}", "teaching=ensemble", f"teaching.others=[{own[1]}]")
+    files = StageFiles("distill", project, project / "out")
+    with pytest.raises(KeyboardInterrupt), training_job(params, files, Diary(), []) as job:
+        (job.checkpoints / "state.pt").touch()
+        raise KeyboardInterrupt
+    if changed is not None:
+        own[changed].write_text(own[changed].read_text() + "activation: nn.ReLU()\n")
+    with training_job(params, files, Diary(), []) as job:
+        assert (job.checkpoints / "state.pt").exists() == (changed is None)
 
 
 @pytest.mark.parametrize(

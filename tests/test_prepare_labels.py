@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from src import prepare_labels
 from src.config.data import Data, DigitScenes, VocFolder, YoloFolder
@@ -166,3 +167,34 @@ def test_command_lists_all_faults_without_a_traceback(tmp_path: Path) -> None:
     assert "\n  Annotations/b.xml: broken XML" in ended.stderr
     assert "\n  JPEGImages/a.jpg: not a readable image" in ended.stderr
     assert not (tmp_path / "hydra/data/prepared").exists()
+
+
+ODD_CLASSES = ["=cmd()", "a|b", "<img>", "\x1b[31m", "two\nlines", "$x^$", ".", "..", "a/b", "%", "x" * 260]
+
+
+def test_class_and_file_names_of_any_kind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "raw"
+    yolo_folder(root)
+    description = yaml.safe_load((root / "data.yaml").read_text())
+    description["names"] = ODD_CLASSES
+    (root / "data.yaml").write_text(yaml.safe_dump(description))
+    image = sorted((root / "images/train").iterdir())[0]
+    label = root / "labels/train" / f"{image.stem}.txt"
+    name = "=\x1b[31m\n"
+    image.rename(image.with_stem(name))
+    label.rename(label.with_stem(name))
+    label.with_stem(name).write_text("".join(f"{index} 0.9 0.5 0.4 0.5\n" for index in range(len(ODD_CLASSES))))
+
+    data = YoloFolder(root="raw", data_yaml=None)
+    counts, _ = run(data, tmp_path)
+    assert list(counts["classes"]) == ODD_CLASSES
+    with (tmp_path / "out/reports/prepare_labels/mended.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(ODD_CLASSES)
+    assert all(text.isprintable() and text[0] not in "=+-@" for row in rows for text in row.values())
+    with pytest.raises(UserError) as refused:
+        run(data, tmp_path, strict=True)
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 1 + len(ODD_CLASSES)
+    assert all(line.isprintable() for line in lines)
+    assert all(record.getMessage().isprintable() for record in caplog.records)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,26 @@ def test_values_that_no_file_of_conf_has_are_refused(project: Path) -> None:
     with pytest.raises(UserError, match=message):
         promote(project, run)
     assert (project / "params.yaml").read_text() == before
+
+
+def test_a_value_that_mlflow_cut_is_compared_by_its_md5_and_not_promoted(project: Path) -> None:
+    root = f"data/{'deep/' * 2000}mine"
+    run = recorded(project, "prepare_labels", f"data.root={root}")
+    before = (project / "params.yaml").read_text()
+    with pytest.raises(UserError, match=r"data\.root: the values differ .* longer than MLflow records: copy them"):
+        promote(project, run)
+    assert (project / "params.yaml").read_text() == before
+    (project / "params.yaml").write_text(re.sub(r"(?m)^  root: .*$", f"  root: {root}", before))
+    assert promote(project, run) == ""
+
+
+def test_a_store_that_another_process_holds_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = recorded(project, "distill")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}?timeout=0.1")
+    with sqlite3.connect(project / "mlflow.db", isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UserError, match=r"mlflow\.db.*: another process holds it: wait"):
+            promote(project, run)
 
 
 def test_another_file_of_conf_becomes_the_choice(project: Path) -> None:

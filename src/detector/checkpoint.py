@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import re
 from copy import deepcopy
 from pathlib import Path
@@ -112,6 +114,16 @@ def find_architecture(name: str) -> str:
     if head not in HEADS:
         raise UserError(f"architecture {name}: expected a detector, whose last module is Detect, found {head}")
     return name
+
+
+def architecture_digest(name: str) -> str:
+    """Return the md5 (hex) of the content of an architecture's YAML, as ultralytics reads it.
+
+    Args:
+        name: see `find_architecture`.
+    """
+    description = {key: value for key, value in yaml_model_load(name).items() if key != "yaml_file"}
+    return hashlib.md5(json.dumps(description, default=str).encode()).hexdigest()
 
 
 def _first_line(error: Exception) -> str:

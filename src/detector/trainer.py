@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy, deepcopy
@@ -23,6 +24,8 @@ from src.detector.precision import compute_in_float32, train_in_bfloat16
 from src.detector.strides import expect_multiple_of_stride
 from src.foundation.atomic import whole_file
 from src.foundation.errors import UserError
+
+_logger = logging.getLogger(__name__)
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
@@ -87,6 +90,9 @@ class ResumableTrainer(DetectionTrainer):
     or several devices, a resumed training continues after its last epoch, but with other augmentations than without the
     interruption. ultralytics' own checkpoint rounds weights and optimizer to half precision and does not contain the
     generators.
+
+    The file holds tensors and plain values, so reading it runs no code. One that cannot be read is removed, and the
+    training starts anew.
     """
 
     extras: TrainerExtras  # a class attribute, see `trainer_with`
@@ -187,7 +193,9 @@ class ResumableTrainer(DetectionTrainer):
     def trained(self) -> Trained:
         """Return the outcome, after the training."""
         if self.ema is None:
-            self._recall(self._state())  # other processes, or an earlier run, did the training
+            state = self._state()  # other processes, or an earlier run, did the training
+            assert state is not None, f"{self.extras.checkpoint} is gone"
+            self._recall(state)
             if not isinstance(self.model, nn.Module):
                 self.model = self.get_model(self.model, verbose=False)
             self.set_model_attributes()
@@ -202,7 +210,8 @@ class ResumableTrainer(DetectionTrainer):
 
     def is_over(self) -> bool:
         """Return whether the checkpoint is from the last epoch: the interruption came after the training."""
-        return self.extras.checkpoint.is_file() and bool(self._state()["over"])
+        state = self._state()
+        return state is not None and bool(state["over"])
 
     def _recall(self, state: Mapping[str, Any]) -> None:
         """Restore the results of the epochs before the interruption, and report them to `on_epoch`."""
@@ -245,21 +254,31 @@ class ResumableTrainer(DetectionTrainer):
             "criterion_learned": self.criterion.learned.state_dict() if self.criterion else None,
         }
         with whole_file(self.extras.checkpoint) as partial:
-            torch.save(state, partial)
+            torch.save(_plain(state), partial)
         self.on_epoch(self.epoch + 1, self.history[-1])
         return True
 
-    def _state(self) -> dict[str, Any]:
-        # Not weights_only: the file holds numpy and random states. This project wrote it, in a folder that is named by
-        # settings, inputs and code.
-        state: dict[str, Any] = torch.load(self.extras.checkpoint, map_location=self.device, weights_only=False)
+    def _state(self) -> dict[str, Any] | None:
+        """Return the state in the checkpoint file; None without one. A file that cannot be read is removed."""
+        path = self.extras.checkpoint
+        if not path.is_file():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            if not isinstance(state, dict):
+                raise TypeError(f"expected a dictionary, found {type(state).__name__}")
+        except Exception as error:  # torch raises many types for a damaged file
+            reason = str(error).partition("\n")[0]
+            _logger.warning("%s: cannot be read (%s): the training starts anew", path, reason)
+            path.unlink()
+            return None
         return state
 
     def resume_training(self, ckpt: Any) -> None:
         """Resume from the checkpoint file if there is one."""
-        if not self.extras.checkpoint.is_file():
-            return
         state = self._state()
+        if state is None:
+            return
         unwrap_model(self.model).load_state_dict(state["network"])
         self.ema.ema.load_state_dict(state["moving_average"])
         self.ema.updates = state["moving_average_updates"]
@@ -334,6 +353,15 @@ def _expect_same_architecture(weights: DetectionModel, network: DetectionModel) 
             f"the initial weights are of another architecture: {len(unlike)} of {len(own)} tensors are missing or "
             f"have another shape, for example {unlike[0]}: choose weights of this architecture, or null for random ones"
         )
+
+
+def _plain(value: Any) -> Any:
+    """Return a state with Python's numbers and lists for NumPy's: reading it needs no pickled code."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if type(value) is dict:
+        return {key: _plain(one) for key, one in value.items()}
+    return type(value)(_plain(one) for one in value) if type(value) in (list, tuple) else value
 
 
 def _generator_states() -> dict[str, Any]:

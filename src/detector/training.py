@@ -60,7 +60,8 @@ def train(
         device: "cpu" or a CUDA index; with several, separated by commas, each runs one process with its part of every
             batch.
         checkpoint: file for the state of the last epoch. If it exists, the training resumes from it, or returns at once
-            if it had ended. The caller deletes the file afterwards.
+            if it had ended. One that is damaged is removed: the training starts anew. The caller deletes the file
+            afterwards.
         dtype: float32, or bfloat16 for the forward pass and its gradients. Weights and loss are in float32.
         make_criterion: makes the training loss; None: ultralytics' own.
         on_epoch: called after every epoch with its number, from 1, and its metrics. A resumed training first reports

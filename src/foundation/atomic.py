@@ -81,9 +81,10 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def _is_abandoned(path: Path, host: str, pid: int) -> bool:
+    written_s = path.lstat().st_mtime
     if host == HOST:
-        return not is_alive(pid)
-    return time.time() - path.lstat().st_mtime > FORGOTTEN_AFTER_S
+        return not is_alive(pid, written_s)
+    return time.time() - written_s > FORGOTTEN_AFTER_S
 
 
 def _to_disk(path: Path) -> None:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import platform
+
+import psutil
 
 HOST = platform.node() or "localhost"
 """The name of this machine."""
 
+CLOCK_S = 2.0
+"""The clock may be set back a little between two readings."""
 
-def is_alive(pid: int) -> bool:
-    """Return whether a process of this machine has this number now."""
+
+def is_alive(pid: int, seen_s: float) -> bool:
+    """Return whether the process of this machine that had a number at a time still lives.
+
+    Numbers are given again: in a container that is started anew, the same stage often has the same one.
+
+    Args:
+        pid: the number.
+        seen_s: when the process ran, seconds since 1970.
+    """
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        process = psutil.Process(pid)
+        # A zombie has ended, and only waits for its parent to notice.
+        return process.create_time() <= seen_s + CLOCK_S and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:  # it is another user's
+    except psutil.AccessDenied:  # it is another user's
         return True
-    return True

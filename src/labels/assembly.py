@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from src.foundation.errors import printable
 from src.labels.dataset import LabelledImage
 from src.labels.decoding import NEARLY_BLACK, TOO_DIM, Decoded, decode_all
 from src.labels.faults import Faults
@@ -120,6 +121,6 @@ def _mend(
                 continue
             kind, what = "clipped", "crosses the edge of the image: clipped"
         corners = " ".join(f"{value:g}" for value in boxes_xyxy[index])
-        faults.mended(label, kind, f"box {index + 1} ({class_names[index_of_class]} {corners} px) {what}")
+        faults.mended(label, kind, f"box {index + 1} ({printable(class_names[index_of_class])} {corners} px) {what}")
     rows = list(kept.values())
     return clipped[rows], classes[rows]

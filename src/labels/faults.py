@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.foundation.errors import UserError
+from src.foundation.errors import UserError, printable
 
 MEND_KINDS = ("clipped", "no_size", "doubled")
 NOTE_KINDS = ("no_label_file", "left_out", "crowd", "split", "near_duplicate")
@@ -78,10 +78,13 @@ class Faults:
         self.notes.append(Note(self.name(file), kind, what))
 
     def name(self, path: Path) -> str:
-        """Return `path` relative to the root, with / as separator; bytes that are not UTF-8 are escaped."""
+        """Return `path` relative to the root, with / as separator, in one line.
+
+        Control characters and bytes that are not UTF-8 are escaped.
+        """
         if path == self.root:
             return self.setting
-        return os.path.relpath(path, self.root).replace(os.sep, "/").encode("utf-8", "backslashreplace").decode()
+        return printable(os.path.relpath(path, self.root).replace(os.sep, "/"))
 
     def mend_counts(self) -> dict[str, int]:
         """Return the number of mends of each kind."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from adjustText import adjust_text
 
-from src.reporting.plots import CONTROL, plot
+from src.reporting.plots import CONTROL, label, plot
 
 AREA_PER_MIB = 30.0
 """Area of a dot per MiB of the model, in square points."""
@@ -28,9 +28,11 @@ def draw_per_class(models: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     with plot(path, max(6.0, 0.9 * len(classes) + 2), 3.5) as figure:
         axes = figure.add_subplot()
         for index, (name, model) in enumerate(models.items()):
-            heights = [model["per_class"].get(label, {"map50_95": 0})["map50_95"] for label in classes]
+            heights = [model["per_class"].get(one, {"map50_95": 0})["map50_95"] for one in classes]
             axes.bar(np.arange(len(classes)) + (index - (len(models) - 1) / 2) * width, heights, width, label=name)
-        axes.set_xticks(np.arange(len(classes)), classes, rotation=0 if len(classes) <= 12 else 90)
+        axes.set_xticks(
+            np.arange(len(classes)), [label(one) for one in classes], rotation=0 if len(classes) <= 12 else 90
+        )
         axes.set_ylabel("mAP50-95 on test")
         axes.set_ylim(0, 1)
         figure.legend(fontsize="small", ncols=len(models), loc="outside upper center")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from src.foundation.errors import printable
 from src.foundation.prepared import SPLITS
 from src.labels.dataset import Dataset, LabelledImage
 from src.labels.decoding import read_rgb
@@ -108,7 +109,7 @@ def _samples(dataset: Dataset) -> list[LabelledImage]:
 def _caption(text: str, width: int) -> Image.Image:
     """Return a strip with one line of text, cut off at the right."""
     strip = Image.new("RGB", (width, LEGEND_PX), PAPER)
-    line = " ".join(text.encode("utf-8", "replace").decode().split())
+    line = printable(text)
     ImageDraw.Draw(strip).text((0, LEGEND_PX // 2), line, fill=INK, font=ImageFont.load_default(13), anchor="lm")
     return strip
 
@@ -133,7 +134,7 @@ def _legend(names: Sequence[str], colours: Sequence[Colour], width: int) -> Imag
     """Return a strip with the colour and name of each class, at most three lines; further classes are left out."""
     font = ImageFont.load_default(13)
     entries, left, top = [], GAP_PX, 0
-    for index, name in enumerate(names):
+    for index, name in enumerate(map(printable, names)):
         needed = 22 + int(font.getlength(name)) + 14
         if left + needed > width and left > GAP_PX:
             left, top = GAP_PX, top + LEGEND_PX

@@ -11,6 +11,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from src.foundation.atomic import whole_file
+from src.foundation.errors import printable
 
 CONTROL = "0.55"
 """The grey of what is shown only for comparison."""
@@ -26,6 +27,21 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "savefig.dpi": 100,
 }
+
+
+LONGEST_LABEL = 40
+
+
+def label(name: str) -> str:
+    r"""Return a name as a label: in one line, shortened, without the formulas that matplotlib finds between dollars.
+
+    >>> label("$x$")
+    '\\$x\\$'
+    """
+    shown = printable(name)
+    if len(shown) > LONGEST_LABEL:
+        shown = f"{shown[: LONGEST_LABEL - 3]}..."
+    return shown.replace("$", r"\$")
 
 
 @contextmanager

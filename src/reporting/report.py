@@ -6,13 +6,13 @@ a second seed could reverse is called noise.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from src.config.quantize import WITHOUT_RANGES
 from src.evaluation.gate import gate_passes
+from src.reporting.escaping import code, fenced, plain
 
 ACCURACY_NOISE = 0.01
 """Of mAP50-95: on small test sets it moves by a few tenths of a point between seeds, and there is one seed here."""
@@ -96,7 +96,7 @@ def write_report(
         "## Metrics of the earlier stages",
         "\n\n".join(_stage(name, metrics) for name, metrics in upstream.items()),
         "## Settings",
-        f"```yaml\n{settings_yaml.strip()}\n```",
+        fenced(settings_yaml, "yaml"),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -197,17 +197,17 @@ def _agreement(agreement: Mapping[str, Any], worst: Sequence[str]) -> str:
 
 def _machine(latency: Mapping[str, Any]) -> str:
     machine = latency["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    flags = ", ".join(machine["flags"]) or "no vector flags known"
+    versions = plain(", ".join(f"{name} {version}" for name, version in machine["versions"].items()))
+    flags = plain(", ".join(machine["flags"])) or "no vector flags known"
     return (
-        f"Only the forward pass is timed: one image of {machine['imgsz']} px, on {machine['cpu']} ({flags}; "
+        f"Only the forward pass is timed: one image of {machine['imgsz']} px, on {plain(machine['cpu'])} ({flags}; "
         f"{machine['cores']} cores), {machine['threads']} thread(s), {machine['rounds']} rounds. In each round every "
         f"model runs twice, and the second pass is timed. {versions}."
     )
 
 
 def _stage(name: str, metrics: Mapping[str, Any]) -> str:
-    rows = [[f"`{key}`", _number(value)] for key, value in _flat(metrics)]
+    rows = [[code(key), _shown(value)] for key, value in _flat(metrics)]
     return f"<details><summary>{name}</summary>\n\n{_table(['metric', 'value'], rows)}\n\n</details>"
 
 
@@ -232,14 +232,15 @@ def _points(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
-def _number(value: Any) -> str:
+def _shown(value: float | str) -> str:
+    if isinstance(value, str):
+        return code(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    # A `|` in a name would end the cell.
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(re.sub(r"\|", r"\|", cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _flat(metrics: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 from ultralytics.utils.patches import imread
 
 from src.evaluation.agreement import Detections
+from src.foundation.errors import printable
 
 SIDE_PX = 320
 """The longer side of each half: small images are enlarged so that labels can be read."""
@@ -46,7 +47,7 @@ def _draw(image: Path, half: Half, class_names: Sequence[str]) -> cv2.typing.Mat
     # Boxes without a match are drawn last and 3 px inside: the usual disagreement is two classes for one box.
     for index in sorted(range(len(boxes)), key=lambda index: index in half.alone):
         left, top, right, bottom = boxes[index]
-        label = f"{class_names[half.detections.classes[index]]} {half.detections.scores[index]:.2f}"
+        label = f"{printable(class_names[half.detections.classes[index]])} {half.detections.scores[index]:.2f}"
         colour = _colour(int(half.detections.classes[index]))
         if index in half.alone:
             cv2.rectangle(pixels, (left + 3, top + 3), (right - 3, bottom - 3), colour, 2)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import ultralytics
 from ultralytics.nn.tasks import DetectionModel
 
 from src.config.training import Training
 from src.detector.accuracy import validate
-from src.detector.checkpoint import save_detector
+from src.detector.checkpoint import architecture_digest, save_detector
 from src.detector.complexity import complexity
 from src.detector.criterion import MakeCriterion
 from src.detector.dataset import view_of
@@ -163,8 +164,10 @@ class TrainingJob:
         self.log.dataset("prepared", digest(self.prepared), PREPARED, profile)
 
     def _record_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record the metrics of an epoch, apart from the final ones: `epoch/map50_95` and so on."""
-        self.log.metrics({"epoch": metrics}, step=epoch)
+        """Record the metrics of an epoch, apart from the final ones: `epoch/map50_95`, `epoch/train/box_loss` etc."""
+        losses = {name.removeprefix("train/"): value for name, value in metrics.items() if name.startswith("train/")}
+        others = {name: value for name, value in metrics.items() if not name.startswith("train/")}
+        self.log.metrics({"epoch": {"train": losses, **others}}, step=epoch)
 
 
 @contextmanager
@@ -180,5 +183,32 @@ def training_job(params: Training, files: StageFiles, log: Run, inputs: Iterable
     device, dtype = settle(params.device, params.cpu_threads), dtype_for(params.precision, params.device)
     log.tags({"threads": str(params.cpu_threads), "precision": str(dtype).removeprefix("torch.")})
     prepared = files.read(PREPARED)
-    with checkpoints(files, f"{params!r} {params.cpu_threads} {dtype}", [prepared, *inputs]) as folder:
+    made_with = {
+        "torch": torch.__version__,
+        "ultralytics": ultralytics.__version__,
+        "device": device,
+        **{f"the content of {name}": architecture_digest(name) for name in architectures_in(params)},
+    }
+    with checkpoints(files, f"{params!r} {params.cpu_threads} {dtype}", [prepared, *inputs], made_with) as folder:
         yield TrainingJob(params.trainer_arguments(), files, log, prepared, device, dtype, folder)
+
+
+def architectures_in(settings: Any) -> list[str]:
+    """Return the architectures that a stage's settings name: the network's own, and those of all who teach it.
+
+    Args:
+        settings: an instance of a dataclass, whose fields may be dataclasses.
+
+    >>> from src.config.teaching import Assistants
+    >>> architectures_in(Assistants(chain=["yolov8m.yaml", "yolov8s.yaml"]))
+    ['yolov8m.yaml', 'yolov8s.yaml']
+    """
+
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list | tuple):
+            for one in value.values() if isinstance(value, dict) else value:
+                yield from texts(one)
+
+    return sorted({text for text in texts(asdict(settings)) if text.endswith((".yaml", ".yml"))})

@@ -25,9 +25,10 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from src import PROJECT
 from src.config.composition import register, suggestion
 from src.config.stages import STAGES
-from src.foundation.errors import UserError
+from src.foundation.errors import UserError, printable
 from src.workflow import sweep
 from src.workflow.stage import execute
+from src.workflow.streams import outlive_readers
 
 INTERRUPTED = 130
 """The exit code by which shells know Ctrl-C."""
@@ -36,8 +37,9 @@ INTERRUPTED = 130
 def command(stage: str) -> NoReturn:
     """Run a stage with the arguments of the command line, and end the process.
 
-    What a user can mend is one line on stderr and exit code 1. A request to end (SIGTERM, by which queues end a job) is
-    treated like Ctrl-C: what was begun is closed.
+    What a user can mend is one line on stderr and exit code 1. A request to end (SIGTERM, by which queues end a job;
+    SIGHUP, when the terminal is closed) is treated like Ctrl-C: what was begun is closed. A reader of the output that
+    goes away (`| head -1`) ends nothing.
 
     Args:
         stage: its name, such as `distill`.
@@ -55,7 +57,10 @@ def command(stage: str) -> NoReturn:
 
 def guarded(main: Callable[[], Any]) -> int:
     """Call `main`, print in one line what a user can mend, and return the exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for request in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(request) != signal.SIG_IGN:  # as nohup leaves SIGHUP
+            signal.signal(request, signal.default_int_handler)
+    outlive_readers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes errors on and does not print them itself
     failed = True
     try:
@@ -64,9 +69,9 @@ def guarded(main: Callable[[], Any]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     except (HydraException, OmegaConfBaseException) as error:  # some of them are an OSError, too
-        print(f"error: {_in_one_line(error)}", file=sys.stderr)
+        print(f"error: {printable(_in_one_line(error))}", file=sys.stderr)
     except (OSError, yaml.YAMLError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from src.reporting.escaping import plain
+from src.workflow.abandoned import process_tags
 from src.workflow.code import modules_of
 from src.workflow.store import OpenStore
 
@@ -15,11 +17,12 @@ SETTINGS = ("conf", "params.yaml")
 
 
 def identity_tags(stage: str, project: Path) -> dict[str, str]:
-    """Return the tags of a run's origin: stage, commit, DVC stage and experiment.
+    """Return the tags of a run's origin: stage, process, commit, DVC stage and experiment.
 
     `git.dirty` tells whether the stage's code or settings differ from the commit.
     """
     tags = {"stage": stage, "mlflow.source.name": f"python -m src.{stage}", "mlflow.source.type": "LOCAL"}
+    tags |= process_tags()
     for tag, variable in {"dvc.stage": "DVC_STAGE", "dvc.experiment": "DVC_EXP_NAME"}.items():
         if value := os.environ.get(variable):
             tags[tag] = value
@@ -50,7 +53,7 @@ def link_upstream(store: OpenStore, inputs: Mapping[str, str], outputs: Mapping[
         if found:
             info = found[0].info
             store.client.set_tag(store.run_id, f"upstream.{name}", info.run_id)
-            link = f"[{info.run_name}](#/experiments/{info.experiment_id}/runs/{info.run_id})"
+            link = f"[{plain(info.run_name)}](#/experiments/{info.experiment_id}/runs/{info.run_id})"
             lines.append(f"- reads `{name}`, written by {link}")
         else:
             lines.append(f"- reads `{name}` (md5 {md5}), written by no run in this store")

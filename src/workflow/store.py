@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from src.foundation.errors import UserError
+from src.foundation.errors import UserError, printable
+from src.workflow.moved_store import follow_the_project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,9 +40,11 @@ VIEW = {
     "selectedColumns": COLUMNS,
 }
 
+VIEW_TAG = "mlflow.sharedViewState.shrink"
+
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # the page opens its view for model training
-    "mlflow.sharedViewState.shrink": json.dumps(VIEW),
+    VIEW_TAG: json.dumps(VIEW),
 }
 
 SETTINGS = {
@@ -94,7 +97,7 @@ def main_checkout(project: Path) -> Path:
 
 def store_uri(project: Path) -> str:
     """Return MLFLOW_TRACKING_URI, or else that of mlflow.db in the main checkout."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_checkout(project) / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_local_database(project)}"
 
 
 def prepare_mlflow() -> None:
@@ -103,8 +106,9 @@ def prepare_mlflow() -> None:
         os.environ.setdefault(name, value)
     import mlflow  # noqa: F401
 
-    for noisy in ("mlflow", "alembic"):  # a line per migration of a new store; `Run` warns of what fails
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    # A line per migration of a new store, a traceback per failed call. `Run` warns of what fails, in one line.
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
 def open_store(project: Path, name: str, tags: Mapping[str, str], begun_ms: int) -> OpenStore:
@@ -122,9 +126,12 @@ def open_store(project: Path, name: str, tags: Mapping[str, str], begun_ms: int)
     from mlflow import MlflowClient
 
     uri = store_uri(project)
+    _expect_whole_password(uri)
     # Processes that find no tables all create them, and all but one crash.
     with _lock(uri):
         client = MlflowClient(uri)
+        if uri == f"sqlite:///{_local_database(project)}":
+            follow_the_project(_local_database(project), _local_artifacts(project), VIEW_TAG)
         experiment_id = _experiment_id(client, uri, project)
     begun = client.create_run(experiment_id, start_time=begun_ms, tags=dict(tags), run_name=name)
     return OpenStore(client, experiment_id, begun.info.run_id)
@@ -137,19 +144,26 @@ def recorded_run(project: Path, run_id: str) -> RecordedRun:
         UserError: the store does not answer, has no such run, or it did not finish. A sweep in which jobs failed is
             accepted if it has a winner.
     """
+    prepare_mlflow()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     uri = store_uri(project)
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///").partition("?")[0]).exists():
         raise UserError(f"{uri}: no runs are recorded there yet: run a stage or a sweep first")
+    _expect_whole_password(uri)
     try:
         run = MlflowClient(uri).get_run(run_id)
-    except MlflowException as error:
-        raise UserError(f"run {run_id}: not in {uri} ({brief(error)}): copy the id from the MLflow page") from error
-    except SQLAlchemyError as error:
-        raise UserError(f"{uri}: cannot be read ({brief(error)}): put the store back, or remove it") from error
+    except (MlflowException, SQLAlchemyError, ImportError) as error:
+        shown = without_password(uri)
+        if getattr(error, "error_code", None) in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise UserError(
+                f"run {run_id}: not in {shown} ({brief(error)}): copy the id from the MLflow page"
+            ) from error
+        if "locked" in str(error):
+            raise UserError(f"{shown}: another process holds it: wait until it has ended, or end it") from error
+        raise UserError(f"{shown}: cannot be read ({brief(error)}): put the store back, or remove it") from error
     metrics = run.data.metrics
     if run.info.status != "FINISHED" and "best" not in metrics:
         raise UserError(
@@ -167,14 +181,45 @@ def recorded_run(project: Path, run_id: str) -> RecordedRun:
 
 
 def brief(error: BaseException) -> str:
-    """Return an exception in one line, without the passwords that a URL in it may hold."""
+    """Return an exception in one line, without control characters and the passwords that a URL in it may hold."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return without_password(first)[:500]
+    return printable(without_password(first))[:500]
 
 
 def without_password(text: str) -> str:
-    """Return a text with the user and password of each URL left out."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    """Return a text with the user and password of each URL left out. Paths of files may contain an @.
+
+    >>> without_password("no answer from http://ann:s/e@cret@localhost:5000/api")
+    'no answer from http://localhost:5000/api'
+    >>> without_password("sqlite:////home/ann@work/mlflow.db")
+    'sqlite:////home/ann@work/mlflow.db'
+    """
+    return re.sub(r"(\b(?!sqlite|file)[a-zA-Z][\w+.-]*://)\S*@", r"\1", text)
+
+
+def _expect_whole_password(uri: str) -> None:
+    """Check that no character of a password ends the part of the URL that it is in: its rest would be shown and sent.
+
+    Raises:
+        UserError: it does. Libraries for HTTP read an @ in a password as it is meant, those of databases do not.
+    """
+    scheme, _, rest = uri.partition("://")
+    server = re.split("[/?#]", rest, maxsplit=1)[0]
+    if scheme.startswith(("sqlite", "file")) or "@" not in rest:
+        return
+    if (":" in server and "@" in rest[len(server) :]) or (not scheme.startswith("http") and server.count("@") > 1):
+        raise UserError(
+            "MLFLOW_TRACKING_URI: cannot tell its password from its server: "
+            "write @ as %40, / as %2F, ? as %3F and # as %23 in the password"
+        )
+
+
+def _local_database(project: Path) -> Path:
+    return main_checkout(project) / "mlflow.db"
+
+
+def _local_artifacts(project: Path) -> Path:
+    return main_checkout(project) / "mlruns"
 
 
 def _experiment_id(client: MlflowClient, uri: str, project: Path) -> str:
@@ -183,7 +228,7 @@ def _experiment_id(client: MlflowClient, uri: str, project: Path) -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     # A server knows where artifacts go. A local store would put them under the working directory, which for a
     # queued DVC experiment is a temporary copy.
-    artifacts = None if uri.startswith("http") else (main_checkout(project) / "mlruns").as_uri()
+    artifacts = None if uri.startswith("http") else _local_artifacts(project).as_uri()
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
@@ -192,6 +237,11 @@ def _experiment_id(client: MlflowClient, uri: str, project: Path) -> str:
             experiment = client.get_experiment_by_name(name)  # another process was faster
             if experiment is None:
                 raise
+    if experiment.lifecycle_stage == "deleted":
+        raise UserError(
+            f"the experiment {name!r} is deleted: restore it with `mlflow experiments restore -x "
+            f"{experiment.experiment_id}`, or name another one in MLFLOW_EXPERIMENT_NAME"
+        )
     return str(experiment.experiment_id)
 
 

@@ -35,6 +35,7 @@ from omegaconf import DictConfig
 from src import PROJECT
 from src.foundation.atomic import write_json, write_text
 from src.foundation.errors import UserError
+from src.reporting.escaping import cell
 from src.workflow import tracking
 from src.workflow.store import brief
 
@@ -145,6 +146,7 @@ class SweepCallback(Callback):
         stage = hydra.job.config_name
         log = tracking.Run(stage, PROJECT, name=" ".join([stage, "sweep", *hydra.overrides.task]))
         _started = _Sweep(stage, _folder(hydra), log)
+        log.close_abandoned()
         write_json(_started.folder / PARENT, {"parent_run_id": log.run_id})
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -253,7 +255,7 @@ def _children(sweep: _Sweep, outcomes: list[Outcome]) -> dict[int, tracking.Chil
         return {}
     children = {}
     for outcome in outcomes:
-        child = next((c for c in known if c.name == outcome.name), None)
+        child = next((c for c in known if c.name == tracking.run_name(outcome.name)), None)
         if child is None and outcome.status == "FAILED":
             late = tracking.Run(sweep.stage, PROJECT, sweep.log.run_id, outcome.name)
             late.tags({"error": outcome.error})
@@ -280,9 +282,9 @@ def _table(outcomes: list[Outcome], children: dict[int, tracking.Child]) -> str:
         rows.append({"job": outcome.number, **outcome.settings, **ending, **seed_statistics})
     text = StringIO()
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(map(cell, columns))
+    table.writerows([cell(row.get(column)) for column in columns] for row in rows)
     return text.getvalue()
 
 

@@ -10,19 +10,21 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.foundation.digests import digest
+from src.foundation.errors import printable
+from src.workflow.abandoned import close_abandoned
 from src.workflow.lineage import identity_tags, link_upstream
 from src.workflow.logged_model import log_onnx_model
+from src.workflow.names import LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG, cut, metric_part
 from src.workflow.store import OpenStore, brief, open_store, prepare_mlflow, store_uri, without_password
 
 if TYPE_CHECKING:
@@ -39,9 +41,6 @@ COUNTED = {"metrics", "params", "tags"}
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100
 """MLflow's limits for one request."""
 
-LONGEST_NAME = 240
-"""Of a metric, characters. MLflow's limit is 250; the rest is for a number that makes the name unique."""
-
 
 @contextmanager
 def run(
@@ -54,6 +53,8 @@ def run(
 ) -> Iterator[Run]:
     """Record the block as a run: FINISHED, KILLED (ctrl-C) or FAILED (other exceptions). Exceptions are raised again.
 
+    Runs of processes of this machine that were killed before they could close them are closed first.
+
     Args:
         stage: such as `distill`.
         params: the tunable settings; nested groups become `group.key`.
@@ -63,11 +64,12 @@ def run(
         name: the name of the run; by default its stage and DVC experiment.
     """
     log = Run(stage, project, parent_run_id, name)
-    log.params(params)
-    log.text(config_yaml, "config.yaml")
-    log.watch_system()
     status = "FINISHED"
     try:
+        log.close_abandoned()
+        log.params(params)
+        log.text(config_yaml, "config.yaml")
+        log.watch_system()
         yield log
     except BaseException as error:
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
@@ -99,10 +101,18 @@ class _Call:
 def flat_params(values: Mapping[str, Any]) -> dict[str, str]:
     """Return parameters as they are recorded: nested groups as `group.key`, all values except strings as JSON.
 
+    A value that is longer than MLflow's limit is cut, and ends with its length and md5.
+
     >>> flat_params({"T": 2.0, "augmentation": {"mosaic": 0.5}, "strict": False, "optimizer": "AdamW"})
     {'T': '2.0', 'augmentation.mosaic': '0.5', 'strict': 'false', 'optimizer': 'AdamW'}
     """
-    return {key: v if isinstance(v, str) else json.dumps(v) for key, v in _flat(values, ".").items()}
+    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in _flat(values, ".").items()}
+    return {key: cut(text, LONGEST_PARAM) for key, text in texts.items()}
+
+
+def run_name(text: str) -> str:
+    """Return the name that a run gets: a long one is cut, and ends with its length and md5."""
+    return cut(text, LONGEST_NAME)
 
 
 class Run:
@@ -111,7 +121,7 @@ class Run:
     def __init__(self, stage: str, project: Path, parent_run_id: str | None = None, name: str | None = None) -> None:
         self._project = project
         self._uri = store_uri(project)
-        self._name = name or " ".join(filter(None, [stage, os.environ.get("DVC_EXP_NAME")]))
+        self._name = run_name(name or " ".join(filter(None, [stage, os.environ.get("DVC_EXP_NAME")])))
         self._tags = identity_tags(stage, project)
         if parent_run_id:
             self._tags["mlflow.parentRunId"] = parent_run_id
@@ -131,7 +141,7 @@ class Run:
         return self._store.run_id if self._store else None
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Record parameters: nested groups as `group.key`, all values except strings as JSON."""
+        """Record parameters as `flat_params` returns them."""
         texts = flat_params(values)
 
         def do(store: OpenStore) -> None:
@@ -145,28 +155,28 @@ class Run:
     def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Record numbers. Nested groups become `group/key`: MLflow groups its charts by this prefix.
 
+        Keys may be any text, such as names of classes: `metric_part` maps each to a name that MLflow allows.
         Values that are not numbers (a name, a list, None) are skipped; they are in the stage's report.
         """
-        numbers = {k: float(v) for k, v in _flat(values, "/").items() if isinstance(v, int | float)}
+        numbers = {k: float(v) for k, v in _flat(values, "/", metric_part).items() if isinstance(v, int | float)}
         now_ms = _now_ms()
 
         def do(store: OpenStore) -> None:
             from mlflow.entities import Metric
 
-            named = zip(_metric_names(numbers), numbers.values(), strict=True)
-            entries = [Metric(name, value, now_ms, step or 0) for name, value in named]
+            entries = [Metric(k, v, now_ms, step or 0) for k, v in numbers.items()]
             for some in _slices(entries, METRICS_PER_CALL):
                 store.client.log_batch(store.run_id, metrics=some)
 
         self._record("metrics", tuple(numbers), do)
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """Record tags unchanged."""
+        """Record tags. A value that is longer than MLflow's limit is cut, and ends with its length and md5."""
 
         def do(store: OpenStore) -> None:
             from mlflow.entities import RunTag
 
-            for some in _slices([RunTag(k, v) for k, v in values.items()], PARAMS_PER_CALL):
+            for some in _slices([RunTag(k, cut(v, LONGEST_TAG)) for k, v in values.items()], PARAMS_PER_CALL):
                 store.client.log_batch(store.run_id, tags=some)
 
         self._record("tags", tuple(values), do)
@@ -238,6 +248,10 @@ class Run:
         """Close a child run whose process can no longer do it."""
         self._record("status", (child.name,), lambda store: store.client.set_terminated(child.run_id, status))
 
+    def close_abandoned(self) -> None:
+        """Close as KILLED all runs that are RUNNING in the experiment, but whose process of this machine has died."""
+        self._record("status", ("runs of killed processes",), close_abandoned)
+
     def watch_system(self) -> None:
         """Record the use of CPU, memory, disk and network (and GPU, if there is one) until the run ends."""
         if self._store is None:
@@ -264,7 +278,7 @@ class Run:
         if self._lost and self._monitor:
             self._lost.append(_Call("system metrics", ("the last",), lambda store: None))
         if self._lost:
-            print(self._warning(), file=sys.stderr, flush=True)
+            print(printable(self._warning()), file=sys.stderr, flush=True)
 
     def _record(self, kind: str, names: tuple[str, ...], do: Callable[[OpenStore], object]) -> bool:
         call = _Call(kind, names, do)
@@ -318,44 +332,16 @@ class Run:
         )
 
 
-def _flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> dict[str, Any]:
+def _flat(
+    values: Mapping[str, Any], separator: str, named: Callable[[str], str] = str, prefix: str = ""
+) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, separator, f"{prefix}{key}{separator}")
+            flat |= _flat(value, separator, named, f"{prefix}{named(key)}{separator}")
         else:
-            flat[f"{prefix}{key}"] = value
+            flat[prefix + named(key)] = value
     return flat
-
-
-def _metric_names(keys: Iterable[str]) -> list[str]:
-    """Return the names of metrics for MLflow, all different. Keys contain names of classes, which may be any text.
-
-    MLflow refuses a whole batch for one name with other characters, with parts that a path would drop (`..`) or above
-    250 characters. Of two metrics with one name it keeps the last.
-
-    >>> _metric_names(["per_class/../map50", "per_class/a?/map50", "per_class/a*/map50"])
-    ['per_class/__/map50', 'per_class/a_/map50', 'per_class/a_/map50_2']
-    """
-    names: dict[str, None] = {}
-    for key in keys:
-        name = allowed = _allowed(key)
-        number = 1
-        while name in names:
-            number += 1
-            name = f"{allowed}_{number}"
-        names[name] = None
-    return list(names)
-
-
-def _allowed(key: str) -> str:
-    parts = [re.sub(r"[^\w.\- :]", "_", part) for part in key.split("/")]
-    parts = [part if part.strip(".") else "_" * max(len(part), 1) for part in parts]
-    longest = max(parts, key=len)
-    over = sum(len(part) + 1 for part in parts) - LONGEST_NAME
-    if over > 0:
-        parts[parts.index(longest)] = longest[: max(len(longest) - over, 1)]
-    return "/".join(parts)
 
 
 def _slices(items: list[Any], size: int) -> list[list[Any]]:

@@ -92,6 +92,35 @@ def test_a_killed_and_resumed_training_ends_with_the_same_bytes(
     assert (tmp_path / "whole.pt").read_bytes() == (tmp_path / "resumed.pt").read_bytes()
 
 
+class RunsCode:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("code was run"),)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "runs code", "something else", "empty"])
+def test_a_damaged_checkpoint_is_removed_with_a_line_and_the_training_starts_anew(
+    prepared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "state.pt"
+    settings = {**TINY_TRAINING, "epochs": 1}
+    with view_of(prepared) as data:
+        if damage == "cut off":
+            whole = trained(data, path, settings)
+            path.write_bytes(path.read_bytes()[:-1000])
+        elif damage == "empty":
+            path.touch()
+        else:
+            torch.save({"over": RunsCode()} if damage == "runs code" else [1], path)
+        with pytest.raises(KilledError):
+            trained(data, path, settings, killed_after=1)
+        own = [record.getMessage() for record in caplog.records if record.name == trainer.__name__]
+        assert [message.partition(": cannot be read (")[0] for message in own] == [str(path)]
+        assert not (tmp_path / "code was run").exists()
+        if damage == "cut off":
+            assert trained(data, path, settings).history == whole.history
+
+
 def test_a_training_that_stopped_early_is_complete(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +226,7 @@ def test_training_without_a_criterion_equals_ultralytics_to_the_bit(prepared: Pa
             device="cpu",
             checkpoint=tmp_path / "ours.ckpt",
         )
-    last = torch.load(tmp_path / "ours.ckpt", weights_only=False)["moving_average"]
+    last = torch.load(tmp_path / "ours.ckpt", weights_only=True)["moving_average"]
     for name, weights in plain.ema.ema.state_dict().items():
         assert torch.equal(weights, last[name]), name
     best = load_detector(tmp_path / "plain/weights/best.pt", trust=True).state_dict()
@@ -357,7 +386,7 @@ def test_two_processes_share_batches_and_trained_modules(
     assert len(result.history) == 2
     assert all(name in result.history[0] for name in ("train/response", "train/feature", "map50_95"))
     assert list(result.network.names.values()) == list(class_names(prepared))
-    state = torch.load(tmp_path / "state.pt", weights_only=False)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["best"]["epoch"] + 1 == result.best_epoch
     assert all(
         torch.equal(value, result.network.state_dict()[name]) for name, value in state["best"]["weights"].items()

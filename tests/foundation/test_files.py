@@ -7,12 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from src import PROJECT
 from src.foundation import atomic
 from src.foundation.atomic import remove_abandoned, whole_file, whole_folder, write_json, write_text
 from src.foundation.digests import MANIFEST, MANIFEST_COLUMNS, digest
+from src.foundation.processes import HOST
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -64,6 +66,14 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
         mine.touch()
         remove_abandoned(tmp_path)
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".hidden.partial", mine.name])
+
+
+def test_what_a_process_of_the_same_number_left_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / f".a.{HOST}-{os.getpid()}.partial.pt"
+    path.touch()
+    os.utime(path, (psutil.Process().create_time() - 60,) * 2)
+    remove_abandoned(tmp_path)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(("age_s", "is_left"), [(60, True), (2 * atomic.FORGOTTEN_AFTER_S, False)])

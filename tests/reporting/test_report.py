@@ -186,9 +186,33 @@ def test_agreement_pictures_settings_and_earlier_metrics_are_on_the_page() -> No
         assert f"]({link})" in text
     assert "```yaml\ndistill:\n  T: 2.0\n```" in text
     assert "| `val.map50_95` | 0.5 |" in text
-    assert r"| `val.per_class.a\|b.map50` | 0.25 |" in text
+    assert "| <code>val.per_class.a&#124;b.map50</code> | 0.25 |" in text
+    assert "| `target` | `onnxruntime` |" in text
     assert "notes" not in text
     assert "Fast 9000 (avx2; 4 cores), 1 thread(s), 9 rounds" in text
+
+
+FORGED = ["=cmd()", "a|b", "<img src=x>", "\x1b[31mred", "a\n| b | 1 |", "`code`", "a\\|b", "[a](http://x)", "\u202eb"]
+
+
+def test_no_name_forges_markdown_or_an_escape_of_the_terminal() -> None:
+    per_class = {name: {"map50": 0.125} for name in FORGED}
+    upstream = {**UPSTREAM, "distill": {"val": {"per_class": per_class, "name": FORGED[3]}}}
+    latency = {**LATENCY, "machine": {**LATENCY["machine"], "cpu": "Fast <b>9000</b>\n# title"}}
+    text = write_report(ACCURACY, latency, upstream, "# ```\n# <b>\x1b[31m\na: 1", 0.03, PICTURES)
+
+    body, settings = text.split("## Settings\n\n")
+    rows = [line for line in body.splitlines() if line.endswith("| 0.125 |")]
+    assert len(rows) == len(FORGED)
+    for row in rows:
+        assert row.count("|") == 3
+        assert not set("<>\\") & set(row.replace("<code>", "").replace("</code>", ""))
+        assert row.count("`") in (0, 2)
+    assert all(one.isprintable() or one == "\n" for one in text)
+    assert "<b>" not in body
+    assert "Fast &#60;b&#62;9000&#60;/b&#62;" in body
+    assert "\n# title" not in body
+    assert settings == "````yaml\n# ```\n# <b>\\x1b[31m\na: 1\n````\n"
 
 
 def test_a_page_without_pairs_and_pictures() -> None:

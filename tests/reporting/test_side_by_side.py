@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import cv2
@@ -39,6 +40,14 @@ def test_plots_have_the_same_bytes_each_time(tmp_path: Path) -> None:
         draw_pareto(points, [["one", "two"]], "a machine", tmp_path / f"{name}_dots.png")
     for kind in ("bars", "dots"):
         assert (tmp_path / f"a_{kind}.png").read_bytes() == (tmp_path / f"b_{kind}.png").read_bytes()
+
+
+def test_bars_of_classes_with_names_of_any_kind(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = {name: {"map50_95": 0.5} for name in ("$x^$", "$", "two\nlines", "\x1b[31m", "x" * 260)}
+        draw_per_class({"one": {"per_class": scores}}, tmp_path / "bars.png")
+    assert (tmp_path / "bars.png").stat().st_size > 0
 
 
 def test_the_pareto_front_leaves_out_dominated_points() -> None:

@@ -12,6 +12,8 @@ from src.workflow import checkpoints as module
 from src.workflow.checkpoints import checkpoints
 from src.workflow.stage_files import StageFiles
 
+MADE_WITH = {"torch": "2.0", "device": "cpu"}
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> StageFiles:
@@ -21,7 +23,10 @@ def files(tmp_path: Path) -> StageFiles:
 
 def interrupted(files: StageFiles, config: str = "T: 1") -> Path:
     """Return the folder of a training that was killed."""
-    with pytest.raises(KeyboardInterrupt), checkpoints(files, config, [files.project / "teacher.pt"]) as path:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        checkpoints(files, config, [files.project / "teacher.pt"], MADE_WITH) as path,
+    ):
         (path / "state.pt").write_text("state")
         raise KeyboardInterrupt
     return path
@@ -29,7 +34,7 @@ def interrupted(files: StageFiles, config: str = "T: 1") -> Path:
 
 def test_a_killed_training_finds_its_state_again(files: StageFiles) -> None:
     path = interrupted(files)
-    with checkpoints(files, "T: 1", [files.project / "teacher.pt"]) as found:
+    with checkpoints(files, "T: 1", [files.project / "teacher.pt"], MADE_WITH) as found:
         assert found == path
         assert (found / "state.pt").read_text() == "state"
     assert not path.exists(), "the state of a finished training is deleted"
@@ -37,7 +42,7 @@ def test_a_killed_training_finds_its_state_again(files: StageFiles) -> None:
 
 def test_a_training_with_other_settings_gets_another_folder(files: StageFiles) -> None:
     path = interrupted(files)
-    with checkpoints(files, "T: 2", [files.project / "teacher.pt"]) as found:
+    with checkpoints(files, "T: 2", [files.project / "teacher.pt"], MADE_WITH) as found:
         assert found != path
 
 
@@ -51,19 +56,39 @@ def test_a_training_with_other_inputs_gets_another_folder(files: StageFiles, cha
         inputs[0].unlink()
     else:
         inputs.append(files.project / "not there.pt")
-    with checkpoints(files, "T: 1", inputs) as found:
+    with checkpoints(files, "T: 1", inputs, MADE_WITH) as found:
         assert found != path
 
 
 def test_a_training_with_other_code_gets_another_folder(files: StageFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     path = interrupted(files)
     monkeypatch.setattr(module, "code_digest", lambda name: "other code")
-    with checkpoints(files, "T: 1", [files.project / "teacher.pt"]) as found:
+    with checkpoints(files, "T: 1", [files.project / "teacher.pt"], MADE_WITH) as found:
         assert found != path
 
 
+@pytest.mark.parametrize(
+    ("now", "other"),
+    [
+        ({"torch": "2.1", "device": "cpu"}, "torch 2.0, now 2.1"),
+        ({"torch": "2.0", "device": "0"}, "device cpu, now 0"),
+        ({**MADE_WITH, "the content of a.yaml": "f00"}, "the content of a.yaml None, now f00"),
+    ],
+)
+def test_a_state_made_with_something_else_is_removed_with_a_line(
+    files: StageFiles, caplog: pytest.LogCaptureFixture, now: dict[str, str], other: str
+) -> None:
+    path = interrupted(files)
+    with checkpoints(files, "T: 1", [files.project / "teacher.pt"], now) as found:
+        assert found == path
+        assert not (found / "state.pt").exists()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the training starts anew: the state in {path} is of {other}"
+    ]
+
+
 def test_two_trainings_at_once_do_not_share_their_state(files: StageFiles) -> None:
-    with checkpoints(files, "T: 1", []) as one, checkpoints(files, "T: 1", []) as other:
+    with checkpoints(files, "T: 1", [], MADE_WITH) as one, checkpoints(files, "T: 1", [], MADE_WITH) as other:
         assert one != other
 
 
@@ -74,8 +99,8 @@ from src.workflow.checkpoints import checkpoints
 from src.workflow.stage_files import StageFiles
 
 root = Path(sys.argv[1])
-with checkpoints(StageFiles("distill", root, root), "T: 1", []) as folder:
-    found = len(list(folder.iterdir()))
+with checkpoints(StageFiles("distill", root, root), "T: 1", [], {}) as folder:
+    found = len(list(folder.glob("*.pt")))
     (folder / "state.pt").touch()
     print(folder.name, found, flush=True)
     sys.stdin.readline()

@@ -12,11 +12,14 @@ from src.workflow.command import guarded
 
 ENDS = """
 import os, signal, sys
+from src.foundation.errors import UserError
 from src.workflow.command import guarded
 
 def main():
     if sys.argv[1] == "disk":
         raise OSError(28, "No space left on device", "models/x.pt")
+    if sys.argv[1] == "name":
+        raise UserError("data: 1 fault\\n  \\x1b[31ma.jpg: is red")
     os.kill(os.getpid(), {"ctrl-c": signal.SIGINT, "queue": signal.SIGTERM}[sys.argv[1]])
 
 sys.exit(guarded(main))
@@ -28,6 +31,7 @@ sys.exit(guarded(main))
     [
         ("ctrl-c", 130, "interrupted\n"),
         ("queue", 130, "interrupted\n"),
+        ("name", 1, "error: data: 1 fault\n  \\x1b[31ma.jpg: is red\n"),
         ("disk", 1, "error: [Errno 28] No space left on device: 'models/x.pt'\n"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +19,13 @@ REPO = Path(__file__).resolve().parents[2]
 
 STAGE = """
 import os, signal
+import sys
 import hydra
 from omegaconf import OmegaConf
 from src import PROJECT
 from src.foundation.errors import UserError
 from src.workflow import sweep, tracking
+from src.workflow.command import guarded
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="multiply")
 def main(config):
@@ -35,17 +38,14 @@ def main(config):
             raise ValueError("13 is not allowed")
         if config.T == 99:
             os.kill(os.getpid(), signal.SIGKILL)
+        if config.T > 1000:
+            os.kill(os.getpid(), config.T - 1000)
         outlier = 1.2 * (config.T == 1 and config.seed == 2)
         log.metrics({"map50_95": config.T * config.alpha + outlier})
         return config.T * config.alpha + outlier
 
 if __name__ == "__main__":
-    failed = True
-    try:
-        main()
-        failed = False
-    finally:
-        sweep.finish(failed)
+    sys.exit(guarded(main))
 """
 
 CONFIG = f"""
@@ -66,7 +66,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def launch(project: Path, experiment: str, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def launch(
+    project: Path, experiment: str, *overrides: str, stdout: int = subprocess.PIPE, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run `python -m multiply` with tracking in the project's store. Each test has its own experiment."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DVC"))}
     added = {"PYTHONPATH": f"{REPO}:{project}", "DVC_ROOT": str(project), "MLFLOW_EXPERIMENT_NAME": experiment}
@@ -75,7 +77,8 @@ def launch(project: Path, experiment: str, *overrides: str, **environment: str) 
         command,
         cwd=project,
         env={**inherited, **added, **environment},
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=120,
         check=False,
@@ -242,3 +245,48 @@ def test_jobs_with_the_same_overrides_have_runs_of_their_own(project: Path) -> N
     assert done.returncode == 0, done.stderr
     rows = rows_of(project / "multirun/twice/children.csv")
     assert len({row["run_id"] for row in rows} - {""}) == 2
+
+
+@pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_closes_the_sweep_and_its_job(project: Path, request_to_end: signal.Signals) -> None:
+    experiment = request_to_end.name
+    done = launch(project, experiment, "-m", f"T=2,{1000 + request_to_end}")
+
+    assert done.returncode == 130
+    assert "interrupted" in done.stderr
+    parent, children = recorded(project, experiment)
+    assert parent.info.status == "FAILED"
+    assert [child.info.status for child in children.values()] == ["KILLED", "FINISHED"]
+
+
+def test_a_sweep_outlives_the_reader_of_its_output(project: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = launch(project, "closed pipe", "-m", "T=2,3", stdout=writer)
+    os.close(writer)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    parent, children = recorded(project, "closed pipe")
+    assert {run.info.status for run in (parent, *children.values())} == {"FINISHED"}
+    assert parent.data.tags["winner.name"] == "T=3"
+
+
+def test_the_next_start_closes_a_sweep_that_was_killed(project: Path) -> None:
+    def statuses() -> dict[str, str]:
+        experiment = client.get_experiment_by_name("killed at once")
+        assert experiment
+        runs = client.search_runs([experiment.experiment_id])
+        return {str(run.info.run_name): run.info.status for run in runs}
+
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    assert launch(project, "killed at once", "-m", "T=2,99").returncode == -signal.SIGKILL
+    left = {"multiply sweep T=2,99": "RUNNING", "T=2": "FINISHED", "T=99": "RUNNING"}
+    assert statuses() == left
+    assert launch(project, "killed at once", "T=5").returncode == 0
+    closed = {name: status.replace("RUNNING", "KILLED") for name, status in left.items()}
+    assert statuses() == {**closed, "multiply": "FINISHED"}
+
+
+def test_a_spreadsheet_computes_no_cell_of_the_table() -> None:
+    outcomes = [sweep.Outcome(0, ("+x==cmd()", "lr=-0.5"), "FAILED", error="@SUM(1)")]
+    assert sweep._table(outcomes, {}) == "job,'+x,lr,status,value,run_id,error\n0,'=cmd(),-0.5,FAILED,,,'@SUM(1)\n"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -22,6 +25,7 @@ from mlflow.entities import Run
 
 from src.foundation.digests import MANIFEST, digest
 from src.workflow import store, tracking
+from src.workflow.abandoned import HOST_TAG, PROCESS_TAG, process_tags
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -74,7 +78,7 @@ def test_logged_values_are_in_the_store(project: Path) -> None:
     assert found.data.params == {
         "T": "2.0", "augmentation.mosaic": "0.5", "strict": "false", "weights": "null", "optimizer": "AdamW",
     }  # fmt: skip
-    assert found.data.metrics == {"map50_95": 0.5, "per_class/a _b_": 1.0}
+    assert found.data.metrics == {"map50_95": 0.5, "per_class/a :28:b:29:": 1.0}
     history = client.get_metric_history(found.info.run_id, "map50_95")
     assert [(m.step, m.value) for m in history] == [(1, 0.25), (2, 0.5)]
     assert found.data.tags["stage"] == "distill"
@@ -121,6 +125,159 @@ def test_more_values_than_one_request_allows(project: Path) -> None:
     assert len(found.data.metrics) == 1200
 
 
+ODD_NAMES = [
+    *(
+        ".",
+        "..",
+        "...",
+        "",
+        "/",
+        "a/b",
+        "a//b",
+        "/a",
+        "a/",
+        "../a",
+        "%",
+        "#",
+        ":",
+        "a:2f:b",
+        ":2e:",
+        "::",
+        "=cmd()",
+        "|",
+    ),
+    *("<img>", "\x1b[31m", "a\nb", "a\tb", " a", "a ", "\udc80", "日本", "x" * 260, "x" * 259 + "y", "%" * 260),
+]
+
+
+def test_class_names_of_any_kind_lose_no_metric(project: Path) -> None:
+    with tracking.run("eval_int8", {}, "", project) as log:
+        log.metrics({"val": {"map50_95": 0.5, "per_class": {name: {"map50": i} for i, name in enumerate(ODD_NAMES)}}})
+
+    (found,) = runs_of(client_of(project))
+    metrics = dict(found.data.metrics)
+    assert metrics.pop("val/map50_95") == 0.5
+    assert sorted(metrics.values()) == list(range(len(ODD_NAMES)))
+    assert metrics["val/per_class/日本/map50"] == ODD_NAMES.index("日本")
+
+
+def test_texts_above_the_limits_are_cut_with_a_mark(project: Path) -> None:
+    with tracking.run("distill", {"whole": "a" * 6000, "long": "a" * 6001}, "", project, name="n" * 251) as log:
+        log.tags({"long": "a" * 8001})
+
+    (found,) = runs_of(client_of(project))
+    mark = re.compile(r"(a+|n+)\.\.\. \(cut: (\d+) characters, md5 [0-9a-f]{32}\)")
+    assert found.data.params["whole"] == "a" * 6000
+    for text, length, longest in (
+        (found.data.params["long"], 6001, 6000),
+        (found.data.tags["long"], 8001, 8000),
+        (found.info.run_name, 251, 250),
+    ):
+        cut = mark.fullmatch(text)
+        assert cut
+        assert (int(cut[2]), len(text)) == (length, longest)
+
+
+def test_a_deleted_experiment_costs_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    everything(project)
+    client = client_of(project)
+    (first,) = runs_of(client)
+    client.delete_experiment(first.info.experiment_id)
+    everything(project)
+    [line] = capsys.readouterr().err.splitlines()
+    assert "Missing: artifacts (config.yaml, report.md), metrics (12 values), params (1 values), run (distill)" in line
+    assert f"'shrink' is deleted: restore it with `mlflow experiments restore -x {first.info.experiment_id}`" in line
+
+
+@pytest.mark.parametrize("moved", [True, False], ids=["moved", "copied"])
+def test_a_moved_or_copied_project_has_its_own_artifacts(
+    tmp_path: Path, empty_store: Path, caplog: pytest.LogCaptureFixture, moved: bool
+) -> None:
+    original, other = tmp_path / "a", tmp_path / "b"
+    original.mkdir()
+    shutil.copy(empty_store, original / "mlflow.db")
+    with tracking.run("quantize", {"T": 1}, "T: 1\n", original) as log:
+        log.onnx_model(onnx_that_doubles(original), np.ones((1, 3, 4, 4), np.float32), registered_name="detector")
+    client_of(original).create_experiment("of somebody else", (tmp_path / "elsewhere/mlruns").as_uri())
+    (shutil.move if moved else shutil.copytree)(original, other)
+    before = sorted(original.rglob("*"))
+    with tracking.run("prune", {}, "ratio: 0.5\n", other):
+        pass
+
+    assert sorted(original.rglob("*")) == before, "nothing is written to the folder of the original"
+    client = client_of(other)
+    first, second = runs_of(client)
+    for run in (first, second):
+        assert run.info.artifact_uri.startswith((other / "mlruns").as_uri())
+        assert [a.path for a in client.list_artifacts(run.info.run_id)] == ["config.yaml"]
+    assert first.outputs
+    model = client.get_logged_model(first.outputs.model_outputs[0].model_id)
+    version = client.get_model_version("detector", "1")
+    for location in (model.artifact_location, version.source):
+        assert location.startswith((other / "mlruns").as_uri())
+    untouched = client.get_experiment_by_name("of somebody else")
+    assert untouched
+    assert untouched.artifact_location == (tmp_path / "elsewhere/mlruns").as_uri()
+    told = [record.getMessage() for record in caplog.records if "moved or copied" in record.getMessage()]
+    assert len(told) == 1
+    with tracking.run("prune", {}, "ratio: 0.5\n", other):
+        pass
+    assert sum("moved or copied" in record.getMessage() for record in caplog.records) == 1, "the store has followed"
+
+
+def test_a_store_that_another_process_holds_costs_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}?timeout=0.1")
+    with sqlite3.connect(project / "mlflow.db", isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        everything(project)
+        other.execute("ROLLBACK")
+    [line] = capsys.readouterr().err.splitlines()
+    assert "did not record all of run 'distill'. Missing: artifacts (config.yaml, report.md), metrics" in line
+    assert "database is locked" in line
+
+
+def test_a_store_that_another_process_held_for_a_while_is_whole(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = sqlite3.connect(project / "mlflow.db", isolation_level=None, check_same_thread=False)
+    with closing(other), tracking.run("distill", {"T": 1}, "T: 1\n", project) as log:
+        other.execute("BEGIN EXCLUSIVE")
+        threading.Timer(0.3, other.execute, ["ROLLBACK"]).start()
+        log.metrics({"map50_95": 0.5})
+        log.tags({"precision": "float32"})
+    assert capsys.readouterr().err == ""
+    (found,) = runs_of(client_of(project))
+    assert found.data.metrics["map50_95"] == 0.5
+    assert found.data.tags["precision"] == "float32"
+    assert found.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://zoe:hunt@moon@127.0.0.1:9",
+        "http://zoe:hunt/moon@127.0.0.1:9",
+        "http://zoe:12/moon@127.0.0.1:9",
+        "http://zoe:hunt#moon@127.0.0.1:9",
+        "http://zoe:hunt@er/moon@127.0.0.1:9",
+        "postgresql://zoe:hunt@moon@127.0.0.1:9/db",
+        "postgresql://zoe:hunt/moon@127.0.0.1:9/db",
+        "http://zoe:hunt%2Fmoon@127.0.0.1:9",
+    ],
+)
+def test_no_password_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    everything(tmp_path)
+    [line] = capsys.readouterr().err.splitlines()
+    assert not [word for word in ("zoe", "hunt", "moon") if word in line]
+    clear = "%2F" in uri or uri == "http://zoe:hunt@moon@127.0.0.1:9"
+    assert ("write @ as %40, / as %2F" in line) != clear
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -136,6 +293,35 @@ def test_an_exception_of_the_stage_is_raised_again(project: Path, error: BaseExc
     (found,) = runs_of(client_of(project))
     assert found.info.status == status
     assert "\n" not in found.data.tags["error"]
+
+
+def test_only_runs_of_dead_processes_of_this_machine_are_closed(project: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    living = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    ended.wait()
+    long_ago_ms = 1000
+    tags = {
+        "dead": {**process_tags(), PROCESS_TAG: str(ended.pid)},
+        "living": {**process_tags(), PROCESS_TAG: str(living.pid)},
+        "of a process whose number was given again": {**process_tags(), PROCESS_TAG: str(living.pid)},
+        "elsewhere": {HOST_TAG: "another machine", PROCESS_TAG: str(ended.pid)},
+        "of earlier code": {},
+    }
+    client = client_of(project)
+    tracking.Run("distill", project).end("FINISHED")  # makes the experiment
+    (first,) = runs_of(client)
+    for name, of_process in tags.items():
+        start_ms = long_ago_ms if "again" in name else int(1000 * time.time())
+        client.create_run(first.info.experiment_id, start_ms, of_process, name)
+
+    with tracking.run("prune", {}, "", project):
+        pass
+    living.communicate(b"\n")
+    found = {run.info.run_name: run for run in runs_of(client)}
+    killed = {"dead", "of a process whose number was given again"}
+    assert {name for name, run in found.items() if run.info.status == "KILLED"} == killed
+    assert {name for name, run in found.items() if run.info.status == "RUNNING"} == tags.keys() - killed
+    assert found["dead"].data.tags["error"] == "its process ended without closing the run"
 
 
 def test_runs_of_a_dvc_experiment_outlive_its_temporary_copy(
@@ -230,6 +416,7 @@ def test_six_processes_at_once_on_a_store_that_does_not_exist(tmp_path: Path) ->
 import multiprocessing, sys, mlflow
 from pathlib import Path
 from src.workflow import store, tracking
+from src.workflow.abandoned import HOST_TAG, PROCESS_TAG, process_tags
 
 def job(number):
     with tracking.run("distill", {}, "", Path(sys.argv[1])) as log:
