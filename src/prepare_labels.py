@@ -25,12 +25,13 @@ from src.foundation.atomic import whole_folder
 from src.foundation.digests import digest
 from src.foundation.pipeline import PREPARED
 from src.labels.coco import read_coco
+from src.labels.conventions import check_mended_share
 from src.labels.dataset import Dataset
 from src.labels.digits import compose_scenes
 from src.labels.faults import Faults, Mend, Note
 from src.labels.layout import write_yolo
 from src.labels.splitting import complete_splits
-from src.labels.summary import summarize
+from src.labels.summary import note_classes_without_boxes, summarize
 from src.labels.voc import read_voc
 from src.labels.yolo import read_yolo
 from src.reporting.dataset_pictures import draw_box_sizes, draw_samples
@@ -43,12 +44,14 @@ _logger = logging.getLogger(__name__)
 
 def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
     """Write the prepared dataset and its reports, and return the counts."""
-    faults = Faults(files.project / params.data.root)
+    faults = Faults(files.project / params.data.root, largest_mended_share=params.largest_mended_share)
     prepared, report = files.write(PREPARED), files.write("reports/prepare_labels")
     with whole_folder(prepared) as folder, whole_folder(report) as pictures:
         dataset = _dataset(params, folder, faults)
         fractions = {"val_fraction": params.val_fraction, "test_fraction": params.test_fraction}
         dataset = complete_splits(dataset, faults, **fractions, seed=params.seed)
+        note_classes_without_boxes(dataset, faults)
+        check_mended_share(faults)
         faults.end_if_fatal(strict=params.strict)
         draw_samples(dataset, pictures / "samples.png")
         draw_box_sizes(dataset, pictures / "box_sizes.png")
@@ -67,6 +70,8 @@ def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
         len(faults.notes),
         report / "notes.csv",
     )
+    for line in faults.screen_lines():
+        _logger.warning("%s", line)
     for path in sorted(report.iterdir()):
         log.artifact(path, folder="prepare_labels")
     log.dataset("prepared", digest(prepared), params.data.root, counts["images"])

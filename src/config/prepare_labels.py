@@ -17,12 +17,15 @@ class PrepareLabels:
     Attributes:
         seed: of the split, and of the embedded dataset.
         strict: faults that could be mended are fatal, too.
+        largest_mended_share: of the boxes; a dataset in which more have to be mended is refused. 1: none is, and no
+            convention is looked for.
         val_fraction, test_fraction: of the images, where the folder brings no split.
     """
 
     data: Data
     seed: Annotated[int, Range(least=0)]
     strict: bool
+    largest_mended_share: Annotated[float, Range(above=0, most=1)]
     val_fraction: Annotated[float, Range(above=0, below=1)]
     test_fraction: Annotated[float, Range(above=0, below=1)]
 
