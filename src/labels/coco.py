@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,9 @@ from src.labels.faults import Faults, shown
 from src.labels.folders import finite, is_folder, read_text
 from src.labels.polygons import box_of
 from src.labels.split_folders import check_unread, splits_by_folder
+from src.labels.told_sizes import told_size
 
 REPAIR = "repair the entry, or export the file again"
-UNKNOWN_SIZES = (None, "", 0)
 
 
 @dataclass
@@ -207,16 +206,13 @@ def _images(
 
 def _size(entry: dict[str, Any], where: str, path: Path, faults: Faults) -> tuple[int, int] | None:
     """Return the width and height of an entry, px; None if it does not tell: the image does."""
-    given = [entry.get(side) for side in ("width", "height")]
-    sides = [finite(value) for value in given]
-    if any(isinstance(value, (str, int, float, NoneType)) and value in UNKNOWN_SIZES for value in given) or 0 in sides:
+    width, height = entry.get("width"), entry.get("height")
+    try:
+        return told_size(width, height)
+    except ValueError:
+        what = f"{where}: width and height are {shown(width)} x {shown(height)}, not two whole numbers"
+        faults.add(path, what, "correct or remove them")
         return None
-    width, height = sides
-    if width is None or height is None or width != int(width) or height != int(height):
-        found = f"{shown(given[0])} x {shown(given[1])}"
-        faults.add(path, f"{where}: width and height are {found}, not two whole numbers", "correct or remove them")
-        return None
-    return int(width), int(height)
 
 
 def _annotate(

@@ -153,20 +153,18 @@ def _of_folder(folder: Path, faults: Faults) -> list[JsonFile]:
         by_split[split] = path
     others = [path for path in files if path not in split_of]
     whole = [path for path in others if _is_coco(path)]
-    if len(whole) == 1 and not by_split:
-        by_split_or_whole: list[JsonFile] = [(whole[0], None)]
-    else:
-        by_split_or_whole = [(path, split) for split, path in by_split.items()]
-        for path in whole:
-            what = f"an annotation file without one split in its name ({listed_names()})"
-            faults.add(path, what, "rename it after its split, remove it, or set data.annotations")
     for path in others:
         if path not in whole:
             faults.note(path, "left_out", "no annotation file: left out")
-    if not by_split_or_whole and not whole:
+    if len(whole) == 1 and not by_split:
+        return [(whole[0], None)]
+    for path in whole:
+        what = f"an annotation file without one split in its name ({listed_names()})"
+        faults.add(path, what, "rename it after its split, remove it, or set data.annotations")
+    if not by_split and not whole:
         what = "contains no annotation file with a split in its name (such as instances_train2017.json)"
         faults.add(folder, what, "add one, or set data.annotations")
-    return by_split_or_whole
+    return [(path, split) for split, path in by_split.items()]
 
 
 def _is_coco(path: Path) -> bool:

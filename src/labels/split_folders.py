@@ -36,8 +36,8 @@ def is_mask(path: Path) -> bool:
     return not _MASKS.isdisjoint(path.parts)
 
 
-def check_unread(root: Path, read: set[Path], labelled: Callable[[Path], bool], faults: Faults) -> None:
-    """Look for images that no reader took, so that nothing is lost in silence.
+def check_unread(root: Path, read: set[Path], labelled: Callable[[Path], bool], faults: Faults) -> set[Path]:
+    """Return the images that no reader took, after a fault or a note for each of them, so that none is lost in silence.
 
     It is a fault if a whole folder was not read, its name looks like a split and it has labels: a split would be lost.
     All other such images are left out, with a note.
@@ -60,9 +60,10 @@ def check_unread(root: Path, read: set[Path], labelled: Callable[[Path], bool], 
             what = f"{_counted(len(images))} with labels, in a folder that looks like a split, and nothing reads them"
             faults.add(folder, what, f"name the split where the others are named, or move it out of {faults.setting}")
         else:
-            what = "not read: left out" if not lost else "in a folder that looks like a split, without labels: left out"
+            what = f"nothing reads it{', though its folder looks like a split' if lost else ''}: left out"
             for image in images:
                 faults.note(image, "left_out", what)
+    return {image for images in unread.values() for image in images}
 
 
 def _counted(count: int) -> str:

@@ -5,7 +5,6 @@ Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,20 +17,17 @@ from src.labels.assembly import Draft, assemble
 from src.labels.conventions import VOC
 from src.labels.dataset import Dataset
 from src.labels.faults import Faults, shown
-from src.labels.folders import OtherFiles, files_below, finite, inside, is_folder, read_xml_text, recognised, subfolder
-from src.labels.names import Names, canonical
+from src.labels.folders import files_below, finite, inside, is_folder, read_xml_text, recognised, subfolder
+from src.labels.names import canonical
 from src.labels.polygons import box_of
 from src.labels.split_folders import check_unread, is_mask, splits_by_folder
+from src.labels.told_sizes import told_size
+from src.labels.voc_images import VocImages, by_key
 from src.labels.voc_lists import SplitLists, read_lists
 
 USUAL_ANNOTATIONS = ("Annotations", "xml")
 USUAL_IMAGES = ("JPEGImages", "images")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-# Folders that say what is in them, not which image is meant: train/images/a.jpg and train/annotations/a.xml are a pair.
-_KINDS = frozenset(
-    {"annotations", "annotation", "xml", "xmls", "jpegimages", "images", "image", "imgs", "img", "labels"}
-)
-_UNKNOWN_SIZES = ("", "0", "null", "none", "nan")
 
 
 @dataclass(frozen=True)
@@ -75,17 +71,17 @@ def read_voc(
     if folders is None:
         return Dataset((), ())
     annotation_folder, image_folder = folders
-    bases = sorted({annotation_folder, image_folder, root}, key=lambda path: -len(path.parts))
-    images_found = [path for path in files_below(image_folder, IMAGE_SUFFIXES, faults) if not is_mask(path)]
-    image_of = _by_key(bases, images_found, faults)
+    bases = (annotation_folder, image_folder, root)
+    paths = [path for path in files_below(image_folder, IMAGE_SUFFIXES, faults) if not is_mask(path)]
+    image_of = by_key(paths, bases, faults)
     if not image_of:
         faults.add(image_folder, "contains no images", "add them, or set data.images")
-    searched = [annotation_folder, image_folder]
-    xmls = dict.fromkeys(xml for folder in searched for xml in files_below(folder, (".xml",), faults))
+    found_images = VocImages(image_of, image_folder, root)
+    xmls = {xml: None for folder in bases[:2] for xml in files_below(folder, (".xml",), faults)}
     if annotations is None:
-        xmls |= dict.fromkeys(xml for xml in files_below(root, (".xml",), faults) if _is_label(xml))
-    xml_of, annotation_of = _read_all(_by_key(bases, list(xmls), faults), image_of, image_folder, root, faults)
-    lists = read_lists(root, split_lists, frozenset(image_of), _Finder(image_of, image_folder, root).find, faults)
+        xmls |= {xml: None for xml in files_below(root, (".xml",), faults) if _is_label(xml)}
+    xml_of, annotation_of = _read_all(by_key(xmls, bases, faults), found_images, root, faults)
+    lists = read_lists(root, split_lists, frozenset(image_of), found_images.of_line, faults)
     _note_elsewhere(xml_of, image_of, annotation_folder, faults)
 
     found = {name for annotation in annotation_of.values() for name in annotation.names}
@@ -113,7 +109,7 @@ def read_voc(
                 split=None if split_of is None else split_of[key],
             )
         )
-    check_unread(root, set(image_of.values()), lambda image: False, faults)
+    check_unread(root, set(image_of.values()), lambda image: images is None and _xml_beside(image), faults)
     # An unknown class is a fatal fault. Its boxes have index 0 here, which only affects the text of mends.
     return Dataset(names, assemble(drafts, VOC, names or ("",), faults))
 
@@ -134,21 +130,8 @@ def _folders(root: Path, annotations: str | None, images: str | None, faults: Fa
     return None if annotation_folder is None or image_folder is None else (annotation_folder, image_folder)
 
 
-def _by_key(bases: list[Path], paths: list[Path], faults: Faults) -> dict[str, Path]:
-    """Return the files by path without suffix. An image and its XML have the same key.
-
-    The path is relative to the first of the `bases` that holds the file; folders that name a kind of file do not count.
-    """
-    by_key: dict[str, Path] = {}
-    for path in paths:
-        base = next(base for base in bases if path.is_relative_to(base))
-        *folders, name = path.relative_to(base).with_suffix("").parts
-        key = "/".join([*(folder for folder in folders if folder.lower() not in _KINDS), name])
-        if key in by_key:
-            faults.add(path, f"has the same stem as {faults.name(by_key[key])}", "rename one of them, and its label")
-        else:
-            by_key[key] = path
-    return by_key
+def _xml_beside(image: Path) -> bool:
+    return image.with_suffix(".xml").is_file()
 
 
 def _is_label(xml: Path) -> bool:
@@ -157,48 +140,22 @@ def _is_label(xml: Path) -> bool:
 
 
 def _read_all(
-    by_key: dict[str, Path], image_of: dict[str, Path], image_folder: Path, root: Path, faults: Faults
+    xmls: dict[str, Path], images: VocImages, root: Path, faults: Faults
 ) -> tuple[dict[str, Path], dict[str, _Annotation]]:
     """Return XML files and annotations, by the key of their image."""
-    image_names, others = Names(image_of), OtherFiles(root)
-    xml_of: dict[str, Path] = {key: xml for key, xml in by_key.items() if key in image_of}
+    xml_of = {key: xml for key, xml in xmls.items() if key in images.path_of}
     annotation_of: dict[str, _Annotation] = {}
-    for key, xml in by_key.items():
-        root_element = _parse(xml, faults)
-        if root_element is None:
-            continue
-        meant = _image_key(root_element, xml, key, image_folder, image_of, image_names, others, root, faults)
-        if meant is None:
+    for key, xml in xmls.items():
+        element = _parse(xml, faults)
+        meant = _image_key(element, xml, key, images, root, faults) if element is not None else None
+        if element is None or meant is None:
             continue
         if xml_of.setdefault(meant, xml) != xml:
-            what = f"a second label for {faults.name(image_of[meant])}; the first is {faults.name(xml_of[meant])}"
-            faults.add(xml, what, "remove one of them")
+            target, first = faults.name(images.path_of[meant]), faults.name(xml_of[meant])
+            faults.add(xml, f"a second label for {target}; the first is {first}", "remove one of them")
             continue
-        annotation_of[meant] = _annotation(root_element, xml, faults)
+        annotation_of[meant] = _annotation(element, xml, faults)
     return xml_of, annotation_of
-
-
-class _Finder:
-    """Finds the key of the image that a line of a split list names: with or without suffix and folder."""
-
-    def __init__(self, image_of: dict[str, Path], image_folder: Path, root: Path) -> None:
-        self._key_of: dict[str, str] = {}
-        for key, image in image_of.items():
-            for base in (root, image_folder):
-                name = image.relative_to(base).as_posix()
-                for spelled in (name, os.path.splitext(name)[0]):
-                    self._key_of.setdefault(spelled, key)
-        self._key_of |= {key: key for key in image_of}
-        self._names = Names(self._key_of)
-
-    def find(self, name: str) -> str | None:
-        stem, suffix = os.path.splitext(name)
-        # A name may have a suffix that its image does not have. A dot inside a stem must not be taken for one.
-        for spelled in (name, *([] if " " in suffix else [stem])):
-            found = self._names.find(spelled)
-            if found is not None:
-                return self._key_of[found]
-        return None
 
 
 def _splits(
@@ -251,15 +208,7 @@ def _parse(xml: Path, faults: Faults) -> ElementTree.Element | None:
 
 
 def _image_key(
-    element: ElementTree.Element,
-    xml: Path,
-    key: str,
-    image_folder: Path,
-    image_of: dict[str, Path],
-    image_names: Names,
-    others: OtherFiles,
-    root: Path,
-    faults: Faults,
+    element: ElementTree.Element, xml: Path, key: str, images: VocImages, root: Path, faults: Faults
 ) -> str | None:
     """Return the key of the XML's image: by the name of the XML, else by <filename>.
 
@@ -268,18 +217,19 @@ def _image_key(
     filename = (element.findtext("filename") or "").strip()
     # A path of another machine tells nothing but its last name.
     name = filename.rpartition("/")[2] if filename.startswith("/") else filename
-    path = inside(root, image_folder, name, faults, xml) if name else None
-    named_key = None
-    if path is not None and path.is_relative_to(image_folder):
-        named_key = image_names.find(os.path.splitext(path.relative_to(image_folder).as_posix())[0])
-    if key in image_of:
-        if named_key is not None and named_key != key:
-            what = f"<filename> is {shown(filename)}, but the name of the XML matches {faults.name(image_of[key])}"
+    path = inside(root, images.folder, name, faults, xml) if name else None
+    named = None
+    if path is not None and path.is_relative_to(images.folder):
+        named = images.of_filename(path.relative_to(images.folder).as_posix())
+    if key in images.path_of:
+        if named is not None and named != key:
+            target = faults.name(images.path_of[key])
+            what = f"<filename> is {shown(filename)}, but the name of the XML matches {target}"
             faults.add(xml, what, "correct <filename> or rename the XML")
         return key
-    found = image_names.find(key) or named_key
+    found = images.of_xml(key) or named
     if found is None:
-        what = f"label without image: no image named {shown(xml.stem)}{others.hint(xml.name)}"
+        what = f"label without image: no image named {shown(xml.stem)}{images.hint(xml)}"
         faults.add(xml, what, "add the image or remove the label")
     return found
 
@@ -330,12 +280,10 @@ def _polygon(item: ElementTree.Element) -> list[float]:
 
 def _size(element: ElementTree.Element, xml: Path, faults: Faults) -> tuple[int, int] | None:
     """Return the width and height in the label, px; None if it does not tell: the image does."""
-    texts = [(element.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
-    if any(text.lower() in _UNKNOWN_SIZES or finite(text) == 0 for text in texts):
-        return None
-    width, height = (finite(text) for text in texts)
-    if width is None or height is None or width != int(width) or height != int(height):
+    texts = [element.findtext(f"size/{side}") for side in ("width", "height")]
+    try:
+        return told_size(*texts)
+    except ValueError:
         what = f"<size> is {shown(texts[0])} x {shown(texts[1])}, not two whole numbers"
         faults.add(xml, what, "correct or remove it")
         return None
-    return int(width), int(height)

@@ -50,7 +50,7 @@ def read_yolo(root: Path, faults: Faults, *, data_yaml: str | None = None) -> Da
     # Where a split was not found, its labels have no images: that is no fault of their own.
     complete = not any(fault.file == faults.name(index.path) for fault in faults.fatal)
     read = set(split_of) | _left_out_by_lists(split_of, lists, faults)
-    check_unread(root, read, lambda image: _lies_at(image) is not None, faults)
+    read |= check_unread(root, read, lambda image: _lies_at(image) is not None, faults)
     if complete:
         _check_other_labels(label_of, read, lists, root, faults)
 
