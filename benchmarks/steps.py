@@ -1,11 +1,12 @@
-"""What distilling costs: a training step, and a sweep, with and without the cache of the teacher's answers.
+"""What a training step costs by threads and precision, what distilling adds, and what a sweep costs.
 
     make bench-steps BCCD=path/to/BCCD
 
-Steps of four trainings on the same batches, interleaved in one process: ultralytics' own without and with its
-`distill_model`, this project's without and with the cache (every answer known). Then six runs of T x alpha as sweeps
-with the cache, against the same six one by one without. yolov8s teaches yolov8n on real photographs at 320 px, after a
-few epochs of its own: one that is sure of nothing would have less to say. Writes reports/benchmarks/steps.md.
+Steps of several trainings on the same batches, interleaved in one process: ultralytics' own loss by threads and
+precision, then this project's distillation without and with the cache (every answer known), and ultralytics'
+`distill_model`. Then six runs of T x alpha as sweeps with the cache, against the same six one by one without. yolov8s
+teaches yolov8n on real photographs, after a few epochs of its own: an untrained teacher would propose no boxes. Writes
+reports/benchmarks/steps.md.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 from ultralytics.models.yolo.detect import DetectionTrainer
 
@@ -26,25 +29,29 @@ from benchmarks.photographs import bccd_folder, run_stage, taught_project
 from src import PROJECT
 from src.detector import runtime
 from src.detector.checkpoint import load_detector
+from src.detector.criterion import MakeCriterion
 from src.detector.dataset import view_of
+from src.detector.precision import dtype_for
 from src.detector.trainer import ResumableTrainer, TrainerExtras, trainer_with
 from src.distillation.cached_teacher import CachedTeacher
 from src.distillation.distillation_loss import distillation_from
 from src.distillation.objective import Objective
-from src.distillation.teacher import FrozenTeacher, Teacher
+from src.distillation.teacher import FrozenTeacher
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import write_text
+from src.foundation.processors import processors_for
 
 PAGE = PROJECT / "reports/benchmarks/steps.md"
-IMGSZ, BATCH, THREADS = 320, 16, 4
+IMGSZ, BATCH = 320, 16
+NETWORKS = (("yolov8s.yaml", 160, 16), ("yolov8n.yaml", 160, 16), ("yolov8s.yaml", 320, 8))
+MANY_THREADS = 4
+"""The default before `common.threads: auto`."""
 BATCHES, ROUNDS = 4, 15
 TEACHER_EPOCHS = 5
 TEMPERATURES, ALPHAS, EPOCHS = (1, 2, 4), (0.5, 0.7), 3
 OBJECTIVE = Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0})
-PLAIN = "plain ultralytics"
+PLAIN = "ultralytics' own loss"
 ONE_BY_ONE = "one by one, without cache"
-
-Step = Callable[[dict[str, Any]], None]
 
 
 def main() -> None:
@@ -55,27 +62,72 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="steps-") as scratch:
         clone = Path(scratch) / "project"
-        learned = [f"imgsz={IMGSZ}", "augmentation=objects", f"threads={THREADS}"]
-        taught_project(clone, arguments.bccd, TEACHER_EPOCHS, learned)
-        steps = measure_steps(clone)
-        write_text(PAGE, page(steps, {} if arguments.steps_only else measure_sweep(clone)))
+        taught_project(clone, arguments.bccd, TEACHER_EPOCHS, [f"imgsz={IMGSZ}", "augmentation=objects"])
+        precisions, steps = measure_precisions(clone), measure_steps(clone)
+        write_text(PAGE, page(precisions, steps, {} if arguments.steps_only else measure_sweep(clone)))
+
+
+def measure_precisions(project: Path) -> dict[tuple[str, str], list[float]]:
+    """Return the seconds of each step of ultralytics' own loss by network and setting, interleaved."""
+    processors = processors_for("auto")
+    settings = {
+        f"float32, {MANY_THREADS} threads": (torch.float32, MANY_THREADS),
+        f"float32, {processors} threads": (torch.float32, processors),
+        f"bfloat16, channels_last, {processors} threads": (torch.bfloat16, processors),
+    }
+    found = {}
+    for architecture, imgsz, batch_size in NETWORKS:
+        with _training(project, architecture, imgsz, batch_size) as arguments:
+            trainers = {name: _ready(_ours(arguments, dtype=dtype)) for name, (dtype, _) in settings.items()}
+            batches = _batches(next(iter(trainers.values())))
+            threads = {name: count for name, (_, count) in settings.items()}
+            for name, seconds in _interleaved(trainers, batches, threads).items():
+                found[f"{architecture.removesuffix('.yaml')}, {imgsz} px, batch {batch_size}", name] = seconds
+    return found
 
 
 def measure_steps(project: Path) -> dict[str, list[float]]:
-    """Return the seconds of each step by variant, interleaved."""
-    device = runtime.settle("cpu", THREADS)
-    prepared, teacher_file = project / "data/prepared", project / "models/teacher.pt"
-    with tempfile.TemporaryDirectory(prefix="steps-") as scratch, view_of(prepared) as data:
-        arguments: dict[str, Any] = {
+    """Return the seconds of each step of distillation and of its controls, interleaved."""
+    teacher_file, dtype = project / "models/teacher.pt", dtype_for("auto", "cpu")
+    threads = processors_for("auto")
+    runtime.settle("cpu", threads)
+    with _training(project, "yolov8n.yaml", IMGSZ, BATCH) as arguments:
+        teacher = FrozenTeacher(load_detector(teacher_file), dtype)
+        cache = Path(arguments["project"]) / "cache"
+        cached = CachedTeacher(teacher, "steps", cache, limit_bytes=2**33, features=False)
+        trainers: dict[str, DetectionTrainer] = {
+            PLAIN: _ours(arguments, dtype=dtype),
+            "ours": _ours(arguments, distillation_from(teacher, OBJECTIVE), dtype=dtype),
+            "ours, answers cached": _ours(arguments, distillation_from(cached, OBJECTIVE), dtype=dtype),
+            "plain ultralytics, float32": DetectionTrainer(overrides=dict(arguments)),
+            "ultralytics' `distill_model`, float32": DetectionTrainer(
+                overrides={**arguments, "distill_model": str(teacher_file)}
+            ),
+        }
+        for trainer in trainers.values():
+            _ready(trainer)
+        batches = _batches(trainers[PLAIN])
+        for batch in batches:
+            cached(trainers[PLAIN].preprocess_batch(dict(batch))["img"])
+        seconds = _interleaved(trainers, batches, dict.fromkeys(trainers, threads))
+        assert cached.misses == BATCHES, "every timed answer came from the cache"
+    return seconds
+
+
+@contextmanager
+def _training(project: Path, architecture: str, imgsz: int, batch_size: int) -> Iterator[dict[str, Any]]:
+    """Yield the arguments of a trainer on the prepared data of a project."""
+    with tempfile.TemporaryDirectory(prefix="steps-") as scratch, view_of(project / "data/prepared") as data:
+        yield {
             "task": "detect",
-            "model": "yolov8n.yaml",
+            "model": architecture,
             "data": str(data),
-            "imgsz": IMGSZ,
-            "batch": BATCH,
-            "nbs": BATCH,
+            "imgsz": imgsz,
+            "batch": batch_size,
+            "nbs": batch_size,
             "optimizer": "AdamW",
             "epochs": 10,
-            "device": device,
+            "device": "cpu",
             "workers": 0,
             "amp": False,
             "plots": False,
@@ -83,42 +135,46 @@ def measure_steps(project: Path) -> dict[str, list[float]]:
             "project": scratch,
             "name": "trainer",
         }
-        teacher = FrozenTeacher(load_detector(teacher_file))
-        cached = CachedTeacher(teacher, "steps", Path(scratch) / "cache", limit_bytes=2**33, features=False)
 
-        def ours(teaching: Teacher) -> ResumableTrainer:
-            criterion = distillation_from(teaching, OBJECTIVE)
-            return trainer_with(TrainerExtras(Path(scratch) / "state.pt", criterion))(overrides=dict(arguments))
 
-        trainers: dict[str, DetectionTrainer] = {
-            PLAIN: DetectionTrainer(overrides=dict(arguments)),
-            "ultralytics' `distill_model`": DetectionTrainer(
-                overrides={**arguments, "distill_model": str(teacher_file)}
-            ),
-            "ours": ours(teacher),
-            "ours, answers cached": ours(cached),
-        }
-        for trainer in trainers.values():
-            trainer._setup_train()
-            trainer._model_train()
-        loader = iter(trainers[PLAIN].train_loader)
-        batches = [trainers[PLAIN].preprocess_batch(next(loader)) for _ in range(BATCHES)]
+def _ours(
+    arguments: dict[str, Any], make_criterion: MakeCriterion | None = None, *, dtype: torch.dtype
+) -> ResumableTrainer:
+    extras = TrainerExtras(Path(arguments["project"]) / "state.pt", make_criterion, dtype=dtype)
+    return trainer_with(extras)(overrides=dict(arguments))
+
+
+def _ready(trainer: DetectionTrainer) -> DetectionTrainer:
+    """Let a trainer do all that comes before the first step."""
+    trainer._setup_train()
+    trainer._model_train()
+    return trainer
+
+
+def _batches(trainer: DetectionTrainer) -> list[dict[str, Any]]:
+    loader = iter(trainer.train_loader)
+    return [next(loader) for _ in range(BATCHES)]
+
+
+def _interleaved(
+    trainers: Mapping[str, DetectionTrainer], batches: Sequence[dict[str, Any]], threads: Mapping[str, int]
+) -> dict[str, list[float]]:
+    """Return the seconds of each step, every trainer in turn on every batch."""
+    seconds: dict[str, list[float]] = {name: [] for name in trainers}
+    for turn in tqdm(range(ROUNDS + 1), desc="steps"):
         for batch in batches:
-            cached(batch["img"])
-        seconds: dict[str, list[float]] = {name: [] for name in trainers}
-        for turn in tqdm(range(ROUNDS + 1), desc="steps"):
-            for batch in batches:
-                for name, trainer in trainers.items():
-                    begun = time.perf_counter()
-                    _step(trainer, batch)
-                    if turn:  # the first one warms up
-                        seconds[name].append(time.perf_counter() - begun)
-        assert cached.misses == BATCHES, "every timed answer came from the cache"
+            for name, trainer in trainers.items():
+                torch.set_num_threads(threads[name])
+                scaled = trainer.preprocess_batch(dict(batch))
+                begun = time.perf_counter()
+                _step(trainer, scaled)
+                if turn:  # the first one warms up
+                    seconds[name].append(time.perf_counter() - begun)
     return seconds
 
 
 def _step(trainer: DetectionTrainer, batch: dict[str, Any]) -> None:
-    """Do what ultralytics' loop does with a batch that is loaded and normalised."""
+    """Do what ultralytics' loop does with a batch that is loaded and scaled."""
     loss, _ = trainer.model(batch)
     loss.sum().backward()
     trainer.optimizer_step()
@@ -129,16 +185,16 @@ def measure_sweep(project: Path) -> dict[str, float]:
     budget = [f"epochs={EPOCHS}", f"imgsz={IMGSZ}", "augmentation=objects", f"batch={BATCH}"]
     swept = ["-m", *budget, f"T={','.join(map(str, TEMPERATURES))}", f"alpha={','.join(map(str, ALPHAS))}"]
     singles = [
-        [*budget, f"threads={THREADS}", f"T={temperature}", f"alpha={alpha}", "cache=never"]
+        [*budget, f"T={temperature}", f"alpha={alpha}", "cache=never"]
         for temperature in TEMPERATURES
         for alpha in ALPHAS
     ]
-    side_by_side = [f"threads={THREADS // 2}", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    side_by_side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     measured = {}
     for name, calls in {
         ONE_BY_ONE: singles,
-        "a sweep": [[*swept, f"threads={THREADS}"]],
-        "a sweep, two jobs at a time of half the threads": [[*swept, *side_by_side]],
+        "a sweep": [swept],
+        "a sweep, two jobs at a time": [[*swept, *side_by_side]],
     }.items():
         shutil.rmtree(project / ".cache", ignore_errors=True)
         begun = time.perf_counter()
@@ -148,29 +204,52 @@ def measure_sweep(project: Path) -> dict[str, float]:
     return measured
 
 
-def page(steps: dict[str, list[float]], runs: dict[str, float]) -> str:
+def page(
+    precisions: Mapping[tuple[str, str], list[float]], steps: Mapping[str, list[float]], runs: Mapping[str, float]
+) -> str:
     """Return the benchmark's page."""
     machine = describe_machine()
-    plain = statistics.median(steps[PLAIN])
     lines = [
-        "# What distilling costs",
+        "# What a training step costs",
         "",
-        f"BCCD at {IMGSZ} px, batch {BATCH}, teacher yolov8s, student yolov8n, response and localization. "
-        f"{machine['cpu']} ({', '.join(machine['flags'])}), {THREADS} threads.",
+        f"BCCD. {machine['cpu']} ({', '.join(machine['flags'])}), {machine['cores']} processors. "
+        f"{', '.join(f'{name} {version}' for name, version in machine['versions'].items())}.",
         "",
         "`make bench-steps BCCD=...`",
         "",
-        f"A step (forward, loss, backward, optimizer; the batch loaded): medians of {ROUNDS * BATCHES}, interleaved.",
+        f"A step is forward, loss, backward and optimizer; the batch is loaded. Medians of {ROUNDS * BATCHES}, "
+        "interleaved in one process.",
         "",
-        "| training | s | times plain |",
+        "## Threads and precision",
+        "",
+        "ultralytics' own loss, AdamW.",
+        "",
+        "| network | setting | ms | of the first |",
+        "| --- | --- | --- | --- |",
+    ]
+    for (network, setting), found in precisions.items():
+        first = statistics.median(next(times for (other, _), times in precisions.items() if other == network))
+        median = statistics.median(found)
+        lines.append(f"| {network} | {setting} | {1000 * median:.0f} | {median / first:.2f} |")
+    plain = statistics.median(steps[PLAIN])
+    lines += [
+        "",
+        "## Distillation",
+        "",
+        f"yolov8s teaches yolov8n with response and localization, {IMGSZ} px, batch {BATCH}, "
+        f"`common.threads` and `common.precision` auto where no precision is named.",
+        "",
+        "| training | ms | times ultralytics' own loss |",
         "| --- | --- | --- |",
         *(
-            f"| {name} | {statistics.median(found):.3f} | {statistics.median(found) / plain:.2f} |"
+            f"| {name} | {1000 * statistics.median(found):.0f} | {statistics.median(found) / plain:.2f} |"
             for name, found in steps.items()
         ),
     ]
     if runs:
         lines += [
+            "",
+            "## Sweeps",
             "",
             f"Six runs of T x alpha, {EPOCHS} epochs each; each row once, so a few percent are noise.",
             "",

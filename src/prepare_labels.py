@@ -1,8 +1,9 @@
 """prepare-labels: check labelled images and write them in the layout for training.
 
 Reads data.root (`data: digits` reads nothing: it composes its images). Writes data/prepared (images, labels, data.yaml,
-manifest.csv), reports/prepare_labels/{samples.png, box_sizes.png, mended.csv, notes.csv}, and counts to
-reports/prepare_labels.json. If a fault cannot be mended, the stage ends with a list of all faults and writes nothing.
+manifest.csv), reports/prepare_labels/{samples.png, box_sizes.png, near_duplicates.png, mended.csv, notes.csv}, and
+counts to reports/prepare_labels.json. If a fault cannot be mended, the stage ends with a list of all faults and writes
+nothing.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from src.labels.dataset import Dataset
 from src.labels.digits import compose_scenes
 from src.labels.faults import Faults, Mend, Note
 from src.labels.layout import write_yolo
+from src.labels.leaks import check_leaks
 from src.labels.splitting import complete_splits
 from src.labels.summary import note_classes_without_boxes, summarize
 from src.labels.voc import read_voc
 from src.labels.yolo import read_yolo
-from src.reporting.dataset_pictures import draw_box_sizes, draw_samples
+from src.reporting.dataset_pictures import draw_box_sizes, draw_near_duplicates, draw_samples
 from src.workflow.stage import StageResult
 from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
@@ -49,12 +51,14 @@ def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
     with whole_folder(prepared) as folder, whole_folder(report) as pictures:
         dataset = _dataset(params, folder, faults)
         fractions = {"val_fraction": params.val_fraction, "test_fraction": params.test_fraction}
-        dataset = complete_splits(dataset, faults, **fractions, seed=params.seed)
+        dataset = complete_splits(dataset, faults, **fractions, seed=params.seed, group_by=params.group_by)
         note_classes_without_boxes(dataset, faults)
+        leaks = check_leaks(dataset, faults, strict=params.strict)
         check_mended_share(faults)
         faults.end_if_fatal(strict=params.strict)
         draw_samples(dataset, pictures / "samples.png")
         draw_box_sizes(dataset, pictures / "box_sizes.png")
+        draw_near_duplicates([(leak.image, leak.other) for leak in leaks], pictures / "near_duplicates.png")
         _write_list(faults.mends, pictures / "mended.csv")
         _write_list(faults.notes, pictures / "notes.csv")
         write_yolo(dataset, folder)
@@ -72,6 +76,8 @@ def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
     )
     for line in faults.screen_lines():
         _logger.warning("%s", line)
+    if leaks:
+        _logger.warning("The near duplicates across splits are drawn in %s", report / "near_duplicates.png")
     for path in sorted(report.iterdir()):
         log.artifact(path, folder="prepare_labels")
     log.dataset("prepared", digest(prepared), params.data.root, counts["images"])

@@ -22,6 +22,7 @@ PARAMS = Calibrate(
     imgsz=IMGSZ,
     device="cpu",
     threads=1,
+    precision="float32",
     workers=0,
     images=3,
     seed=0,

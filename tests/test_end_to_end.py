@@ -51,9 +51,31 @@ def edit(path: Path, changes: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
-def call(root: Path, *command: str) -> str:
+AUDIT = """
+import os, sys
+
+def record(event, arguments):
+    if event in ("socket.connect", "socket.sendto"):
+        address = arguments[1]
+        if not isinstance(address, tuple) or str(address[0]) in ("127.0.0.1", "::1"):
+            return
+    elif event == "socket.getaddrinfo":
+        address = arguments[0]
+    elif event == "subprocess.Popen" and "pip" in str(arguments[1]).split("'"):
+        address = arguments[1]
+    else:
+        return
+    with open(os.environ["AUDIT_FILE"], "a") as file:
+        file.write(f"{event} {address} by {sys.orig_argv}\\n")
+
+sys.addaudithook(record)
+"""
+"""As `sitecustomize` it records in every Python process what reaches for the network, or installs a package."""
+
+
+def call(root: Path, *command: str, **added: str) -> str:
     hidden = {"MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"}
-    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    environment = {key: value for key, value in os.environ.items() if key not in hidden} | added
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
     return done.stdout
@@ -61,6 +83,20 @@ def call(root: Path, *command: str) -> str:
 
 def dvc(root: Path, *arguments: str) -> str:
     return call(root, sys.executable, "-m", "dvc", *arguments)
+
+
+def repro_without_network(root: Path) -> None:
+    """Run `dvc repro`, where possible in a network namespace without a way out. Record attempts in attempts.txt."""
+    audit = root.parent / f"{root.name}-audit"
+    audit.mkdir()
+    (audit / "sitecustomize.py").write_text(AUDIT)
+    (audit / "attempts.txt").touch()
+    namespace = ["unshare", "--map-root-user", "--net"]
+    isolated = shutil.which("unshare") and not subprocess.run([*namespace, "true"], check=False).returncode
+    command = [*(namespace if isolated else ()), sys.executable, "-m", "dvc", "repro"]
+    # With a key, ultralytics would send metrics and weights to its platform.
+    keys = {"ULTRALYTICS_API_KEY": "a key"}
+    call(root, *command, PYTHONPATH=str(audit), AUDIT_FILE=str(audit / "attempts.txt"), **keys)
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +119,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     call(root, "git", "config", "user.email", "tests@localhost")
     call(root, "git", "config", "user.name", "tests")
     dvc(root, "init", "-q")
+    dvc(root, "config", "core.analytics", "false")
     call(root, "git", "add", "-A")
     call(root, "git", "commit", "-qm", "start")
-    dvc(root, "repro")
+    repro_without_network(root)
     call(root, "git", "add", "-A")
     call(root, "git", "commit", "-qm", "reproduced")
     return root
@@ -123,6 +160,10 @@ def test_every_run_links_to_those_whose_outputs_it_read(client: MlflowClient) ->
         for name, writer in reads.items():
             assert run.data.tags[f"upstream.{name}"] == ids[writer], (stage, name)
             assert f"/runs/{ids[writer]})" in run.data.tags["mlflow.note.content"]
+
+
+def test_no_stage_reaches_for_the_network_or_installs_a_package(project: Path) -> None:
+    assert (project.parent / f"{project.name}-audit/attempts.txt").read_text() == ""
 
 
 def test_the_report_tells_of_all_five_models(project: Path) -> None:

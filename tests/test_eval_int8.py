@@ -24,6 +24,7 @@ PARAMS = EvalInt8(
     imgsz=IMGSZ,
     device="cpu",
     threads=1,
+    precision="float32",
     workers=0,
     max_drop=0.03,
     latency_rounds=2,

@@ -19,7 +19,7 @@ from src.workflow.stage_files import StageFiles
 from tests.quantization.networks import IMGSZ, Log, random_images, tiny_project, untrained_detector
 from tests.test_calibrate import PARAMS as CALIBRATION
 
-PARAMS = ExportLitert(imgsz=IMGSZ, device="cpu", threads=1, workers=0)
+PARAMS = ExportLitert(imgsz=IMGSZ, device="cpu", threads=1, precision="float32", workers=0)
 
 
 @pytest.fixture(scope="module")

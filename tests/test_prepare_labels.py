@@ -38,9 +38,8 @@ class Recorder:
 
 
 def params_of(data: Data, *, strict: bool = False) -> PrepareLabels:
-    return PrepareLabels(
-        data=data, seed=0, strict=strict, largest_mended_share=0.5, val_fraction=0.2, test_fraction=0.2
-    )
+    shares = {"largest_mended_share": 0.5, "val_fraction": 0.2, "test_fraction": 0.2}
+    return PrepareLabels(data=data, seed=0, strict=strict, **shares, group_by=None)
 
 
 def run(data: Data, project: Path, *, strict: bool = False) -> tuple[dict[str, Any], Recorder]:
@@ -88,7 +87,7 @@ def test_voc_folder_with_a_mended_box(tmp_path: Path) -> None:
         ["Annotations/a.xml", "box 1 (cat 10 20 10 60 px) has no size: dropped"],
     ]
     assert (reports / "notes.csv").read_text() == "file,what\n"
-    names = ["box_sizes.png", "mended.csv", "notes.csv", "samples.png"]
+    names = ["box_sizes.png", "mended.csv", "near_duplicates.png", "notes.csv", "samples.png"]
     assert log.artifacts == [f"prepare_labels/{name}" for name in names]
     md5 = digest(tmp_path / "out/data/prepared")
     assert log.datasets == [("prepared", md5, "raw", counts["images"])]

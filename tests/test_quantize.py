@@ -26,6 +26,7 @@ PARAMS = Quantize(
     imgsz=IMGSZ,
     device="cpu",
     threads=1,
+    precision="float32",
     workers=0,
     method="static",
     calibrator="minmax",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from src.config.data import Data, DigitScenes
-from src.foundation.constraints import Range
+from src.foundation.constraints import Pattern, Range
 
 
 @dataclass(kw_only=True)
@@ -20,6 +20,7 @@ class PrepareLabels:
         largest_mended_share: of the boxes; a dataset in which more have to be mended is refused. 1: none is, and no
             convention is looked for.
         val_fraction, test_fraction: of the images, where the folder brings no split.
+        group_by: a regular expression: images whose names agree in what it finds are not divided; None: all are.
     """
 
     data: Data
@@ -28,6 +29,7 @@ class PrepareLabels:
     largest_mended_share: Annotated[float, Range(above=0, most=1)]
     val_fraction: Annotated[float, Range(above=0, below=1)]
     test_fraction: Annotated[float, Range(above=0, below=1)]
+    group_by: Annotated[str | None, Pattern()]
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Yield the key and the fault of each value that contradicts another one."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from ultralytics.utils.patches import imread
 
 from src.foundation.errors import OutdatedError, UserError
 from src.foundation.prepared import IMAGE_SUFFIXES
@@ -47,7 +48,7 @@ def load_image(path: Path, imgsz: int) -> NDArray[np.float32]:
     Raises:
         UserError: the file cannot be read as an image.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image = imread(path)
     if image is None:
         raise UserError(f"{path}: expected an image, found a file that cannot be read as one: replace or remove it")
     height, width = image.shape[:2]

@@ -10,6 +10,7 @@ from src.detector.torchvision_operators import provide_torchvision_operators
 
 provide_torchvision_operators()
 
+from ultralytics.data import utils as data_utils
 from ultralytics.utils import SETTINGS
 from ultralytics.utils.callbacks import platform
 
@@ -21,6 +22,9 @@ for _integration in ("clearml", "comet", "dvc", "mlflow", "raytune", "sync", "te
     # Not SETTINGS.update(): that would write the user's own settings file. ultralytics' MLflow callback logs every
     # trainer argument and stops tracking at the first one that clashes with ours.
     dict.__setitem__(SETTINGS, _integration, False)
+
+# It would download a font for plots, which are not drawn.
+data_utils.check_font = lambda font: None
 
 # Where an API key of ultralytics' platform is set, these would send it the metrics and the weights of every training.
 platform.callbacks.clear()

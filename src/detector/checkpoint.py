@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from src.foundation.errors import UserError
 ARCHITECTURES = Path(ultralytics.__file__).parent / "cfg" / "models"
 HEADS = ("Detect", "v10Detect")
 """The names that the last module in a detector's YAML can have."""
+
+ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Za-z]\w*\([\w.=, -]*\)")
+"""An activation in a YAML: a module of torch with literal arguments.
+
+ULTRALYTICS_SAFE_LOAD (src/__init__.py) makes ultralytics refuse others, and evaluate none as Python.
+"""
 
 
 def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
@@ -96,10 +103,12 @@ def find_architecture(name: str) -> str:
     except Exception as error:  # ultralytics raises many types for a broken file
         raise UserError(f"architecture {name}: not a model YAML ({type(error).__name__}: {error})") from error
     match description:
-        case {"head": [*_, [_, _, head, *_]]}:
-            pass
+        case {"head": [*_, [_, _, head, *_]], **others}:
+            activation = others.get("activation")
         case _:
             raise UserError(f"architecture {name}: not a model YAML: it has no head whose last row names a module")
+    if activation is not None and not ACTIVATION.fullmatch(str(activation)):
+        raise UserError(f"architecture {name}: expected an activation such as nn.ReLU(), found {activation!r}")
     if head not in HEADS:
         raise UserError(f"architecture {name}: expected a detector, whose last module is Detect, found {head}")
     return name

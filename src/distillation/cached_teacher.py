@@ -51,8 +51,7 @@ class CachedTeacher:
 
     def __init__(self, teacher: Teacher, key: str, folder: Path, *, limit_bytes: int, features: bool) -> None:
         self.teacher = teacher
-        self.channels = teacher.channels
-        self.bins = teacher.bins
+        self.head = teacher.head
         self.hits = 0
         self.misses = 0
         self._teacher_key = key

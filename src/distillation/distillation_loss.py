@@ -71,7 +71,7 @@ class DistillationLoss(HardLoss):
         teacher.to(next(training.network.parameters()).device)
         self.teacher = teacher
         self.alpha = objective.alpha
-        self.soft = SoftLoss(objective, training.network, teacher_channels=teacher.channels, teacher_bins=teacher.bins)
+        self.soft = SoftLoss(objective, training.network, teacher.head)
         self.learned = self.soft.projectors
 
     def __call__(self, predictions: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -14,6 +14,28 @@ ONE_TO_MANY = "one2many"
 
 
 @dataclass(frozen=True)
+class Head:
+    """The shape of a detector's head.
+
+    Attributes:
+        strides: px of the image per location, at each level, finest first.
+        bins: R, the number of bins of an edge's distribution; 1 for heads that predict distances (YOLO26).
+        channels: number of channels that it reads at each level.
+    """
+
+    strides: tuple[int, ...]
+    bins: int
+    channels: tuple[int, ...]
+
+    @classmethod
+    def of(cls, network: DetectionModel) -> Head:
+        """Return the shape of a network's head."""
+        head = network.model[-1]
+        channels = tuple(branch[0].conv.in_channels for branch in head.cv2)
+        return cls(tuple(int(stride) for stride in head.stride), int(head.reg_max), channels)
+
+
+@dataclass(frozen=True)
 class Branch:
     """One branch of a head's output, at each of the A locations where it predicts.
 
@@ -71,13 +93,3 @@ class Predictions:
     def rounded(self) -> Predictions:
         """Return the predictions rounded to half precision, as float32: the cache then stores them without loss."""
         return self.map(lambda tensor: tensor.half().float().contiguous())
-
-
-def feature_channels(network: DetectionModel) -> tuple[int, ...]:
-    """Return the number of channels that the head reads at each level, finest first."""
-    return tuple(branch[0].conv.in_channels for branch in network.model[-1].cv2)
-
-
-def bins(network: DetectionModel) -> int:
-    """Return R, the number of bins of an edge's distribution; 1 for heads that predict distances (YOLO26)."""
-    return int(network.model[-1].reg_max)

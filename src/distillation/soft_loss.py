@@ -12,7 +12,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from src.distillation.losses import BOXES, FEATURES, LOSSES, SCORES, Loss
 from src.distillation.objective import Objective
-from src.distillation.predictions import ONE_TO_MANY, Branch, Predictions, bins, feature_channels
+from src.distillation.predictions import ONE_TO_MANY, Branch, Head, Predictions
 from src.foundation.errors import SettingError
 
 SURE = 0.01
@@ -29,8 +29,7 @@ class SoftLoss:
     Args:
         objective: the losses, their weights and the temperature.
         student: the student's network.
-        teacher_channels: number of channels that the teacher's head reads at each level.
-        teacher_bins: number of bins of the teacher's box distributions.
+        teacher: the shape of the teacher's head.
 
     Attributes:
         projectors: modules between the features of the two, by loss and level, trained along with the student. Empty if
@@ -40,24 +39,16 @@ class SoftLoss:
         SettingError: one of the losses cannot compare the two heads.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        student: DetectionModel,
-        *,
-        teacher_channels: tuple[int, ...],
-        teacher_bins: int,
-    ) -> None:
+    def __init__(self, objective: Objective, student: DetectionModel, teacher: Head) -> None:
         compared = {name: LOSSES[name].compares for name in objective.weights}
+        own = Head.of(student)
+        _expect_same_strides(own.strides, teacher.strides)
         if BOXES in compared.values():
-            _expect_same_bins(bins(student), teacher_bins)
-        own_channels = feature_channels(student)
-        if objective.compares_features:
-            _expect_same_levels(len(own_channels), len(teacher_channels))
+            _expect_same_bins(own.bins, teacher.bins)
         self.objective = objective
         self.projectors = nn.ModuleDict()
         for name in (name for name, part in compared.items() if part == FEATURES):
-            pairs = zip(own_channels, teacher_channels, strict=True)
+            pairs = zip(own.channels, teacher.channels, strict=True)
             self.projectors[name] = nn.ModuleList(LOSSES[name].project(*pair) for pair in pairs)
         self.projectors.to(next(student.parameters()).device)
 
@@ -120,10 +111,10 @@ def _expect_same_bins(student: int, teacher: int) -> None:
         )
 
 
-def _expect_same_levels(student: int, teacher: int) -> None:
+def _expect_same_strides(student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
     if student != teacher:
         raise SettingError(
-            "distillation",
-            f"compares features level by level: the teacher's head reads {teacher} levels, the student's {student}: "
-            "choose losses of the heads only, or architectures with the same number of levels",
+            "student",
+            f"predicts at other locations than its teacher: its head has the strides {', '.join(map(str, student))} "
+            f"px, the teacher's {', '.join(map(str, teacher))} px: choose architectures with the same strides",
         )

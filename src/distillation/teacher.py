@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from src.distillation.predictions import Predictions, bins, feature_channels
+from src.distillation.predictions import Head, Predictions
 
 IMAGES_PER_PASS = 8
 """Number of images per forward pass.
@@ -23,12 +23,10 @@ class Teacher(Protocol):
     """The interface of a teacher, which predicts the student's targets.
 
     Attributes:
-        channels: number of channels that its head reads at each level.
-        bins: number of bins of its box distributions.
+        head: the shape of its head.
     """
 
-    channels: tuple[int, ...]
-    bins: int
+    head: Head
 
     def to(self, device: torch.device) -> None:
         """Move to a device."""
@@ -50,8 +48,7 @@ class FrozenTeacher:
 
     def __init__(self, network: DetectionModel, dtype: torch.dtype = torch.float32) -> None:
         self.dtype = dtype
-        self.channels = feature_channels(network)
-        self.bins = bins(network)
+        self.head = Head.of(network)
         frozen = deepcopy(network).eval().requires_grad_(False)
         if getattr(network.model[-1], "one2one_cv2", None) is None:  # folding would drop a branch of end-to-end heads
             frozen = frozen.fuse(verbose=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
@@ -72,6 +73,22 @@ class OneOf:
     def __str__(self) -> str:
         """Complete the sentence "must ..."."""
         return f"be one of {', '.join(self.allowed)}"
+
+
+class Pattern:
+    """A regular expression."""
+
+    def admits(self, value: Any) -> bool:
+        """Return whether a text can be compiled."""
+        try:
+            re.compile(value)
+        except (re.error, OverflowError, RecursionError):
+            return False
+        return True
+
+    def __str__(self) -> str:
+        """Complete the sentence "must ..."."""
+        return "be a regular expression"
 
 
 class NotEmpty:

@@ -8,8 +8,11 @@ import yaml
 
 SPLITS = ("train", "val", "test")
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""Image files that both Pillow and OpenCV decode: Pillow checks them, OpenCV reads them for training."""
+TRAINING_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""Image files that ultralytics finds by their names, and that both Pillow and OpenCV decode."""
+
+IMAGE_SUFFIXES = TRAINING_SUFFIXES | {".jfif", ".jpe"}
+"""Image files of a user's folder: ultralytics passes over the last two, which are other names of .jpg."""
 
 
 def class_names(prepared: Path) -> list[str]:

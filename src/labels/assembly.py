@@ -5,27 +5,21 @@ The readers (voc, coco, yolo) parse one format each. This module is the same for
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
-from src.foundation.processors import usable_processors
 from src.labels.conventions import Form, check_convention
 from src.labels.dataset import LabelledImage
+from src.labels.decoding import NEARLY_BLACK, TOO_DIM, Decoded, decode_all
 from src.labels.faults import Faults
 
-FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
-SMALLEST_SIDE_PX = 10  # ultralytics treats smaller images as corrupt and drops them from training without an error
 EDGE_TOLERANCE = 1e-5  # of the image's side: labels often have six digits, so a smaller excess is a rounding error
 SLIGHT_PX = 2.0  # an edge beyond the image by less was rounded, or counted from 1
 MOST_OTHER_SIZES = 3  # more labels of another size than their image are one fault, if most labels are such
-EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -49,37 +43,39 @@ class Draft:
     split: str | None
 
 
+_Read = tuple[Draft, Decoded]
+
+
 def assemble(
     drafts: Sequence[Draft], form: Form, class_names: Sequence[str], faults: Faults
 ) -> tuple[LabelledImage, ...]:
     """Return the drafts as checked images, sorted by path, with mended boxes.
 
-    An unreadable image, or an image of another size than its label gives, adds a fault and is left out. Boxes that are
-    written by another convention than the form's add one fault for the dataset.
+    An image that training cannot read, or of another size than its label gives, adds a fault and is left out. Boxes
+    that are written by another convention than the form's add one fault for the dataset.
     """
     drafts = sorted(drafts, key=lambda draft: draft.image.as_posix())
-    readable: list[tuple[Draft, tuple[int, int]]] = []
-    for draft, measured in zip(drafts, measure_all([draft.image for draft in drafts]), strict=True):
-        if isinstance(measured, str):
-            faults.add(draft.image, measured, "replace the image, or remove it with its label")
+    readable: list[_Read] = []
+    for draft, decoded in zip(drafts, decode_all([draft.image for draft in drafts]), strict=True):
+        if isinstance(decoded, str):
+            faults.add(draft.image, decoded, "replace the image, or remove it with its label")
         else:
-            readable.append((draft, measured))
+            readable.append((draft, decoded))
+    _check_brightness(readable, faults)
     fitting = _of_their_size(readable, faults)
     _check_convention(fitting, form, faults)
     images = []
-    for draft, size_wh in fitting:
+    for draft, decoded in fitting:
         corners = form.to_corners(draft.written)
-        boxes = corners * np.tile(size_wh, 2) if form.in_fractions else corners
-        boxes, classes = _mend(boxes, draft.classes, size_wh, draft.label, class_names, faults)
-        images.append(LabelledImage(draft.image, size_wh, boxes, classes, draft.split))
+        boxes = corners * np.tile(decoded.size_wh, 2) if form.in_fractions else corners
+        boxes, classes = _mend(boxes, draft.classes, decoded.size_wh, draft.label, class_names, faults)
+        images.append(LabelledImage(draft.image, decoded.size_wh, boxes, classes, draft.split, decoded.fingerprint))
     return tuple(images)
 
 
-def _of_their_size(
-    readable: Sequence[tuple[Draft, tuple[int, int]]], faults: Faults
-) -> list[tuple[Draft, tuple[int, int]]]:
+def _of_their_size(readable: Sequence[_Read], faults: Faults) -> list[_Read]:
     """Return the drafts whose label gives the image's size, or none; add faults for the others."""
-    others = [pair for pair in readable if pair[0].size_wh not in (None, pair[1])]
+    others = [(draft, decoded.size_wh) for draft, decoded in readable if not _has_its_size(draft, decoded)]
     told = sum(draft.size_wh is not None for draft, _ in readable)
     # As shown and as stored differ by a turn; LabelImg's older versions label the image as stored.
     rescaled = [(draft, real) for draft, real in others if draft.size_wh != real[::-1]]
@@ -98,56 +94,42 @@ def _of_their_size(
         if draft.size_wh == real[::-1]:
             what += " as it is shown: its EXIF orientation may turn it, and the boxes were drawn before"
         faults.add(draft.label, what, "correct the label or the image")
-    return [pair for pair in readable if pair[0].size_wh in (None, pair[1])]
+    return [(draft, decoded) for draft, decoded in readable if _has_its_size(draft, decoded)]
+
+
+def _has_its_size(draft: Draft, decoded: Decoded) -> bool:
+    return draft.size_wh in (None, decoded.size_wh)
 
 
 def _px(size_wh: tuple[int, int] | None) -> str:
     return f"{'x'.join(map(str, size_wh or ()))} px"
 
 
-def _check_convention(fitting: Sequence[tuple[Draft, tuple[int, int]]], form: Form, faults: Faults) -> None:
+def _check_convention(fitting: Sequence[_Read], form: Form, faults: Faults) -> None:
     written = np.concatenate([np.zeros((0, 4)), *(draft.written for draft, _ in fitting)])
     counts = [len(draft.written) for draft, _ in fitting]
-    sizes = np.repeat(np.array([size for _, size in fitting], dtype=np.float64).reshape(-1, 2), counts, axis=0)
+    sizes_wh = np.array([decoded.size_wh for _, decoded in fitting], dtype=np.float64).reshape(-1, 2)
     labels = [draft.label for draft, _ in fitting for _ in range(len(draft.written))]
     faults.boxes += len(written)
-    check_convention(form, written, sizes, labels, faults)
+    check_convention(form, written, np.repeat(sizes_wh, counts, axis=0), labels, faults)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Decode an image and return its width and height, px, after EXIF orientation.
+def _check_brightness(readable: Sequence[_Read], faults: Faults) -> None:
+    """Add a fault for each 16-bit image that is nearly black for training, which keeps only the high byte.
 
-    Raises:
-        Exception: Pillow cannot decode the image. The type depends on the damage.
+    Cameras often fill 12 or 14 of the 16 bits. If no image of the dataset uses the two highest bits, all are scaled
+    like that. If others do, only an image without the four highest bits is a fault: one with 14 bits may be dim.
     """
-    with Image.open(path, formats=FORMATS) as image:
-        size_wh = image.size
-        # Decoding a JPEG at an eighth of its size still reads all bytes, in half the time.
-        image.draft(image.mode, (1, 1))
-        image.load()
-        turned = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
-    return (size_wh[1], size_wh[0]) if turned else size_wh
-
-
-def measure_all(paths: Sequence[Path]) -> Iterator[tuple[int, int] | str]:
-    """Decode images. Yield the width and height of each, px, or the reason why it cannot be used."""
-    with ThreadPoolExecutor(usable_processors()) as pool:  # decoding releases the GIL
-        measured = pool.map(_measure, paths)
-        yield from tqdm(measured, desc="checking images", total=len(paths), unit="image", mininterval=1)
-
-
-def _measure(path: Path) -> tuple[int, int] | str:
-    """Return the width and height of an image, px, or the reason why it cannot be used."""
-    try:
-        size_wh = image_size(path)
-    except (UnidentifiedImageError, ModuleNotFoundError):  # the latter if ultralytics made Pillow look for HEIF
-        return f"not a readable image (none of {', '.join(FORMATS)})"
-    except Exception as error:  # Pillow raises a dozen types on broken bytes, also SyntaxError and struct.error
-        reason = " ".join(str(error).split())
-        return f"not a readable image ({reason or type(error).__name__})"
-    if min(size_wh) < SMALLEST_SIDE_PX:
-        return f"{size_wh[0]}x{size_wh[1]} px, smaller than the minimum of {SMALLEST_SIDE_PX} px for training"
-    return size_wh
+    brightest = {
+        draft.image: decoded.brightest_of_16_bits
+        for draft, decoded in readable
+        if decoded.brightest_of_16_bits is not None
+    }
+    limit = TOO_DIM if all(value < TOO_DIM for value in brightest.values()) else NEARLY_BLACK
+    for path, value in brightest.items():
+        if value < limit:
+            what = f"16 bits, of which training reads the upper 8: its brightest value is {value} of 255, nearly black"
+            faults.add(path, what, "scale the values to the whole range, or save the image with 8 bits")
 
 
 def _mend(

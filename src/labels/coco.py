@@ -5,7 +5,6 @@ Lin et al., "Microsoft COCO: Common Objects in Context", arXiv:1405.0312; the fo
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from src.labels.conventions import COCO
 from src.labels.dataset import Dataset
 from src.labels.faults import Faults, shown
 from src.labels.folders import finite, is_folder, read_text
+from src.labels.limits import parse_json
 from src.labels.polygons import box_of
 from src.labels.split_folders import check_unread, splits_by_folder
 from src.labels.told_sizes import told_size
@@ -119,8 +119,8 @@ def _load(path: Path, faults: Faults) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text)
+    except ValueError as error:
         faults.add(path, f"broken JSON ({error})", "repair or replace the file")
         return None
     if not isinstance(content, dict):

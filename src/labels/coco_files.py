@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 from src.foundation.prepared import IMAGE_SUFFIXES
 from src.labels.faults import Faults, shown
 from src.labels.folders import OtherFiles, files_below, files_in, inside, recognised, subfolder
+from src.labels.limits import parse_json, read_bytes
 from src.labels.names import Names
 from src.labels.split_names import listed_names, split_in, split_named
 
@@ -170,7 +170,7 @@ def _of_folder(folder: Path, faults: Faults) -> list[JsonFile]:
 def _is_coco(path: Path) -> bool:
     """Return whether a JSON file lists images and annotations; a broken one is left to its reader."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(read_bytes(path).decode("utf-8-sig"))
+    except (OSError, ValueError):
         return True
     return isinstance(content, dict) and isinstance(content.get("images"), list) and "annotations" in content

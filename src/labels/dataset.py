@@ -19,6 +19,7 @@ class LabelledImage:
         boxes_xyxy: (N, 4) float64, px: left, top, right, bottom, measured from the image's upper left corner.
         classes: (N,) int64, indices into the dataset's class names.
         split: train, val or test; None while the dataset is not split yet.
+        fingerprint: of its pixels, to find near duplicates; None if it was not computed yet.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class LabelledImage:
     boxes_xyxy: NDArray[np.float64]
     classes: NDArray[np.int64]
     split: str | None
+    fingerprint: NDArray[np.uint64] | None = None
 
 
 @dataclass(frozen=True)

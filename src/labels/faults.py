@@ -28,6 +28,7 @@ NOTE_KINDS = {
     "group": "categories only group others and have no box: they are no classes",
     "elsewhere": "labels lie elsewhere than expected: read there",
     "spelling": "names are spelled otherwise than their files: matched",
+    "near_duplicate": "images are near duplicates of images of another split",
 }
 """What is noted, each in words for the screen."""
 

@@ -10,9 +10,15 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePath
 
+from src.foundation.prepared import IMAGE_SUFFIXES
+from src.labels.decoding import has_image_header
 from src.labels.faults import Faults, shown
+from src.labels.limits import read_bytes
 from src.labels.names import canonical
 
+UNREAD_IMAGES = frozenset(
+    {".apng", ".avif", ".dcm", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".mpo", ".pgm", ".ppm", ".psd", ".svg"}
+)
 _TEXTS = (".csv", ".json", ".txt", ".xml", ".yaml", ".yml")
 
 
@@ -112,7 +118,8 @@ def files_in(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path
     """Return the files of `folder` with one of these suffixes, sorted. Hidden files are skipped.
 
     These add a fault and are left out: a link that is broken or leads outside of the root, a folder with such a suffix,
-    a name that is not UTF-8.
+    a name that is not UTF-8. Among images, a file without a suffix counts if it begins like an image; a format that is
+    not read is a fault.
 
     Args:
         folder: an existing folder.
@@ -123,7 +130,16 @@ def files_in(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path
     root = os.path.realpath(faults.root)
     found: list[Path] = []
     for path in sorted(folder.iterdir(), key=lambda path: path.as_posix()):
-        if path.name.startswith(".") or path.suffix.lower() not in suffixes:
+        if path.name.startswith("."):
+            continue
+        suffix = path.suffix.lower()
+        if suffixes == IMAGE_SUFFIXES and suffix in UNREAD_IMAGES:
+            faults.add(
+                path, f"an image of a format that is not read ({suffix})", "save it as JPEG or PNG, or remove it"
+            )
+            continue
+        without = not suffix and suffixes >= IMAGE_SUFFIXES and path.is_file() and has_image_header(path)
+        if suffix not in suffixes and not without:
             continue
         if path.name != path.name.encode("utf-8", "replace").decode():
             faults.add(path, "the file's name is not UTF-8", "rename it")
@@ -140,21 +156,25 @@ def files_in(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path
 def read_text(path: Path, faults: Faults) -> str | None:
     """Return the text of a UTF-8 file; add a fault and return None if it cannot be read."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         faults.add(path, f"not UTF-8 text (byte {error.start})", "save it as UTF-8")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        faults.add(path, f"cannot be read ({reason})", "put a readable file there or remove it")
+        _add_unreadable(path, error, faults)
     return None
+
+
+def _add_unreadable(path: Path, error: OSError | ValueError, faults: Faults) -> None:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    faults.add(path, f"cannot be read ({reason})", "put a readable file there or remove it")
 
 
 def read_xml_text(path: Path, faults: Faults) -> str | None:
     """Return the text of an XML file in the encoding that it declares; add a fault and return None on failure."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        faults.add(path, f"cannot be read ({error.strerror})", "put a readable file there or remove it")
+        content = read_bytes(path)
+    except (OSError, ValueError) as error:
+        _add_unreadable(path, error, faults)
         return None
     encoding = _xml_encoding(content)
     try:

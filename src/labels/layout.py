@@ -16,10 +16,11 @@ import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from src.foundation.digests import MANIFEST
+from src.foundation.digests import MANIFEST, MANIFEST_COLUMNS
 from src.foundation.prepared import SPLITS
 from src.foundation.processors import usable_processors
 from src.labels.dataset import Dataset, LabelledImage
+from src.labels.decoding import training_suffix
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
@@ -38,7 +39,8 @@ def write_yolo(dataset: Dataset, folder: Path) -> None:
 
     Images in `folder` are moved. All other images are linked, or copied if the file system has no symbolic links; a
     JPEG that does not end with the end marker is copied and gets one. Stems are kept; if several images have the same
-    stem, the second one by path becomes stem-2, and so on. data.yaml contains no absolute path. manifest.csv lists
+    stem, the second one by path becomes stem-2, and so on. A suffix that training does not look for, such as .jfif,
+    becomes the usual one of the image's format. data.yaml contains no absolute path. manifest.csv lists
     every file with its md5.
 
     Args:
@@ -94,7 +96,7 @@ def _unique_stems(stems: Iterable[str]) -> list[str]:
 
 def _write(image: LabelledImage, stem: str, folder: Path) -> _Row:
     assert image.split is not None, "the dataset is not split"
-    target = folder / "images" / image.split / (stem + image.path.suffix.lower())
+    target = folder / "images" / image.split / (stem + training_suffix(image.path))
     content = image.path.read_bytes()
     if image.path.is_relative_to(folder):
         image.path.rename(target)
@@ -128,7 +130,7 @@ def _write_manifest(rows: list[_Row], data_yaml: str, folder: Path) -> None:
     """Write a line per image, sorted, and one for data.yaml: the manifest's md5 identifies the whole folder."""
     with (folder / MANIFEST).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["split", "image", "image_md5", "label_md5", "boxes"])
+        writer.writerow(MANIFEST_COLUMNS)
         for row in sorted(rows, key=lambda row: (SPLITS.index(row.split), row.image)):
             writer.writerow([row.split, row.image, row.image_md5, row.label_md5, row.boxes])
         writer.writerow(["", "data.yaml", hashlib.md5(data_yaml.encode()).hexdigest(), "", ""])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from src.foundation.prepared import IMAGE_SUFFIXES
 from src.labels.faults import Faults
-from src.labels.folders import files_below
+from src.labels.folders import UNREAD_IMAGES, files_below
 from src.labels.split_names import listed_names, resembles_split, split_named, splits_of_folders
 
 # Pascal VOC's masks: they have the names of the images.
@@ -50,7 +50,7 @@ def check_unread(root: Path, read: set[Path], labelled: Callable[[Path], bool], 
     """
     folders = {image.parent for image in read}
     unread: dict[Path, list[Path]] = {}
-    for image in files_below(root, IMAGE_SUFFIXES, faults):
+    for image in files_below(root, IMAGE_SUFFIXES | UNREAD_IMAGES, faults):
         if image not in read and not is_mask(image):
             unread.setdefault(image.parent, []).append(image)
     for folder, images in unread.items():

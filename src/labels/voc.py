@@ -18,6 +18,7 @@ from src.labels.conventions import VOC
 from src.labels.dataset import Dataset
 from src.labels.faults import Faults, shown
 from src.labels.folders import files_below, finite, inside, is_folder, read_xml_text, recognised, subfolder
+from src.labels.limits import parse_xml, read_start
 from src.labels.names import canonical
 from src.labels.polygons import box_of
 from src.labels.split_folders import check_unread, is_mask, splits_by_folder
@@ -136,7 +137,7 @@ def _xml_beside(image: Path) -> bool:
 
 def _is_label(xml: Path) -> bool:
     """Return whether an XML file where none is expected looks like a label."""
-    return b"<annotation>" in xml.read_bytes()[:4096].replace(b"\0", b"")
+    return b"<annotation" in read_start(xml).replace(b"\0", b"")  # UTF-16 has a zero in each character
 
 
 def _read_all(
@@ -197,8 +198,8 @@ def _parse(xml: Path, faults: Faults) -> ElementTree.Element | None:
         faults.add(xml, "declares a document type or entities, which a label never needs", "remove the declaration")
         return None
     try:
-        element = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError, RecursionError) as error:
+        element = parse_xml(text)
+    except (ElementTree.ParseError, ValueError) as error:
         faults.add(xml, f"broken XML ({error})", "repair the file, or remove it with its image")
         return None
     if element.tag != "annotation":

@@ -16,6 +16,7 @@ from src.labels.conventions import YOLO
 from src.labels.dataset import Dataset
 from src.labels.faults import Faults, shown
 from src.labels.folders import OtherFiles, files_below, files_in, inside, is_folder, read_text
+from src.labels.limits import read_start
 from src.labels.names import Names, canonical
 from src.labels.split_folders import check_unread, splits_by_folder
 from src.labels.split_names import splits_of_folders
@@ -266,5 +267,5 @@ def _check_other_labels(
 
 def _is_label(path: Path) -> bool:
     """Return whether a text file's first row is one of a label."""
-    first = path.read_bytes()[:4096].decode("utf-8-sig", "replace").strip().splitlines()
+    first = read_start(path).decode("utf-8-sig", "replace").strip().splitlines()
     return bool(first) and _ROW.fullmatch(first[0]) is not None

@@ -12,6 +12,7 @@ import yaml
 
 from src.labels.faults import Faults, shown
 from src.labels.folders import finite, inside, read_text, recognised, subfolder
+from src.labels.limits import parse_yaml
 from src.labels.names import canonical
 from src.labels.split_names import listed_names, resembles_split, split_named
 
@@ -127,9 +128,8 @@ def _load(path: Path, faults: Faults) -> dict[Any, Any] | None:
     if text is None:
         return None
     try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        # PyYAML's constructors raise plain exceptions on scalars such as `!!int ""`.
+        content = parse_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
         faults.add(path, f"broken YAML ({' '.join(str(error).split())})", "repair the file")
         return None
     if not isinstance(content, dict):

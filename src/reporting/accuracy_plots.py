@@ -92,8 +92,9 @@ def draw_pareto(
         for before, after in (step for chain in chains for step in pairwise(chain)):
             arrow = {"arrowstyle": "-|>", "color": colours[after], "shrinkA": 4, "shrinkB": 4}
             axes.annotate("", points[after][:2], points[before][:2], arrowprops=arrow)
+        axes.set_xscale("log", base=2)  # the steps are ratios
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.margins(x=0.15, y=0.2)
-        axes.set_xlim(left=0)
         axes.legend(loc="lower right")
         figure.draw_without_rendering()  # the labels are laid out in the final axes
         line = {"arrowstyle": "-", "color": CONTROL, "lw": 0.5}

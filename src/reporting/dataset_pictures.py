@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from src.foundation.prepared import SPLITS
 from src.labels.dataset import Dataset, LabelledImage
+from src.labels.decoding import read_rgb
 from src.labels.summary import relative_sides
 from src.reporting.plots import plot
 
 Colour = tuple[int, int, int]  # RGB, 0 to 255
 
 COLUMNS, ROWS = 3, 3
+MOST_PAIRS = 8
 CELL_PX, GAP_PX, LEGEND_PX = 260, 6, 30
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 MOST_BYTES = 300_000  # the pictures are in git
@@ -43,6 +45,26 @@ def draw_samples(dataset: Dataset, path: Path) -> None:
         for column, cell in enumerate(row):
             sheet.paste(cell, (GAP_PX + column * (CELL_PX + GAP_PX) + (CELL_PX - cell.width) // 2, top))
     path.write_bytes(_small_png(sheet, [PAPER, INK, *colours]))
+
+
+def draw_near_duplicates(pairs: Sequence[tuple[LabelledImage, LabelledImage]], path: Path) -> None:
+    """Draw up to eight pairs of images side by side, each under its split and name, and write them to `path` as PNG."""
+    width = 2 * (CELL_PX + GAP_PX) + GAP_PX
+    count = f"{len(pairs)} near duplicates across splits" if pairs else "No near duplicates across splits"
+    more = f"; the closest {MOST_PAIRS}" if len(pairs) > MOST_PAIRS else ""
+    rows = [_caption(f"{count}{more}", width)]
+    for pair in pairs[:MOST_PAIRS]:
+        cells = [_cell(image, ()) for image in pair]
+        row = Image.new("RGB", (width, LEGEND_PX + max(cell.height for cell in cells) + GAP_PX), PAPER)
+        for column, (image, cell) in enumerate(zip(pair, cells, strict=True)):
+            left = GAP_PX + column * (CELL_PX + GAP_PX)
+            row.paste(_caption(f"{image.split}: {image.path.name}", CELL_PX), (left, 0))
+            row.paste(cell, (left + (CELL_PX - cell.width) // 2, LEGEND_PX))
+        rows.append(row)
+    sheet = Image.new("RGB", (width, sum(row.height for row in rows)), PAPER)
+    for index, row in enumerate(rows):
+        sheet.paste(row, (0, sum(above.height for above in rows[:index])))
+    path.write_bytes(_small_png(sheet, [PAPER, INK]))
 
 
 def draw_box_sizes(dataset: Dataset, path: Path) -> None:
@@ -83,14 +105,22 @@ def _samples(dataset: Dataset) -> list[LabelledImage]:
     return [candidates[index] for index in indices.round().astype(int)]
 
 
+def _caption(text: str, width: int) -> Image.Image:
+    """Return a strip with one line of text, cut off at the right."""
+    strip = Image.new("RGB", (width, LEGEND_PX), PAPER)
+    line = " ".join(text.encode("utf-8", "replace").decode().split())
+    ImageDraw.Draw(strip).text((0, LEGEND_PX // 2), line, fill=INK, font=ImageFont.load_default(13), anchor="lm")
+    return strip
+
+
 def _cell(sample: LabelledImage, colours: Sequence[Colour]) -> Image.Image:
-    with Image.open(sample.path) as image:
-        picture = ImageOps.exif_transpose(image).convert("RGB")
+    """Return a small copy of an image with its boxes; without `colours` the image alone."""
+    picture = Image.fromarray(read_rgb(sample.path))
     scale = CELL_PX / max(sample.size_wh)
     width, height = (max(1, round(side * scale)) for side in sample.size_wh)
     cell = picture.resize((width, height), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(cell)
-    for box, index in zip(sample.boxes_xyxy, sample.classes, strict=True):
+    for box, index in zip(sample.boxes_xyxy, sample.classes, strict=True) if colours else ():
         corners = (box * np.tile([width / sample.size_wh[0], height / sample.size_wh[1]], 2)).round().astype(int)
         left, top = (int(value) for value in corners[:2])
         right, bottom = max(left, int(corners[2]) - 1), max(top, int(corners[3]) - 1)

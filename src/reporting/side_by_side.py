@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from ultralytics.utils.patches import imread
 
 from src.evaluation.agreement import Detections
 
@@ -34,7 +35,7 @@ def side_by_side(image: Path, halves: Sequence[Half], class_names: Sequence[str]
 
 
 def _draw(image: Path, half: Half, class_names: Sequence[str]) -> cv2.typing.MatLike:
-    pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
+    pixels = imread(image)
     assert pixels is not None, f"{image}: cannot be read"
     scale = SIDE_PX / max(pixels.shape[:2])
     pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)

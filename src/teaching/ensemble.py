@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from src.distillation.losses.localization import EDGES
-from src.distillation.predictions import ONE_TO_MANY, Branch, Predictions
+from src.distillation.predictions import ONE_TO_MANY, Branch, Head, Predictions
 from src.distillation.teacher import Teacher
 from src.foundation.errors import SettingError
 
@@ -23,21 +23,24 @@ SMALLEST = 1e-6
 """Averaged probabilities stay this far from 0 and 1, so that their logits are finite in half precision."""
 
 
-def common_bins(of_teachers: Iterable[int]) -> int:
-    """Return the number of bins of the box distributions, which must be the same for all teachers.
+def common_head(heads: Iterable[Head]) -> Head:
+    """Return the shape of the head of an average. It has no channels: features of different networks have no average.
 
     Raises:
-        SettingError: the numbers differ, or there are no distributions.
+        SettingError: the strides or the numbers of bins differ, or there are no distributions.
     """
-    found = sorted(set(of_teachers))
-    if found[0] < 2 or len(found) > 1:
-        listed = " and ".join(map(str, found))
+    shapes = {(head.strides, head.bins) for head in heads}
+    strides, bins = min(shapes)
+    if bins < 2 or len(shapes) > 1:
+        listed = " and ".join(
+            f"{bins} bins at strides {'/'.join(map(str, strides))}" for strides, bins in sorted(shapes)
+        )
         raise SettingError(
             "teaching.others",
-            f"must have heads with the same number of bins, as box distributions are averaged, got {listed} bins: "
-            "choose YOLOv8 or YOLO11 for all",
+            "must have heads with the same strides and number of bins, as box distributions are averaged, got "
+            f"{listed}: choose YOLOv8 or YOLO11 for all",
         )
-    return found[0]
+    return Head(strides, bins, channels=())
 
 
 class TeacherEnsemble:
@@ -53,10 +56,8 @@ class TeacherEnsemble:
         SettingError: the heads cannot be averaged.
     """
 
-    channels: tuple[int, ...] = ()  # features of different networks cannot be averaged
-
     def __init__(self, teachers: Sequence[Teacher], *, by_confidence: bool) -> None:
-        self.bins = common_bins(teacher.bins for teacher in teachers)
+        self.head = common_head(teacher.head for teacher in teachers)
         self.teachers = tuple(teachers)
         self.by_confidence = by_confidence
 

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from src.detector.criterion import Batch, MakeCriterion, TrainingContext
 from src.distillation.distillation_loss import DistillationLoss
 from src.distillation.objective import Objective
-from src.distillation.predictions import Predictions, bins, feature_channels
+from src.distillation.predictions import Head, Predictions
 
 RAMP_UP = 80 / 300
 """Share of the training after which soft targets have their full weight: 80 of 300 epochs in the paper."""
@@ -46,8 +46,7 @@ class MovingAverage:
             # The first steps have equal weights, so that the initial weights have no larger share than later ones.
             return torch.lerp(now, average, min(decay(), 1 - 1 / (int(steps) + 1)))
 
-        self.channels = feature_channels(training.network)
-        self.bins = bins(training.network)
+        self.head = Head.of(training.network)
         self.averaged = AveragedModel(training.network, avg_fn=keep).requires_grad_(False)
         self._network = training.network
 

@@ -16,7 +16,7 @@ from ultralytics.nn.tasks import DetectionModel
 from src.detector.criterion import Batch, MakeCriterion, TrainingContext
 from src.distillation.distillation_loss import HardLoss
 from src.distillation.objective import Objective
-from src.distillation.predictions import Predictions, bins, feature_channels
+from src.distillation.predictions import Head, Predictions
 from src.distillation.soft_loss import SoftLoss
 
 
@@ -47,8 +47,7 @@ class MutualLoss(HardLoss):
         self.peer_hard = peer.init_criterion()
         self.alpha = objective.alpha
         self.soft, self.peer_soft = (
-            SoftLoss(objective, learner, teacher_channels=feature_channels(other), teacher_bins=bins(other))
-            for learner, other in ((student, peer), (peer, student))
+            SoftLoss(objective, learner, Head.of(other)) for learner, other in ((student, peer), (peer, student))
         )
         self.learned = nn.ModuleDict(
             {"peer": peer, "projectors": self.soft.projectors, "peer_projectors": self.peer_soft.projectors}

@@ -9,10 +9,10 @@ from ultralytics.nn.tasks import DetectionModel
 
 from src.detector.checkpoint import find_architecture
 from src.distillation.objective import Objective
-from src.distillation.predictions import bins, feature_channels
+from src.distillation.predictions import Head
 from src.distillation.soft_loss import SoftLoss
 from src.foundation.errors import SettingError
-from src.teaching.ensemble import common_bins
+from src.teaching.ensemble import common_head
 
 
 def expect_suitable(teacher: str, learner: str, objective: Objective) -> None:
@@ -25,8 +25,7 @@ def expect_suitable(teacher: str, learner: str, objective: Objective) -> None:
     Raises:
         UserError: an architecture is unknown, or the two heads cannot be compared by one of the losses.
     """
-    network = _untrained(teacher)
-    SoftLoss(objective, _untrained(learner), teacher_channels=feature_channels(network), teacher_bins=bins(network))
+    SoftLoss(objective, _untrained(learner), Head.of(_untrained(teacher)))
 
 
 def expect_average(teacher: DetectionModel, others: Sequence[str], objective: Objective) -> None:
@@ -41,7 +40,7 @@ def expect_average(teacher: DetectionModel, others: Sequence[str], objective: Ob
             "must not compare features in an ensemble, as those of different teachers have no average: choose one "
             "without, such as distillation=heads",
         )
-    common_bins([bins(teacher), *(bins(_untrained(name)) for name in others)])
+    common_head([Head.of(teacher), *(Head.of(_untrained(name)) for name in others)])
 
 
 def _untrained(architecture: str) -> DetectionModel:

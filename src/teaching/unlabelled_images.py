@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PIL import Image
-
 from src.foundation.errors import SettingError
 from src.foundation.prepared import IMAGE_SUFFIXES
-from src.labels.assembly import measure_all
+from src.labels.decoding import decode_all, read_rgb, training_suffix
 from src.labels.faults import Faults
 from src.labels.folders import files_below
 
@@ -31,9 +29,9 @@ def unlabelled_images(folder: Path, prepared: Path) -> list[Path]:
     faults = Faults(folder, "teaching.folder")
     found = files_below(folder, IMAGE_SUFFIXES, faults) if folder.is_dir() else []
     held_out = {_pixels(path): split for split in ("val", "test") for path in (prepared / "images" / split).iterdir()}
-    for path, measured in zip(found, measure_all(found), strict=True):
-        if isinstance(measured, str):
-            faults.add(path, measured, "replace the image, or remove it")
+    for path, decoded in zip(found, decode_all(found), strict=True):
+        if isinstance(decoded, str):
+            faults.add(path, decoded, "replace the image, or remove it")
         elif split := held_out.get(_pixels(path)):
             faults.add(path, f"an image of {split}, which must not be used for training", "remove it")
     faults.end_if_fatal(strict=False)
@@ -46,9 +44,8 @@ def unlabelled_images(folder: Path, prepared: Path) -> list[Path]:
 
 def _pixels(path: Path) -> str:
     """Return a digest of an image's size and RGB pixels: other metadata or a lossless copy does not change it."""
-    with Image.open(path) as image:
-        rgb = image.convert("RGB")
-    return hashlib.md5(f"{rgb.size}".encode() + rgb.tobytes()).hexdigest()
+    rgb = read_rgb(path)
+    return hashlib.md5(f"{rgb.shape}".encode() + rgb.tobytes()).hexdigest()
 
 
 @contextmanager
@@ -62,6 +59,6 @@ def view_of_unlabelled(images: list[Path]) -> Iterator[Path]:
         (root / "images").mkdir()
         (root / "labels").mkdir()
         for index, path in enumerate(images):
-            (root / f"images/{index:06d}{path.suffix.lower()}").symlink_to(path.resolve())
+            (root / f"images/{index:06d}{training_suffix(path)}").symlink_to(path.resolve())
             (root / f"labels/{index:06d}.txt").touch()  # ultralytics refuses to augment images without label files
         yield root / "images"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -24,7 +24,7 @@ def checkpoints(files: StageFiles, config_yaml: str, inputs: Iterable[Path]) -> 
     """Yield a folder where trainings keep their state. It stays only if an exception ends the block.
 
     Its name is a digest of the settings, the stage's code and the inputs, so a run that differs in any of these never
-    finds it. A process that finds it in use by another one gets a folder of its own.
+    finds it. Processes that train the same at once have a folder each.
 
     Args:
         files: of the stage.
@@ -34,17 +34,36 @@ def checkpoints(files: StageFiles, config_yaml: str, inputs: Iterable[Path]) -> 
     key = hashlib.md5(f"{config_yaml}\n{code_digest(f'src.{files.stage}')}\n".encode())
     for path in inputs:
         key.update(f"{digest(path) if path.exists() else 'absent'}\n".encode())
-    folder = files.project / ".checkpoints" / f"{files.stage}-{key.hexdigest()}"
-    folder.parent.mkdir(exist_ok=True)
-    lock = FileLock(folder.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        folder = folder.with_suffix(f".{os.getpid()}")
-        _logger.info("another process trains the same; this one keeps its state in %s", folder)
-    try:
+    with _locked(files.project / ".checkpoints", f"{files.stage}-{key.hexdigest()}") as folder:
         folder.mkdir(exist_ok=True)
         yield folder
         shutil.rmtree(folder)
-    finally:
-        lock.release()
+
+
+@contextmanager
+def _locked(root: Path, name: str) -> Iterator[Path]:
+    """Yield a folder that no process uses. Who holds its lock releases it, nobody else."""
+    root.mkdir(exist_ok=True)
+    for folder in _candidates(root, name):
+        lock = FileLock(f"{folder}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        if folder.name != name:
+            _logger.info("another process trains the same; this one keeps its state in %s", folder)
+        try:
+            yield folder
+        finally:
+            lock.release()
+        return
+
+
+def _candidates(root: Path, name: str) -> Iterator[Path]:
+    """Yield the folders that hold a state, then `name`, `name.1` and so on.
+
+    They are counted, not called after a process: the state of one that was killed is found by the next.
+    """
+    yield from sorted(path for path in root.glob(f"{name}*") if path.is_dir())
+    yield root / name
+    yield from (root / f"{name}.{number}" for number in count(1))

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from src.foundation.atomic import write_json
 from src.foundation.errors import UserError
 from src.workflow import sweep, tracking
 from src.workflow.advice import with_advice
+from src.workflow.one_writer import only_writer
 from src.workflow.stage_files import StageFiles
 
 _logger = logging.getLogger(__name__)
@@ -82,7 +84,8 @@ def _execute(stage: str, load: Callable[[], Stage], composed: DictConfig) -> flo
     files = StageFiles(stage, PROJECT, _output_root(), in_sweep=job is not None)
     config_yaml = OmegaConf.to_yaml(composed, resolve=True)
     parent, name = (job.parent_run_id, job.name) if job else (None, None)
-    with tracking.run(stage, _tunables(composed), config_yaml, PROJECT, parent, name) as log:
+    alone = only_writer(PROJECT, stage) if files.output == PROJECT else nullcontext()
+    with alone, tracking.run(stage, _tunables(composed), config_yaml, PROJECT, parent, name) as log:
         try:
             result = run(params, files, log)
             report = files.write(f"reports/{stage}.json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from src.foundation.atomic import remove_abandoned
 from src.foundation.errors import UserError
 
 
@@ -48,9 +49,10 @@ class StageFiles:
         return path
 
     def write(self, name: str) -> Path:
-        """Return the path of this stage's output `name`. Its parent folder exists."""
+        """Return the path of this stage's output `name`. Its folder exists, without remains of dead processes."""
         path = self.output / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(path.parent)
         self.outputs[name] = path
         return path
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from ultralytics import YOLO
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from src.detector.checkpoint import find_architecture, load_detector, save_detector
 from src.detector.complexity import complexity
@@ -96,6 +97,22 @@ def test_a_file_that_is_not_an_architecture_is_refused(tmp_path: Path, text: str
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(UserError, match=r"mine\.yaml: not a model YAML"):
         find_architecture(str(tmp_path / "mine.yaml"))
+
+
+def test_an_activation_is_never_evaluated_as_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain = yaml_model_load("yolov8n.yaml")
+    for path, activation in {
+        "good.yaml": "nn.LeakyReLU(0.1)",
+        "bad.yaml": "open('evaluated', 'w') and nn.ReLU()",
+    }.items():
+        Path(path).write_text(yaml.safe_dump({**plain, "activation": activation}))
+    assert find_architecture("good.yaml")
+    with pytest.raises(UserError, match=r"bad\.yaml: expected an activation such as nn\.ReLU\(\), found \"open"):
+        find_architecture("bad.yaml")
+    with pytest.raises(TypeError, match="unsupported activation"):
+        DetectionModel("bad.yaml", verbose=False)
+    assert not Path("evaluated").exists()
 
 
 def test_complexity_of_yolov8n_agrees_with_ultralytics() -> None:

@@ -117,6 +117,13 @@ def test_heads_without_box_distributions_are_refused_for_localization(teacher: s
         make(in_training(network(0, student)))
 
 
+@pytest.mark.parametrize("architecture", ["yolov8n-p2.yaml", "yolov8n-p6.yaml"])
+def test_heads_with_other_strides_are_refused(architecture: str) -> None:
+    make = distillation_from(FrozenTeacher(network(0)), Objective(1.0, 0.5, {"response": 1.0}))
+    with pytest.raises(UserError, match=r"has the strides .* px, the teacher's 8, 16, 32 px: choose architectures"):
+        make(in_training(network(0, architecture)))
+
+
 @pytest.mark.parametrize("teacher", ["yolov8s.yaml", "yolo11n.yaml", "yolo26n.yaml"])
 @pytest.mark.parametrize("student", ["yolov8n.yaml", "yolo11n.yaml", "yolo26n.yaml"])
 def test_scores_and_features_of_all_families_can_be_compared(

@@ -56,5 +56,8 @@ def test_probabilities_of_zero_and_one_stay_finite() -> None:
 
 def test_heads_that_cannot_be_averaged_are_refused() -> None:
     teachers = [FrozenTeacher(network(0)), FrozenTeacher(network(0, "yolo26n.yaml"))]
-    with pytest.raises(UserError, match=r"same number of bins, .* got 1 and 16 bins"):
+    with pytest.raises(
+        UserError,
+        match=r"same strides and number of bins, .* got 1 bins at strides 8/16/32 and 16 bins at strides 8/16/32",
+    ):
         TeacherEnsemble(teachers, by_confidence=False)

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from src import PROJECT
 from src.workflow import checkpoints as module
 from src.workflow.checkpoints import checkpoints
 from src.workflow.stage_files import StageFiles
@@ -61,3 +65,54 @@ def test_a_training_with_other_code_gets_another_folder(files: StageFiles, monke
 def test_two_trainings_at_once_do_not_share_their_state(files: StageFiles) -> None:
     with checkpoints(files, "T: 1", []) as one, checkpoints(files, "T: 1", []) as other:
         assert one != other
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+from src.workflow.checkpoints import checkpoints
+from src.workflow.stage_files import StageFiles
+
+root = Path(sys.argv[1])
+with checkpoints(StageFiles("distill", root, root), "T: 1", []) as folder:
+    found = len(list(folder.iterdir()))
+    (folder / "state.pt").touch()
+    print(folder.name, found, flush=True)
+    sys.stdin.readline()
+"""
+
+
+class Trains:
+    """A process that trains until it is told to end."""
+
+    def __init__(self, root: Path) -> None:
+        command = [sys.executable, "-c", PROCESS, str(root)]
+        self.process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        self.folder, found = self.process.stdout.readline().split()
+        self.resumes = found != "0"
+
+    def end(self) -> None:
+        self.process.communicate("\n", timeout=60)
+        assert self.process.returncode == 0
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate(timeout=60)
+
+
+def test_processes_that_come_and_go_never_share_a_folder(tmp_path: Path) -> None:
+    first, second = Trains(tmp_path), Trains(tmp_path)
+    second.end()
+    third = Trains(tmp_path)
+    assert first.folder not in (second.folder, third.folder), "the second does not give away what the first holds"
+    third.kill()
+    resumed = Trains(tmp_path)
+    assert resumed.folder == third.folder
+    assert resumed.resumes, "what a killed process left is found by the next"
+    resumed.kill()
+    first.end()
+    resumed = Trains(tmp_path)
+    assert resumed.resumes, "also if the first folder is free again"
+    resumed.end()
+    assert not [path for path in (tmp_path / ".checkpoints").iterdir() if path.is_dir()]

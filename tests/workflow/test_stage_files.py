@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from src.foundation.errors import UserError
+from src.foundation.processes import HOST
 from src.workflow.stage_files import StageFiles
 
 
@@ -32,3 +33,11 @@ def test_a_users_file_may_be_absolute_or_missing(files: StageFiles) -> None:
     assert files.read_own(str(files.project / "mine.pt")) == files.read_own("mine.pt") == files.project / "mine.pt"
     assert files.read_own("not there.pt") == files.project / "not there.pt"
     assert "not there.pt" not in files.inputs
+
+
+def test_remains_of_dead_processes_do_not_lie_beside_an_output(files: StageFiles) -> None:
+    path = files.write("models/student.pt")
+    remains = path.with_name(f".student.{HOST}-4194999.partial.pt")  # Linux gives no higher number than 4194304
+    remains.touch()
+    files.write("models/student.pt")
+    assert not remains.exists()
