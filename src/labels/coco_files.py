@@ -80,7 +80,7 @@ class ImageFinder:
         """Return the image, in the first of the folders that has it; add a fault and return None if none has."""
         folder = next((folder for folder in folders if _is_file(folder / name)), None)
         if folder is not None:
-            image = inside(self._root, folder, name, self._faults, named_in)
+            image = inside(self._root, folder, name, self._faults, named_in, f"{where}.file_name ")
             return None if image is None else Path(os.path.normpath(image))
         for folder in folders:
             spelled = self._names(folder).find(name)
@@ -89,7 +89,10 @@ class ImageFinder:
                 what = f"{where}.file_name {shown(name)} is spelled otherwise than {self._faults.name(image)}: matched"
                 self._faults.note(named_in, "spelling", what)
                 return image
-        if inside(self._root, (*folders, self._root)[0], name, self._faults, named_in) is not None:
+        if (
+            inside(self._root, (*folders, self._root)[0], name, self._faults, named_in, f"{where}.file_name ")
+            is not None
+        ):
             what = f"label without image: {where}.file_name {shown(name)} is not there{self._others.hint(name)}"
             self._faults.add(named_in, what, "add the image, correct the name, or set data.images")
         return None

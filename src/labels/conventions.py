@@ -8,6 +8,7 @@ that is known to be confused with the form's own, and the share of boxes within 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from src.labels.faults import Faults
+from src.labels.faults import MEND_KINDS, Faults
 
 Boxes = NDArray[np.float64]
 ToCorners = Callable[[Boxes], Boxes]
@@ -129,7 +130,8 @@ def check_mended_share(faults: Faults) -> None:
     named = any(fault.what_to_do == EXPORT_AGAIN for fault in faults.fatal)  # the convention explains the mends
     if named or limit is None or len(mended) <= limit * faults.boxes:
         return
-    kinds = ", ".join(f"{kind}: {sum(mend.kind == kind for mend in mended)}" for kind in faults.mend_counts())
+    counts = Counter(mend.kind for mend in mended)
+    kinds = "; ".join(f"{counts[kind]} {words}" for kind, words in MEND_KINDS.items() if counts[kind])
     share = f"{len(mended)} of {faults.boxes} boxes ({len(mended) / faults.boxes:.0%})"
     what = (
         f"{share} would have to be mended ({kinds}), more than {limit:.0%}: perhaps the labels are written by another "

@@ -133,8 +133,7 @@ class Faults:
             if 0 < len(found) <= NAMED_ON_SCREEN:
                 lines += [f"{entry.file}: {entry.what}" for entry in found]
             elif found:
-                first = "; ".join(f"{entry.file}: {entry.what}" for entry in found[:NAMED_ON_SCREEN])
-                lines.append(f"{len(found)} {words}. The first are {first}")
+                lines.append(f"{len(found)} {words}. The first: {found[0].file}: {found[0].what}")
         return lines
 
     def end_if_fatal(self, *, strict: bool) -> None:

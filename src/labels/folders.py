@@ -19,6 +19,7 @@ from src.labels.names import canonical
 UNREAD_IMAGES = frozenset(
     {".apng", ".avif", ".dcm", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".mpo", ".pgm", ".ppm", ".psd", ".svg"}
 )
+PUT_FILE = "put the file itself there (after `dvc add`: set DVC's cache.type to reflink,hardlink,copy)"
 _TEXTS = (".csv", ".json", ".txt", ".xml", ".yaml", ".yml")
 
 
@@ -36,8 +37,13 @@ def inside(root: Path, base: Path, name: str, faults: Faults, named_in: Path, wh
         faults.add(named_in, f"{where}{shown(name)} is not a path ({error})", "correct it")
         return None
     if outside:
-        what = f"{where}{shown(name)} leads outside of {faults.setting}"
-        faults.add(named_in, what, f"move the file into {faults.setting}")
+        what, advice = (
+            f"{where}{shown(name)} leads outside of {faults.setting}",
+            f"write a path within {faults.setting}",
+        )
+        if path.is_symlink():
+            what, advice = f"{what}, by a link", PUT_FILE
+        faults.add(named_in, what, advice)
         return None
     return path
 
@@ -134,23 +140,28 @@ def files_in(folder: Path, suffixes: Iterable[str], faults: Faults) -> list[Path
             continue
         suffix = path.suffix.lower()
         if suffixes == IMAGE_SUFFIXES and suffix in UNREAD_IMAGES:
-            faults.add(
-                path, f"an image of a format that is not read ({suffix})", "save it as JPEG or PNG, or remove it"
-            )
+            what = f"an image of a format that is not read ({suffix})"
+            faults.add(path, what, "save it as JPEG or PNG, or remove it")
             continue
-        without = not suffix and suffixes >= IMAGE_SUFFIXES and path.is_file() and has_image_header(path)
-        if suffix not in suffixes and not without:
+        if suffix not in suffixes and not (suffixes >= IMAGE_SUFFIXES and is_image(path)):
             continue
         if path.name != path.name.encode("utf-8", "replace").decode():
             faults.add(path, "the file's name is not UTF-8", "rename it")
         elif path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
-            faults.add(path, f"a link that leads outside of {faults.setting}", "put the file itself there")
+            faults.add(path, f"a link that leads outside of {faults.setting}", PUT_FILE)
         elif not path.is_file():
             what = "a folder" if path.is_dir() else "a broken link or a special file"
             faults.add(path, f"{what} where a file was expected", "put the file itself there, or remove it")
         else:
             found.append(path)
     return found
+
+
+def is_image(path: Path) -> bool:
+    """Return whether a file has the suffix of an image, or none and begins like an image."""
+    if path.suffix:
+        return path.suffix.lower() in IMAGE_SUFFIXES
+    return path.is_file() and has_image_header(path)
 
 
 def read_text(path: Path, faults: Faults) -> str | None:

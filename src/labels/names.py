@@ -1,4 +1,7 @@
-"""Find the file that a label means although its name is spelled otherwise: backslashes, URL encoding, Unicode forms."""
+"""Find the file that a label means although its name is spelled otherwise.
+
+Spellings differ by backslashes, URL encoding, Unicode forms and, as file systems of Windows and Mac ignore it, case.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,15 @@ def canonical(name: str) -> str:
     return posixpath.normpath(text) if text else text
 
 
+def spelled_alike(name: str, other: str) -> bool:
+    """Return whether two names are spellings of one name.
+
+    >>> spelled_alike("IMG%201.JPG", "img 1.jpg"), spelled_alike("a.jpg", "b.jpg")
+    (True, False)
+    """
+    return _key(name) == _key(other)
+
+
 class Names:
     """Names that exist, found by any of their spellings."""
 
@@ -25,7 +37,7 @@ class Names:
         self._exact = frozenset(names)
         self._spelled: dict[str, list[str]] = {}
         for name in sorted(self._exact):
-            self._spelled.setdefault(canonical(name), []).append(name)
+            self._spelled.setdefault(_key(name), []).append(name)
 
     def find(self, name: str) -> str | None:
         """Return the name itself if it exists, else the only one that it spells otherwise, else None.
@@ -37,5 +49,9 @@ class Names:
         """
         if name in self._exact:
             return name
-        fitting = self._spelled.get(canonical(name), [])
+        fitting = self._spelled.get(_key(name), [])
         return fitting[0] if len(fitting) == 1 else None
+
+
+def _key(name: str) -> str:
+    return canonical(name).casefold()

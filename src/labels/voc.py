@@ -19,7 +19,7 @@ from src.labels.dataset import Dataset
 from src.labels.faults import Faults, shown
 from src.labels.folders import files_below, finite, inside, is_folder, read_xml_text, recognised, subfolder
 from src.labels.limits import parse_xml, read_start
-from src.labels.names import canonical
+from src.labels.names import spelled_alike
 from src.labels.polygons import box_of
 from src.labels.split_folders import check_unread, is_mask, splits_by_folder
 from src.labels.told_sizes import told_size
@@ -186,7 +186,7 @@ def _note_elsewhere(
     for key, xml in xml_of.items():
         if not xml.is_relative_to(annotation_folder):
             faults.note(xml, "elsewhere", f"a label outside of {faults.name(annotation_folder)}: read there")
-        if xml.stem != image_of[key].stem and canonical(xml.stem) == canonical(image_of[key].stem):
+        if xml.stem != image_of[key].stem and spelled_alike(xml.stem, image_of[key].stem):
             faults.note(xml, "spelling", f"the label of {faults.name(image_of[key])}, spelled otherwise: matched")
 
 

@@ -70,13 +70,18 @@ class VocImages:
         return self._keys.find(os.path.splitext(name)[0])
 
     def of_line(self, line: str) -> str | None:
-        """Return the key of the image that a line of a split list names: with or without suffix and folder."""
+        """Return the key of the image that a line of a split list names: with or without suffix and folder.
+
+        Where the dataset is some folders below the root, a stem alone is enough if only one image has it.
+        """
         stem, suffix = os.path.splitext(line)
         # A name may have a suffix that its image does not have. A dot inside a stem must not be taken for one.
         for name in (line, *([] if " " in suffix else [stem])):
             found = self._paths.find(name)
             if found is not None:
                 return self._of_path[found]
+            if name in self._of_stem:
+                return self._of_stem[name]
         return None
 
     def hint(self, label: Path) -> str:

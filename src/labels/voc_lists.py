@@ -97,6 +97,7 @@ def _folder(root: Path, given: str | None, faults: Faults) -> Path | None:
     if len(folders) > 1:
         names = ", ".join(faults.name(folder) for folder in folders)
         faults.add(root, f"split lists in {len(folders)} folders ({names})", "set data.split_lists to one of them")
+        return None
     return folders[0] if folders else None
 
 

@@ -15,7 +15,7 @@ from src.labels.assembly import Draft, assemble
 from src.labels.conventions import YOLO
 from src.labels.dataset import Dataset
 from src.labels.faults import Faults, shown
-from src.labels.folders import OtherFiles, files_below, files_in, inside, is_folder, read_text
+from src.labels.folders import OtherFiles, files_below, files_in, inside, is_folder, is_image, read_text
 from src.labels.limits import read_start
 from src.labels.names import Names, canonical
 from src.labels.split_folders import check_unread, splits_by_folder
@@ -23,8 +23,9 @@ from src.labels.split_names import splits_of_folders
 from src.labels.yolo_index import Index, existing, read_index
 from src.labels.yolo_rows import Rows
 
+_LABELS_OF = {"images": "labels", "Images": "Labels", "IMAGES": "LABELS"}
 NOT_LABELS = frozenset({"classes.txt"})  # labelling tools write the class names beside the labels
-_ROW = re.compile(r"[0-9.]+(\s+[0-9.eE+-]+){4,}\s*")
+_ROW = re.compile(r"\S+(\s+[0-9.eE+-]+){4,}\s*")
 
 
 def read_yolo(root: Path, faults: Faults, *, data_yaml: str | None = None) -> Dataset:
@@ -49,11 +50,12 @@ def read_yolo(root: Path, faults: Faults, *, data_yaml: str | None = None) -> Da
     split_of = _splits(index, lists, root, faults)
     label_of = _labels(split_of, faults)
     # Where a split was not found, its labels have no images: that is no fault of their own.
-    complete = not any(fault.file == faults.name(index.path) for fault in faults.fatal)
+    sources = {faults.name(path) for path in (index.path, *lists)}
+    complete = not any(fault.file in sources for fault in faults.fatal)
     read = set(split_of) | _left_out_by_lists(split_of, lists, faults)
-    read |= check_unread(root, read, lambda image: _lies_at(image) is not None, faults)
+    unread = check_unread(root, read, lambda image: complete and _lies_at(image) is not None, faults)
     if complete:
-        _check_other_labels(label_of, read, lists, root, faults)
+        _check_other_labels(label_of, read, unread, lists, root, faults)
 
     rows = Rows(index.names, index.keypoints, faults)
     drafts = []
@@ -92,17 +94,17 @@ def _splits(index: Index, lists: list[Path], root: Path, faults: Faults) -> dict
 
 
 def label_path(image: Path) -> Path:
-    """Return the path of an image's label file: the last folder `images` becomes `labels`, the suffix .txt.
+    """Return the path of an image's label file: `images` becomes `labels` (`Images`: `Labels`), the suffix .txt.
 
-    Without a folder `images`, the label file is beside the image.
+    Of several folders `images` the last one counts. Without one, the label file is beside the image.
 
     >>> label_path(Path("data/images/train/a.jpg")).as_posix()
     'data/labels/train/a.txt'
     """
     parts = list(image.parts)
     for index in range(len(parts) - 2, -1, -1):
-        if parts[index] == "images":
-            parts[index] = "labels"
+        if parts[index] in _LABELS_OF:
+            parts[index] = _LABELS_OF[parts[index]]
             break
     return Path(*parts).with_suffix(".txt")
 
@@ -176,7 +178,7 @@ def _images_of(
         elif source.suffix.lower() == ".txt" and os.path.isfile(source):
             lists.append(source)
             images |= dict.fromkeys(_listed(source, root, faults))
-        elif source.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(source):
+        elif _is_file(source) and is_image(source):
             images[source] = None
         else:
             faults.add(path, f"{split}: {shown(given)} is not a folder, a list of images or an image", "correct it")
@@ -213,7 +215,7 @@ def _listed(path: Path, root: Path, faults: Faults) -> list[Path]:
         image = inside(root, base, name, faults, path)
         if image is None:
             continue
-        if not _is_file(image) or image.suffix.lower() not in IMAGE_SUFFIXES:
+        if not _is_file(image) or not is_image(image):
             what = f"line {number}: there is no image {shown(given)}{others.hint(given)}"
             faults.add(path, what, "add the image or remove the line")
             continue
@@ -241,11 +243,16 @@ def _left_out_by_lists(split_of: dict[Path, str | None], lists: Sequence[Path], 
 
 
 def _check_other_labels(
-    label_of: dict[Path, Path], read: set[Path], lists: Sequence[Path], root: Path, faults: Faults
+    label_of: dict[Path, Path],
+    read: set[Path],
+    unread: set[Path],
+    lists: Sequence[Path],
+    root: Path,
+    faults: Faults,
 ) -> None:
     """Add a fault for each label file that no image has: the image, or its label, was lost."""
-    expected = {*label_of.values(), *lists, *(label_path(image) for image in read)}
-    expected |= {path for image in read - set(label_of) if (path := _lies_at(image)) is not None}
+    expected = {*label_of.values(), *lists}
+    expected |= {path for image in (read | unread) - set(label_of) if (path := _lies_at(image)) is not None}
     folders = {label_path(image).parent for image in read} | {path.parent for path in label_of.values()}
     unlabelled: dict[str, Path] = {}
     for image in read:
@@ -260,7 +267,11 @@ def _check_other_labels(
             place = faults.name(label_path(image_without))
             what = f"seems to be the label of {faults.name(image_without)}, which has none: expected at {place}"
             faults.add(label, what, "move it there, or remove it")
-        elif label.parent in folders or "labels" in label.relative_to(root).parts[:-1]:
+        elif label.parent not in folders and set(_LABELS_OF.values()).isdisjoint(label.relative_to(root).parts[:-1]):
+            continue
+        elif read_start(label).strip() and not _is_label(label):
+            faults.note(label, "left_out", "no label of an image, as it has no rows of numbers: left out")
+        else:
             what = f"label without image: no image named {shown(label.stem)}{others.hint(label.name)}"
             faults.add(label, what, "add the image or remove the label")
 
