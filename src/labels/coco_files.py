@@ -78,7 +78,7 @@ class ImageFinder:
 
     def find(self, name: str, folders: list[Path], named_in: Path, where: str) -> Path | None:
         """Return the image, in the first of the folders that has it; add a fault and return None if none has."""
-        folder = next((folder for folder in folders if _is_file(folder / name)), None)
+        folder = next((folder for folder in folders if os.path.isfile(folder / name)), None)
         if folder is not None:
             image = inside(self._root, folder, name, self._faults, named_in, f"{where}.file_name ")
             return None if image is None else Path(os.path.normpath(image))
@@ -102,13 +102,6 @@ class ImageFinder:
             images = files_below(folder, IMAGE_SUFFIXES, self._faults)
             self._names_in[folder] = Names(image.relative_to(folder).as_posix() for image in images)
         return self._names_in[folder]
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return os.path.isfile(path)
-    except ValueError:  # a null byte
-        return False
 
 
 def _folders_of(base: Path, split: str | None) -> list[Path]:

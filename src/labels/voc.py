@@ -85,15 +85,8 @@ def read_voc(
     lists = read_lists(root, split_lists, frozenset(image_of), found_images.of_line, faults)
     _note_elsewhere(xml_of, image_of, annotation_folder, faults)
 
-    found = {name for annotation in annotation_of.values() for name in annotation.names}
-    names = tuple(class_names) if class_names is not None else tuple(sorted(found))
+    names = _class_names(class_names, xml_of, annotation_of, faults)
     index_of = {name: index for index, name in enumerate(names)}
-    for key, annotation in annotation_of.items():
-        for name in dict.fromkeys(annotation.names):
-            if name not in index_of:
-                what = f"unknown class {shown(name)}, expected one of {', '.join(names)}"
-                faults.add(xml_of[key], what, "correct it, or set data.class_names")
-
     split_of = _splits(image_of, xml_of, lists, root, faults)
     drafts = []
     for key, image in image_of.items():
@@ -113,6 +106,20 @@ def read_voc(
     check_unread(root, set(image_of.values()), lambda image: images is None and _xml_beside(image), faults)
     # An unknown class is a fatal fault. Its boxes have index 0 here, which only affects the text of mends.
     return Dataset(names, assemble(drafts, VOC, names or ("",), faults))
+
+
+def _class_names(
+    given: Sequence[str] | None, xml_of: dict[str, Path], annotation_of: dict[str, _Annotation], faults: Faults
+) -> tuple[str, ...]:
+    """Return the names by index: the given ones, else all that occur, sorted. A name that is not given is a fault."""
+    if given is None:
+        return tuple(sorted({name for annotation in annotation_of.values() for name in annotation.names}))
+    for key, annotation in annotation_of.items():
+        for name in dict.fromkeys(annotation.names):
+            if name not in given:
+                what = f"unknown class {shown(name)}, expected one of {', '.join(given)}"
+                faults.add(xml_of[key], what, "correct it, or set data.class_names")
+    return tuple(given)
 
 
 def _folders(root: Path, annotations: str | None, images: str | None, faults: Faults) -> tuple[Path, Path] | None:

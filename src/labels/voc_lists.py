@@ -70,16 +70,9 @@ def read_lists(root: Path, given: str | None, keys: frozenset[str], find: Find, 
     _check_rest(rest, {key for some in listed.values() for key in some}, keys, find, faults)
     _check_other_suffixes(folder, files, faults)
     if not files:
-        if given is not None:
-            faults.add(folder, "contains no train.txt, val.txt or test.txt", "add them, or set data.split_lists: null")
-        else:
-            faults.note(folder, "split", "contains no train.txt, val.txt or test.txt: images are split by seed")
+        _add_no_lists(folder, given, faults)
         return None
-    if "train" not in files and TRAINVAL in files:
-        elsewhere = {key for name in ("val", "test") for key in listed.get(name, ())}
-        listed["train"] = [key for key in listed[TRAINVAL] if key not in elsewhere]
-        files["train"] = files[TRAINVAL]
-        faults.note(files[TRAINVAL], "split", "no list of train: train is this list without val and test")
+    _take_train_from_trainval(listed, files, faults)
     return SplitLists(_merged(listed, files, faults), files)
 
 
@@ -99,6 +92,21 @@ def _folder(root: Path, given: str | None, faults: Faults) -> Path | None:
         faults.add(root, f"split lists in {len(folders)} folders ({names})", "set data.split_lists to one of them")
         return None
     return folders[0] if folders else None
+
+
+def _add_no_lists(folder: Path, given: str | None, faults: Faults) -> None:
+    if given is not None:
+        faults.add(folder, "contains no train.txt, val.txt or test.txt", "add them, or set data.split_lists: null")
+    else:
+        faults.note(folder, "split", "contains no train.txt, val.txt or test.txt: images are split by seed")
+
+
+def _take_train_from_trainval(listed: dict[str, list[str]], files: dict[str, Path], faults: Faults) -> None:
+    if "train" not in files and TRAINVAL in files:
+        elsewhere = {key for name in ("val", "test") for key in listed.get(name, ())}
+        listed["train"] = [key for key in listed[TRAINVAL] if key not in elsewhere]
+        files["train"] = files[TRAINVAL]
+        faults.note(files[TRAINVAL], "split", "no list of train: train is this list without val and test")
 
 
 def _merged(listed: dict[str, list[str]], files: dict[str, Path], faults: Faults) -> dict[str, str]:

@@ -166,7 +166,7 @@ def _images_of(
         if not isinstance(given, str) or not given:
             faults.add(path, f"{split}: expected a folder or a list of images, found {shown(given)}", "correct it")
             continue
-        name = _there(index.base, given)
+        name = existing(index.base, given)
         source = inside(root, index.base, name, faults, path, f"{split}: ")
         if source is None:
             continue
@@ -178,18 +178,11 @@ def _images_of(
         elif source.suffix.lower() == ".txt" and os.path.isfile(source):
             lists.append(source)
             images |= dict.fromkeys(_listed(source, root, faults))
-        elif _is_file(source) and is_image(source):
+        elif os.path.isfile(source) and is_image(source):
             images[source] = None
         else:
             faults.add(path, f"{split}: {shown(given)} is not a folder, a list of images or an image", "correct it")
     return list(images)
-
-
-def _there(base: Path, name: str) -> str:
-    try:
-        return existing(base, name)
-    except ValueError:  # a null byte
-        return name
 
 
 def _check_inner_splits(split: str | None, images: list[Path], source: Path, faults: Faults) -> None:
@@ -210,24 +203,17 @@ def _listed(path: Path, root: Path, faults: Faults) -> list[Path]:
         if not given:
             continue
         # Paths in a list are relative to the list or to the root.
-        places = [(base, _there(base, given)) for base in (path.parent, root)]
-        base, name = next(((base, name) for base, name in places if _is_file(base / name)), (path.parent, given))
+        places = [(base, existing(base, given)) for base in (path.parent, root)]
+        base, name = next(((base, name) for base, name in places if os.path.isfile(base / name)), (path.parent, given))
         image = inside(root, base, name, faults, path)
         if image is None:
             continue
-        if not _is_file(image) or not is_image(image):
+        if not os.path.isfile(image) or not is_image(image):
             what = f"line {number}: there is no image {shown(given)}{others.hint(given)}"
             faults.add(path, what, "add the image or remove the line")
             continue
         images[Path(os.path.normpath(image))] = None
     return list(images)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return os.path.isfile(path)
-    except ValueError:  # a null byte
-        return False
 
 
 def _left_out_by_lists(split_of: dict[Path, str | None], lists: Sequence[Path], faults: Faults) -> set[Path]:

@@ -99,7 +99,7 @@ def _check_other_keys(content: dict[Any, Any], path: Path, base: Path, faults: F
         if not isinstance(key, str) or key in _OTHER_KEYS or split_named(key) is not None:
             continue
         values = [name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name]
-        there = [name for name in values if "/" in name and _exists(base / name)]
+        there = [name for name in values if "/" in name and os.path.exists(base / name)]
         if there or (values and resembles_split(key)):
             what = f"the key {shown(key)} looks like a split, but is none that is known ({listed_names()})"
             faults.add(path, what, "rename it, or remove it")
@@ -110,17 +110,10 @@ def _leave_out_missing(sources: dict[str | None, list[Any]], path: Path, base: P
     for split in ("val", "test"):
         values = sources.get(split)
         matched = _ROBOFLOW.fullmatch(str(values[0])) if values and len(values) == 1 else None
-        if matched and split_named(matched[1]) == split and not _exists(base / existing(base, str(matched[0]))):
+        if matched and split_named(matched[1]) == split and not os.path.exists(base / existing(base, str(matched[0]))):
             what = f"{split}: the folder {shown(matched[0])} of {split} is not there: as if the key were not there"
             faults.note(path, "split", what)
             del sources[split]
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return os.path.exists(path)
-    except ValueError:  # a null byte
-        return False
 
 
 def _load(path: Path, faults: Faults) -> dict[Any, Any] | None:
@@ -191,7 +184,9 @@ def _base(
     if base is not None and os.path.isdir(base):
         return base
     names = [name for values in sources.values() for name in values]
-    if names and all(isinstance(name, str) and _exists(path.parent / existing(path.parent, name)) for name in names):
+    if names and all(
+        isinstance(name, str) and os.path.exists(path.parent / existing(path.parent, name)) for name in names
+    ):
         what = f"path: {shown(given)} is not in {faults.setting}, but the splits are beside this file: read there"
         faults.note(path, "split", what)
         return path.parent
