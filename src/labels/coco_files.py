@@ -61,6 +61,8 @@ def image_folders(root: Path, path: Path, split: str | None, given: str | None, 
     images = subfolder(root, USUAL_IMAGES)
     bases = [base] if base is not None else [*([root / images] if images else []), root]
     own = [path.parent, path.parent / "images"] if path.parent != root and split_named(path.parent.name) else []
+    # CVAT writes instances_default.json and images/default where a project has no subsets.
+    own += [base / path.stem.removeprefix("instances_") for base in bases]
     of_split = [folder for base in bases for folder in _folders_of(base, split)]
     # images/train2017 belongs to instances_train2017.json, rather than images/train2014.
     of_split.sort(key=lambda folder: not path.stem.lower().endswith(folder.name.lower()))

@@ -26,7 +26,7 @@ from src.labels.told_sizes import told_size
 from src.labels.voc_images import VocImages, by_key
 from src.labels.voc_lists import SplitLists, read_lists
 
-USUAL_ANNOTATIONS = ("Annotations", "xml")
+USUAL_ANNOTATIONS = ("Annotations", "xml", "labels")
 USUAL_IMAGES = ("JPEGImages", "images")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 

@@ -12,7 +12,9 @@ from src.labels.folders import OtherFiles
 from src.labels.names import Names
 
 # Folders that say what is in them, not which image is meant: train/images/a.jpg and train/annotations/a.xml are a pair.
-_KINDS = frozenset({"annotations", "annotation", "xml", "xmls", "jpegimages", "images", "image", "img", "imgs"})
+_KINDS = frozenset(
+    {"annotations", "annotation", "labels", "xml", "xmls", "jpegimages", "images", "image", "img", "imgs"}
+)
 
 
 def by_key(paths: Iterable[Path], bases: Sequence[Path], faults: Faults) -> dict[str, Path]:

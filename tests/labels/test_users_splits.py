@@ -161,6 +161,7 @@ KEPT: dict[str, tuple[Callable[[Path], None], Read]] = {
     "voc: Roboflow": (voc_folder_per_split(ROBOFLOW), read_voc),
     "voc: images/train": (voc_folder_per_split({k: f"images/{k}" for k in NAMES}), read_voc),
     "voc: folders in a folder per split": (voc_folder_per_split(CVAT, "JPEGImages", "Annotations"), read_voc),
+    "voc: labels and images in a folder per split": (voc_folder_per_split(CVAT, "images", "labels"), read_voc),
     "voc: all XML files in one folder": (voc_flat_annotations, read_voc),
     "coco: CVAT": (
         coco_files(lambda s: f"annotations/instances_{CVAT[s]}.json", lambda s: f"images/{CVAT[s]}"),
@@ -297,6 +298,32 @@ def test_yolo_of_label_studio_is_split_by_seed(tmp_path: Path) -> None:
     dataset, _ = read_and_check(read_yolo, tmp_path)
     assert sorted(image.split or "" for image in dataset.images) == ["test", "train", "train", "train", "train", "val"]
     assert sum(len(image.classes) for image in dataset.images) == 8
+
+
+def test_coco_of_cvat_without_subsets(tmp_path: Path) -> None:
+    for stem in STEMS:
+        write_image(tmp_path / f"images/default/{stem}.jpg")
+    write(tmp_path / "annotations/instances_default.json", json.dumps(coco_content(STEMS)))
+    dataset, _ = read_and_check(read_coco, tmp_path)
+    assert len(dataset.images) == 6
+
+
+def test_voc_folders_named_labels_and_images(tmp_path: Path) -> None:
+    for stem in STEMS:
+        write_image(tmp_path / f"images/{stem}.jpg")
+        write(tmp_path / f"labels/{stem}.xml", voc_xml(stem))
+    dataset, faults = read_and_check(read_voc, tmp_path)
+    assert sum(len(image.classes) for image in dataset.images) == 8
+    assert not faults.notes
+
+
+def test_voc_images_of_one_name_in_two_splits(tmp_path: Path) -> None:
+    for split in NAMES:
+        write_image(tmp_path / f"{split}/images/{split}.jpg")
+        (tmp_path / f"{split}/images/{split}.jpg").rename(tmp_path / f"{split}/images/a.jpg")
+        write(tmp_path / f"{split}/labels/a.xml", voc_xml("a"))
+    dataset, _ = read_and_check(read_voc, tmp_path)
+    assert [len(image.classes) for image in dataset.images] == [2, 2, 2]
 
 
 def test_coco_of_label_studio_is_found(tmp_path: Path) -> None:
