@@ -26,13 +26,14 @@ from src.foundation.atomic import whole_folder
 from src.foundation.digests import digest
 from src.foundation.pipeline import PREPARED
 from src.labels.coco import read_coco
+from src.labels.conventions import check_mended_share
 from src.labels.dataset import Dataset
 from src.labels.digits import compose_scenes
 from src.labels.faults import Faults, Mend, Note
 from src.labels.layout import write_yolo
 from src.labels.leaks import check_leaks
 from src.labels.splitting import complete_splits
-from src.labels.summary import summarize
+from src.labels.summary import note_classes_without_boxes, summarize
 from src.labels.voc import read_voc
 from src.labels.yolo import read_yolo
 from src.reporting.dataset_pictures import draw_box_sizes, draw_near_duplicates, draw_samples
@@ -46,13 +47,15 @@ _logger = logging.getLogger(__name__)
 
 def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
     """Write the prepared dataset and its reports, and return the counts."""
-    faults = Faults(files.project / params.data.root)
+    faults = Faults(files.project / params.data.root, largest_mended_share=params.largest_mended_share)
     prepared, report = files.write(PREPARED), files.write("reports/prepare_labels")
     with whole_folder(prepared) as folder, whole_folder(report) as pictures:
         dataset = _dataset(params, folder, faults)
         fractions = {"val_fraction": params.val_fraction, "test_fraction": params.test_fraction}
         dataset = complete_splits(dataset, faults, **fractions, seed=params.seed, group_by=params.group_by)
+        note_classes_without_boxes(dataset, faults)
         leaks = check_leaks(dataset, faults, strict=params.strict)
+        check_mended_share(faults)
         faults.end_if_fatal(strict=params.strict)
         draw_samples(dataset, pictures / "samples.png")
         draw_box_sizes(dataset, pictures / "box_sizes.png")
@@ -72,9 +75,10 @@ def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
         len(faults.notes),
         report / "notes.csv",
     )
+    for line in faults.screen_lines():
+        _logger.warning("%s", line)
     if leaks:
-        pictures_of_leaks = report / "near_duplicates.png"
-        _logger.warning("%d near duplicates across splits: look at %s", len(leaks), pictures_of_leaks)
+        _logger.warning("The near duplicates across splits are drawn in %s", report / "near_duplicates.png")
     for path in sorted(report.iterdir()):
         log.artifact(path, folder="prepare_labels")
     log.dataset("prepared", digest(prepared), params.data.root, counts["images"])

@@ -38,14 +38,15 @@ class Recorder:
         self.datasets.append(described)
 
 
-def params_of(data: Data, *, strict: bool = False) -> PrepareLabels:
-    return PrepareLabels(data=data, seed=0, strict=strict, val_fraction=0.2, test_fraction=0.2, group_by=None)
+def params_of(data: Data, **settings: Any) -> PrepareLabels:
+    defaults = {"strict": False, "largest_mended_share": 0.5, "val_fraction": 0.2, "test_fraction": 0.2}
+    return PrepareLabels(data=data, seed=0, group_by=None, **{**defaults, **settings})
 
 
-def run(data: Data, project: Path, *, strict: bool = False) -> tuple[dict[str, Any], Recorder]:
+def run(data: Data, project: Path, **settings: Any) -> tuple[dict[str, Any], Recorder]:
     log = Recorder()
     files = StageFiles("prepare_labels", project, project / "out")
-    return prepare_labels.run(params_of(data, strict=strict), files, log).metrics, log  # type: ignore[arg-type]  # a recorder is enough
+    return prepare_labels.run(params_of(data, **settings), files, log).metrics, log  # type: ignore[arg-type]  # a recorder is enough
 
 
 def voc(root: str = "raw") -> VocFolder:
@@ -79,7 +80,7 @@ def test_voc_folder_with_a_mended_box(tmp_path: Path) -> None:
     assert counts["images"] == {"train": 2, "val": 2, "test": 2}
     assert counts["boxes"] == {"train": 2, "val": 3, "test": 2}
     assert counts["backgrounds"] == {"train": 0, "val": 0, "test": 1}
-    assert counts["mended"] == {"clipped": 0, "no_size": 1, "doubled": 0}
+    assert counts["mended"] == {"clipped": 0, "no_size": 1, "doubled": 0, "swapped": 0, "polygon": 0}
     json.dumps(counts, allow_nan=False)
     reports = tmp_path / "out/reports/prepare_labels"
     assert list(csv.reader((reports / "mended.csv").open())) == [
@@ -127,7 +128,8 @@ def test_folder_without_any_usable_label_is_a_fault(tmp_path: Path, labels: str)
     data = YoloFolder(root="raw", data_yaml=None)
     with pytest.raises(UserError) as caught:
         run(data, tmp_path)
-    assert "3 faults in 1 file; nothing was written" in str(caught.value)
+    count = 4 if labels == "outside the picture" else 3  # all boxes would be mended away
+    assert f"{count} faults in 1 file; nothing was written" in str(caught.value)
     assert "no box in train: none of its 2 images has a label with an object in it" in str(caught.value)
 
 
@@ -186,14 +188,14 @@ def test_class_and_file_names_of_any_kind(tmp_path: Path, caplog: pytest.LogCapt
     label.with_stem(name).write_text("".join(f"{index} 0.9 0.5 0.4 0.5\n" for index in range(len(ODD_CLASSES))))
 
     data = YoloFolder(root="raw", data_yaml=None)
-    counts, _ = run(data, tmp_path)
+    counts, _ = run(data, tmp_path, largest_mended_share=1)
     assert list(counts["classes"]) == ODD_CLASSES
     with (tmp_path / "out/reports/prepare_labels/mended.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == len(ODD_CLASSES)
     assert all(text.isprintable() and text[0] not in "=+-@" for row in rows for text in row.values())
     with pytest.raises(UserError) as refused:
-        run(data, tmp_path, strict=True)
+        run(data, tmp_path, strict=True, largest_mended_share=1)
     lines = str(refused.value).splitlines()
     assert len(lines) == 1 + len(ODD_CLASSES)
     assert all(line.isprintable() for line in lines)

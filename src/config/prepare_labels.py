@@ -17,6 +17,8 @@ class PrepareLabels:
     Attributes:
         seed: of the split, and of the embedded dataset.
         strict: faults that could be mended are fatal, too.
+        largest_mended_share: of the boxes; a dataset in which more have to be mended is refused. 1: none is, and no
+            convention is looked for.
         val_fraction, test_fraction: of the images, where the folder brings no split.
         group_by: a regular expression: images whose names agree in what it finds are not divided; None: all are.
     """
@@ -24,6 +26,7 @@ class PrepareLabels:
     data: Data
     seed: Annotated[int, Range(least=0)]
     strict: bool
+    largest_mended_share: Annotated[float, Range(above=0, most=1)]
     val_fraction: Annotated[float, Range(above=0, below=1)]
     test_fraction: Annotated[float, Range(above=0, below=1)]
     group_by: Annotated[str | None, Pattern()]

@@ -18,6 +18,7 @@ MIB = 2**20
 MOST_MIB = {".json": 2048, ".txt": 64, ".yaml": 1, ".yml": 1}  # a JSON may hold all labels; a text may list all images
 MOST_MIB_OF_OTHERS = 16
 JSON_MEMORY = 6  # bytes of Python objects per byte of JSON; 5 were measured with COCO's annotations
+START_BYTES = 4096
 DEEPEST = 50  # levels; VOC has 5, COCO 6, data.yaml 3
 MOST_ALIASES = 100
 LONGEST_PLAIN_VALUE = 3000  # characters; base 60 (1:59:59) takes quadratic time, and Python prints no longer numbers
@@ -34,6 +35,16 @@ def read_bytes(path: Path) -> bytes:
     if size > limit:
         raise ValueError(f"{size / MIB:,.0f} MiB, more than the limit of {limit / MIB:,.0f} MiB for a label file")
     return path.read_bytes()
+
+
+def read_start(path: Path) -> bytes:
+    """Return the first bytes of a file, to see what it is.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        return stream.read(START_BYTES)
 
 
 def parse_xml(text: str | bytes) -> ElementTree.Element:

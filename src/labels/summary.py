@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from src.foundation.prepared import SPLITS
 from src.labels.dataset import Dataset, LabelledImage
+from src.labels.faults import Faults, shown
 
 PERCENTILES = (5, 25, 50, 75, 95)
 COCO_AREAS_PX = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}  # arXiv:1405.0312, section 5
@@ -37,6 +38,14 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
         "classes": _per_class(dataset, of_split),
         "box_sizes": sizes,
     }
+
+
+def note_classes_without_boxes(dataset: Dataset, faults: Faults) -> None:
+    """Note the classes that no box of the dataset has: the detector gets outputs for them, and learns nothing."""
+    used = {int(index) for image in dataset.images for index in image.classes}
+    for index, name in enumerate(dataset.class_names):
+        if index not in used:
+            faults.note(faults.root, "no_box", f"the class {shown(name)} has no box")
 
 
 def relative_sides(image: LabelledImage) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -110,8 +111,9 @@ def test_voc_flat_folder_with_dots_in_names(tmp_path: Path) -> None:
     assert all(len(image.classes) == 2 for image in dataset.images)
 
 
-def test_voc_image_without_xml_is_a_background_image_with_a_note(tmp_path: Path) -> None:
+def test_voc_image_without_xml_and_without_lists_is_a_background_image_with_a_note(tmp_path: Path) -> None:
     voc_folder(tmp_path)
+    shutil.rmtree(tmp_path / "ImageSets")
     (tmp_path / "Annotations/a.xml").unlink()
     dataset, faults = read_and_check(read_voc, tmp_path)
     assert len(dataset.images[0].classes) == 0

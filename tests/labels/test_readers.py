@@ -214,7 +214,7 @@ FATAL = {
     ),
     "coco: image is not there": (
         *coco(lambda root: (root / "images/train2017/a.jpg").unlink()),
-        r"label without image: images\[0\].file_name 'a.jpg' does not exist",
+        r"label without image: images\[0\].file_name 'a.jpg' is not there",
     ),
     "coco: unknown class": (
         *coco(lambda root: edit_json(root, lambda c: c["annotations"][0].update(category_id=4))),
@@ -276,12 +276,17 @@ FATAL = {
         "nc is 3, but names has 2 entries",
     ),
     "yolo: path outside of the root": (
-        *yolo(lambda root: replace(root / YAML, "names", "path: ../elsewhere\nnames")),
-        "data.yaml: '../elsewhere' leads outside of data.root",
+        *yolo(
+            lambda root: (
+                replace(root / YAML, "names", "path: ../elsewhere\nnames"),
+                (root / "images/val").rename(root / "images/v"),
+            )
+        ),
+        "data.yaml: path: '../elsewhere' leads outside of data.root: remove the key",
     ),
     "yolo: split outside of the root": (
         *yolo(lambda root: replace(root / YAML, "images/val", "../val")),
-        "data.yaml: '../val' leads outside of data.root",
+        "data.yaml: val: '../val' leads outside of data.root",
     ),
     "yolo: split is not there": (
         *yolo(lambda root: replace(root / YAML, "images/val", "images/valley")),
@@ -307,9 +312,25 @@ FATAL = {
     ),
     "yolo: four columns": (
         *yolo(lambda root: (root / A_TXT).write_text("0 .5 .5 .5\n")),
-        r"labels/train/a.txt: line 1: expected 5 columns \(class x_center y_center width height\), found 4",
+        r"labels/train/a.txt: line 1: expected 5 columns \(class x_center .* height\) or a polygon, found 4",
     ),
-    "yolo: polygon": (*yolo(lambda root: (root / A_TXT).write_text("0 .1 .1 .5 .1 .5 .5\n")), "columns .*, found 7"),
+    "yolo: a confidence": (
+        *yolo(lambda root: (root / A_TXT).write_text("0 .5 .5 .5 .5 .87\n")),
+        "columns .*, found 6: remove the last column if it is a confidence",
+    ),
+    "yolo: keypoints": (
+        *yolo(
+            lambda root: (
+                (root / A_TXT).write_text("0 .5 .5 .5 .5 .1 .1\n"),
+                replace(root / YAML, "names", "kpt_shape: [1, 2]\nnames"),
+            )
+        ),
+        "columns .*, found 7: remove the keypoints, and kpt_shape",
+    ),
+    "yolo: commas": (
+        *yolo(lambda root: (root / A_TXT).write_text("0,.5,.5,.5,.5\n")),
+        "columns .*, found 1: separate the columns by spaces",
+    ),
     "yolo: class out of range": (
         *yolo(lambda root: (root / A_TXT).write_text("0 .5 .5 .5 .5\n2 .5 .5 .5 .5\n")),
         "a.txt: line 2: class index 2 is out of range 0 to 1",
@@ -427,7 +448,7 @@ def test_mends_of_boxes(tmp_path: Path) -> None:
     image = next(image for image in dataset.images if image.path.stem == "a")
     np.testing.assert_allclose(image.boxes_xyxy, [[25, 20, 75, 60], [25, 20, 75, 60], [85, 20, 100, 60]])
     assert image.classes.tolist() == [0, 1, 1]
-    assert faults.mend_counts() == {"clipped": 1, "no_size": 2, "doubled": 1}
+    assert faults.mend_counts() == {"clipped": 1, "no_size": 2, "doubled": 1, "swapped": 0, "polygon": 0}
     assert [mend.what for mend in faults.mends] == [
         "box 2 (cat 25 20 75 60 px) duplicates box 1: dropped",
         "box 4 (dog 85 20 105 60 px) crosses the edge of the image: clipped",
