@@ -17,6 +17,8 @@ from src.workflow.command import guarded
 def main():
     if sys.argv[1] == "disk":
         raise OSError(28, "No space left on device", "models/x.pt")
+    if sys.argv[1] == "read-only":
+        raise OSError(30, "Read-only file system", "outputs/distill")
     os.kill(os.getpid(), {"ctrl-c": signal.SIGINT, "queue": signal.SIGTERM}[sys.argv[1]])
 
 sys.exit(guarded(main))
@@ -29,6 +31,7 @@ sys.exit(guarded(main))
         ("ctrl-c", 130, "interrupted\n"),
         ("queue", 130, "interrupted\n"),
         ("disk", 1, "error: [Errno 28] No space left on device: 'models/x.pt'\n"),
+        ("read-only", 1, "error: [Errno 30] Read-only file system: 'outputs/distill'\n"),
     ],
 )
 def test_an_interrupt_or_system_error_prints_one_line(end: str, code: int, message: str) -> None:
