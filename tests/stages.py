@@ -35,6 +35,9 @@ class Diary(tracking.Run):
     def metrics(self, metrics: Any, step: int | None = None) -> None:
         pass
 
+    def tags(self, values: Any) -> None:
+        pass
+
     def dataset(self, *arguments: Any) -> None:
         pass
 
