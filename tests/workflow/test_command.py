@@ -20,6 +20,8 @@ def main():
         raise OSError(28, "No space left on device", "models/x.pt")
     if sys.argv[1] == "name":
         raise UserError("data: 1 fault\\n  \\x1b[31ma.jpg: is red")
+    if sys.argv[1] == "read-only":
+        raise OSError(30, "Read-only file system", "outputs/distill")
     os.kill(os.getpid(), {"ctrl-c": signal.SIGINT, "queue": signal.SIGTERM}[sys.argv[1]])
 
 sys.exit(guarded(main))
@@ -33,6 +35,7 @@ sys.exit(guarded(main))
         ("queue", 130, "interrupted\n"),
         ("name", 1, "error: data: 1 fault\n  \\x1b[31ma.jpg: is red\n"),
         ("disk", 1, "error: [Errno 28] No space left on device: 'models/x.pt'\n"),
+        ("read-only", 1, "error: [Errno 30] Read-only file system: 'outputs/distill'\n"),
     ],
 )
 def test_an_interrupt_or_system_error_prints_one_line(end: str, code: int, message: str) -> None:
