@@ -72,10 +72,10 @@ def test_only_requests_to_this_machine_are_answered(small_server: int, host: str
         assert status_of(small_server, path, host, method) == status, path
 
 
-@pytest.mark.parametrize("path", ["/pictures/", "/runtime/", "/runtime/../", "/models/", "/../", "/%2e%2e/"])
+@pytest.mark.parametrize("path", ["/pictures/", "/runtime/", "/runtime/../", "/models/"])
 def test_no_folder_is_listed(small_server: int, path: str) -> None:
     assert status_of(small_server, "/pictures/a.png") == 200
-    assert status_of(small_server, path) in ((200, 404) if path in ("/../", "/%2e%2e/") else (404,))
+    assert status_of(small_server, path) == 404
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def test_only_the_own_comment_is_edited(tmp_path: Path, has_own: bool) -> None:
         "NUMBER": "7",
         "GITHUB_REPOSITORY": "owner/repository",
     }
-    subprocess.run(["bash", "-e", "-c", step["run"]], cwd=tmp_path, env=environment, check=True)
+    subprocess.run(["bash", "-eo", "pipefail", "-c", step["run"]], cwd=tmp_path, env=environment, check=True)
 
     listed, written = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
     assert "repos/owner/repository/issues/7/comments" in listed

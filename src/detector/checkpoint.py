@@ -76,7 +76,7 @@ def load_detector(path: Path, *, trust: bool = False) -> DetectionModel:
         )
     try:
         content, _ = torch_safe_load(str(path), safe_only=not trust)
-    except (TypeError, ModuleNotFoundError, AttributeError) as error:
+    except Exception as error:  # the bytes of any file may raise any type: text raises a KeyError
         advice = "" if trust else "; if it is a model whose source you trust, set trust_weights=true"
         raise UserError(f"{path}: not a checkpoint that can be loaded safely ({_first_line(error)}){advice}") from error
     network = content.get("ema") or content.get("model")
@@ -127,4 +127,4 @@ def architecture_digest(name: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

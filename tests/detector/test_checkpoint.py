@@ -40,6 +40,13 @@ def test_no_path_or_date_is_saved(network: DetectionModel, tmp_path: Path) -> No
     assert str(tmp_path).encode() not in (tmp_path / "a.pt").read_bytes()
 
 
+@pytest.mark.parametrize("content", [b"", b"a text", b"hello world" * 10, b"PK\x03\x04"])
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.pt: not a checkpoint that can be loaded safely"):
+        load_detector(tmp_path / "a.pt")
+
+
 class Malicious:
     def __init__(self, target: Path) -> None:
         self.target = target
