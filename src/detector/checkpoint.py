@@ -120,9 +120,10 @@ def architecture_digest(name: str) -> str:
     """Return the md5 (hex) of the content of an architecture's YAML, as ultralytics reads it.
 
     Args:
-        name: see `find_architecture`.
+        name: see `find_architecture`, also for the errors.
     """
-    description = {key: value for key, value in yaml_model_load(name).items() if key != "yaml_file"}
+    found = yaml_model_load(find_architecture(name))
+    description = {key: value for key, value in found.items() if key != "yaml_file"}
     return hashlib.md5(json.dumps(description, default=str).encode()).hexdigest()
 
 

@@ -82,6 +82,7 @@ def launch(
         text=True,
         timeout=120,
         check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # these tests may run under nohup
     )
 
 
