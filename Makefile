@@ -7,7 +7,7 @@ IMAGES ?= data/prepared/images/train
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check ui demo bench-compression bench-distillation bench-first-run bench-precision bench-steps bench-speed
+.PHONY: help repro test test-fast check ui demo bench-compression bench-distillation bench-first-run bench-precision bench-steps bench-speed
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,9 @@ repro: .venv/ready ## the whole pipeline on the dataset that params.yaml names
 
 test: .venv/ready ## the whole test suite
 	$(BIN)/pytest -n auto --dist loadfile
+
+test-fast: .venv/ready ## the tests that take seconds: what one touches most
+	$(BIN)/pytest -n auto --dist loadfile -m 'not slow'
 
 check: .venv/ready ## style and types
 	$(BIN)/ruff check .

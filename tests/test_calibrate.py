@@ -18,6 +18,8 @@ from src.workflow.stage_files import StageFiles
 from tests.quantization.grid import scale_and_zero_point
 from tests.quantization.networks import IMGSZ, Log, tiny_project
 
+pytestmark = pytest.mark.slow
+
 PARAMS = Calibrate(
     imgsz=IMGSZ,
     device="cpu",

@@ -10,6 +10,8 @@ import pytest
 from src.compare import write_comment
 from src.foundation.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 DVC_YAML = """\
 stages:
   eval-int8:

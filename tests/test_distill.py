@@ -16,6 +16,8 @@ from src.trainings.job import training_job
 from src.workflow.stage_files import StageFiles
 from tests.stages import TINY, Diary, small_project
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path, prepared: Path) -> Path:

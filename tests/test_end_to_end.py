@@ -20,6 +20,8 @@ from ultralytics import YOLO
 from src import PROJECT
 from src.config.stages import STAGES
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "common": {"imgsz": 64, "threads": 1},
     "train_teacher": {"epochs": 1, "batch": 8},

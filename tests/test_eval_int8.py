@@ -22,6 +22,8 @@ from tests.quantization.networks import IMGSZ, Log, tiny_project
 from tests.test_calibrate import PARAMS as CALIBRATE
 from tests.test_quantize import PARAMS as QUANTIZE
 
+pytestmark = pytest.mark.slow
+
 PARAMS = EvalInt8(
     imgsz=IMGSZ,
     device="cpu",

@@ -19,6 +19,8 @@ from src.workflow.stage_files import StageFiles
 from tests.quantization.networks import IMGSZ, Log, random_images, tiny_project, untrained_detector
 from tests.test_calibrate import PARAMS as CALIBRATION
 
+pytestmark = pytest.mark.slow
+
 PARAMS = ExportLitert(imgsz=IMGSZ, device="cpu", threads=1, precision="float32", workers=0)
 
 

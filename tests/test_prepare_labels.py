@@ -21,6 +21,8 @@ from src.foundation.errors import UserError
 from src.workflow.stage_files import StageFiles
 from tests.labels.small_folders import voc_folder, yolo_folder
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[1]
 
 

@@ -22,6 +22,8 @@ from src.foundation.errors import UserError
 from src.promote import check, main, promote
 from src.workflow import tracking
 
+pytestmark = pytest.mark.slow
+
 CONF = PROJECT / "conf"
 
 

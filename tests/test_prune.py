@@ -15,6 +15,8 @@ from src.foundation.errors import UserError
 from src.workflow.stage_files import StageFiles
 from tests.stages import TINY, Diary, small_project, trained_with
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path, prepared: Path) -> Path:

@@ -23,6 +23,8 @@ from tests.quantization.networks import IMGSZ, LEVELS, Log, random_images, tiny_
 from tests.stages import trained_with
 from tests.test_calibrate import PARAMS as CALIBRATE
 
+pytestmark = pytest.mark.slow
+
 PARAMS = Quantize(
     imgsz=IMGSZ,
     device="cpu",

@@ -11,6 +11,8 @@ import pytest
 
 from src import PROJECT
 
+pytestmark = pytest.mark.slow
+
 SETTLED = {
     "YOLO_OFFLINE": "true",
     "YOLO_AUTOINSTALL": "false",

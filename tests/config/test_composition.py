@@ -20,6 +20,8 @@ from src.config.composition import register, typed
 from src.config.stages import BY_HAND, STAGES, schema_of
 from src.foundation.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 OVERRIDES = {
     "prepare_labels": ("val_fraction", "0.25"),
     "train_teacher": ("lr0", "0.01"),

@@ -11,6 +11,8 @@ from src.deployment.equalization import equalize, pairs_of
 from src.foundation.errors import UserError
 from tests.quantization.networks import run
 
+pytestmark = pytest.mark.slow
+
 
 def chain(activation: str | None, *, groups: int = 1, second_reader: bool = False) -> onnx.ModelProto:
     """Return a convolution of 2 to 4 channels, an activation or none, and a convolution of 4 to 4 channels."""

@@ -31,6 +31,8 @@ from src.teaching.unlabelled import distillation_with_unlabelled
 from tests.conftest import TINY_TRAINING
 from tests.detector.two_processes import OnTwoProcesses
 
+pytestmark = pytest.mark.slow
+
 
 class KilledError(Exception):
     pass

@@ -19,6 +19,8 @@ from src.quantization.setting import Setting
 from tests.quantization.networks import IMGSZ, SETTING, random_images, run
 from tests.quantization.test_int8 import ranges_of
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "per channel": SETTING,
     "per tensor": replace(SETTING, per_channel=False),

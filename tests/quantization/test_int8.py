@@ -18,6 +18,8 @@ from src.quantization.ranges.observation import observe
 from tests.quantization.grid import dequantize, quantize, scale_and_zero_point
 from tests.quantization.networks import IMGSZ, LEVELS, SETTING, random_images, run, single_convolution
 
+pytestmark = pytest.mark.slow
+
 
 def ranges_of(model: onnx.ModelProto, images: list[Path]) -> dict[str, tuple[float, float]]:
     observations = observe(model, images, partial(load_image, imgsz=IMGSZ), bins=8, threads=1, on_image=lambda: None)

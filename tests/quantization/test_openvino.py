@@ -16,6 +16,8 @@ from src.quantization.int8 import quantize_network
 from tests.quantization.networks import IMGSZ, LEVELS, SETTING, random_images
 from tests.quantization.test_int8 import ranges_of
 
+pytestmark = pytest.mark.slow
+
 openvino = pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
 

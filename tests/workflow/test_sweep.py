@@ -15,6 +15,8 @@ from mlflow.entities import Run
 
 from src.workflow import sweep
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).resolve().parents[2]
 
 STAGE = """

@@ -27,6 +27,8 @@ from src.foundation.digests import MANIFEST, digest
 from src.workflow import store, tracking
 from src.workflow.abandoned import HOST_TAG, PROCESS_TAG, process_tags
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).resolve().parents[2]
 
 
