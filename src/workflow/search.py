@@ -74,7 +74,9 @@ def search(
 
 
 def _checked(settings: Mapping[str, Any]) -> Search:
-    checked = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Search), dict(settings)))
+    # Under the keys of the command line, which OmegaConf's messages name.
+    schema = OmegaConf.create({"hydra": {"sweeper": OmegaConf.structured(Search)}})
+    checked = OmegaConf.to_object(OmegaConf.merge(schema, {"hydra": {"sweeper": dict(settings)}}).hydra.sweeper)
     assert isinstance(checked, Search)
     if faults := [f"hydra.sweeper.{key} {fault}" for key, fault in violations(checked)]:
         raise UserError("; ".join(faults))

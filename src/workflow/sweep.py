@@ -216,6 +216,9 @@ def finish(failed: bool) -> None:
         return
     sweep, _started = _started, None
     outcomes = outcomes_of(sweep.folder)
+    if not outcomes:  # an error before the first job, which has a line of its own
+        sweep.log.end("FAILED")
+        return
     children = _children(sweep, outcomes)
     write_text(sweep.folder / TABLE, _table(outcomes, children))
     sweep.log.artifact(sweep.folder / TABLE)

@@ -202,6 +202,18 @@ def test_settings_that_cannot_be_used_are_refused_before_anything_runs(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_setting_of_another_type_is_told_by_its_key(project: Path) -> None:
+    done, folder = searched(project, "type", *SPACE, "hydra.sweeper.n_trials=many")
+    assert done.returncode == 1
+    assert (
+        done.stderr == "error: hydra.sweeper.n_trials: Value 'many' of type 'str' could not be converted to Integer\n"
+    )
+    assert done.stdout == "", "nothing ran, so there is no summary"
+    assert not (folder / "children.csv").exists()
+    parent, _ = recorded(project, "type")
+    assert parent.info.status == "FAILED"
+
+
 def test_the_search_comes_closer_to_the_maximum_than_its_random_start(tmp_path: Path) -> None:
     study = open_study(tmp_path, list(SPACE), 1)
     told(study, SETTINGS)
