@@ -42,7 +42,7 @@ def test_a_killed_training_finds_its_state_again(files: StageFiles) -> None:
 
 
 def test_the_state_of_a_training_that_a_search_stopped_is_deleted(files: StageFiles) -> None:
-    with pytest.raises(TrialPruned), checkpoints(files, "T: 1", []) as path:
+    with pytest.raises(TrialPruned), checkpoints(files, "T: 1", [], MADE_WITH) as path:
         (path / "state.pt").write_text("state")
         raise TrialPruned("after epoch 3")
     assert not path.exists()
