@@ -453,6 +453,8 @@ def test_the_winner_of_a_search_is_promoted(store: Path) -> None:
     lines = promoted(store, "hydra/sweeper=optuna", *SPACE, "hydra.sweeper.n_trials=3")
     best = max(rows_of(store / "multirun/children.csv"), key=lambda row: float(row["value"] or 0))
     assert lines == [f"+  T: {best['T']}", f"+  alpha: {best['alpha']}"]
+    for trial in study_in(store / "multirun").trials:  # the stage reported its epoch to the search
+        assert trial.intermediate_values == {1: pytest.approx(trial.value)}
 
 
 def test_the_settings_of_an_experiment_are_promoted_not_its_name(store: Path) -> None:
