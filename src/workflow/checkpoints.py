@@ -17,6 +17,7 @@ from src.foundation.atomic import write_json
 from src.foundation.digests import digest
 from src.workflow.code import code_digest
 from src.workflow.stage_files import StageFiles
+from src.workflow.trial import TrialPruned
 
 MADE_WITH = "made_with.json"
 
@@ -28,6 +29,8 @@ def checkpoints(
     files: StageFiles, config_yaml: str, inputs: Iterable[Path], made_with: Mapping[str, str]
 ) -> Iterator[Path]:
     """Yield a folder where trainings keep their state. It stays only if an exception ends the block.
+
+    `TrialPruned` deletes it as well: nobody continues a training that a search stopped.
 
     Its name is a digest of the settings, the stage's code and the inputs, so a run that differs in any of these never
     finds it. If it was made with something else, it is emptied. Processes that train the same at once have a folder
@@ -44,7 +47,11 @@ def checkpoints(
         key.update(f"{digest(path) if path.exists() else 'absent'}\n".encode())
     with _locked(files.project / ".checkpoints", f"{files.stage}-{key.hexdigest()}") as folder:
         _keep_if_made_with(made_with, folder)
-        yield folder
+        try:
+            yield folder
+        except TrialPruned:
+            shutil.rmtree(folder)
+            raise
         shutil.rmtree(folder)
 
 

@@ -86,6 +86,8 @@ def _execute(stage: str, load: Callable[[], Stage], composed: DictConfig) -> flo
     parent, name = (job.parent_run_id, job.name) if job else (None, None)
     alone = only_writer(PROJECT, stage) if files.output == PROJECT else nullcontext()
     with alone, tracking.run(stage, _tunables(composed), config_yaml, PROJECT, parent, name) as log:
+        if job:
+            log.on_step = job.on_step
         try:
             result = run(params, files, log)
             report = files.write(f"reports/{stage}.json")

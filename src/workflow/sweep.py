@@ -10,6 +10,8 @@ would be the luckiest one.
                             0/             the outputs of a job
                             children.csv   the table
                             sweep.png      the value over the keys that vary
+
+A search (src/workflow/search.py) is a sweep whose jobs follow from earlier ones. It adds files of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
@@ -38,8 +41,9 @@ from src.foundation.errors import UserError
 from src.reporting.escaping import cell
 from src.workflow import tracking
 from src.workflow.store import brief
+from src.workflow.trial import STUDY, SWEEPER, OnStep, TrialPruned, ignore, reporter
 
-PARENT, OUTCOMES, TABLE, PICTURE = "sweep.json", "jobs", "children.csv", "sweep.png"
+PARENT, LOCK, OUTCOMES, TABLE, PICTURE = "sweep.json", "sweep.lock", "jobs", "children.csv", "sweep.png"
 SEED = "seed"
 
 _logger = logging.getLogger(__name__)
@@ -47,10 +51,17 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """A job of a sweep, as a run needs it. `parent_run_id` is None if tracking was down when the sweep started."""
+    """A job of a sweep, as a run needs it.
+
+    Attributes:
+        name: of its run.
+        parent_run_id: None if tracking was down when the sweep started.
+        on_step: gets the metrics of each step; in a search it may stop the job.
+    """
 
     name: str
     parent_run_id: str | None
+    on_step: OnStep = ignore
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class Outcome:
 
     number: int
     overrides: tuple[str, ...]
-    status: str  # RUNNING, FINISHED, FAILED or KILLED
+    status: str  # RUNNING, FINISHED, PRUNED (a search stopped it), FAILED or KILLED
     value: float | None = None
     error: str = ""
 
@@ -112,6 +123,7 @@ class _Sweep:
     stage: str
     folder: Path
     log: tracking.Run
+    lock: FileLock  # of a search's folder; released when the process ends
 
 
 _started: _Sweep | None = None  # of this process; Hydra cannot pass it from the callback to `finish`
@@ -127,27 +139,47 @@ def job() -> Job | None:
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN:
         return None
-    parent = _folder(hydra) / PARENT
+    parent = folder_of(hydra) / PARENT
     if not parent.exists():
         raise UserError(
             f"{parent} is not there, so the sweep has no parent run: read the warning about SweepCallback above, "
             "and check that the stage's config has `run` among its defaults"
         )
-    return Job(_running(hydra).name, json.loads(parent.read_text(encoding="utf-8"))["parent_run_id"])
+    on_step = reporter(folder_of(hydra), hydra.job.num, hydra.sweeper) if _is_search(hydra) else ignore
+    return Job(_running(hydra).name, _parent_run_id(folder_of(hydra)), on_step)
+
+
+def has_started() -> bool:
+    """Return whether this process has started a sweep. It has not if another process searches in the folder."""
+    return _started is not None
 
 
 class SweepCallback(Callback):
     """Starts the parent run and records the outcome of each job (conf/run.yaml)."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Start the parent run, in the process that the user started."""
+        """Start the parent run, in the process that the user started.
+
+        The parent run of a search that goes on takes over the child runs of the earlier one. If another process
+        searches in the folder, nothing starts, and the sweeper raises an error: Hydra turns those of callbacks into
+        warnings.
+        """
         global _started
         hydra = config.hydra
-        stage = hydra.job.config_name
+        stage, folder = hydra.job.config_name, folder_of(hydra)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        if _is_search(hydra):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                return
         log = tracking.Run(stage, PROJECT, name=" ".join([stage, "sweep", *hydra.overrides.task]))
-        _started = _Sweep(stage, _folder(hydra), log)
         log.close_abandoned()
-        write_json(_started.folder / PARENT, {"parent_run_id": log.run_id})
+        if (folder / STUDY).exists() and _is_search(hydra) and (earlier := _parent_run_id(folder)):
+            log.take_over(earlier)
+        _started = _Sweep(stage, folder, log, lock)
+        write_json(folder / PARENT, {"parent_run_id": log.run_id})
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Record that a job started, in the process that runs it."""
@@ -160,7 +192,10 @@ class SweepCallback(Callback):
             return
         running = _running(config.hydra)
         value = job_return._return_value  # the public property raises the exception of a failed job
-        if job_return.status != JobStatus.COMPLETED:
+        if isinstance(value, TrialPruned):
+            _logger.info("job %s stopped %s", running.name, value)
+            _write_outcome(config.hydra, replace(running, status="PRUNED"))
+        elif job_return.status != JobStatus.COMPLETED:
             _logger.error(
                 "job %s failed: %s", running.name, value, exc_info=None if isinstance(value, UserError) else value
             )
@@ -179,27 +214,33 @@ def finish(failed: bool) -> None:
     global _started
     if _started is None:
         return
-    from src.reporting.sweep_heat_map import draw_sweep  # here, so that single runs do not load matplotlib
-
     sweep, _started = _started, None
-    outcomes = _outcomes(sweep.folder)
+    outcomes = outcomes_of(sweep.folder)
+    if not outcomes:  # an error before the first job, which has a line of its own
+        sweep.log.end("FAILED")
+        return
     children = _children(sweep, outcomes)
     write_text(sweep.folder / TABLE, _table(outcomes, children))
     sweep.log.artifact(sweep.folder / TABLE)
-    found = contenders(outcomes)
-    drawn = [{**without_seed(one.jobs[0].settings), "value": one.value} for one in found]
-    if len(found) == 1:  # only the seed varies
-        drawn = [{**job.settings, "value": job.value} for job in found[0].jobs]
-    if draw_sweep(drawn, sweep.folder / PICTURE):
-        sweep.log.artifact(sweep.folder / PICTURE)
+    counted = _without_repeated(outcomes)
+    found = contenders(counted)
+    for picture in _pictures(sweep.folder, found):
+        sweep.log.artifact(picture)
 
-    finished = [outcome for outcome in outcomes if outcome.status == "FINISHED"]
-    summary = f"sweep: {len(finished)} of {len(outcomes)} jobs finished"
+    finished, pruned = ([o for o in counted if o.status == status] for status in ("FINISHED", "PRUNED"))
+    summary = f"sweep: {len(finished)} of {len(counted)} jobs finished"
+    if pruned:
+        summary += f", {len(pruned)} stopped early"
     if winner := winner_of(found):
         _record_winner(sweep.log, winner, children.get(winner.jobs[0].number))
         summary += f", best {winner}"
     print(f"{summary}; the table is {sweep.folder / TABLE}", flush=True)
-    sweep.log.end("FAILED" if failed or len(finished) < len(outcomes) else "FINISHED")
+    sweep.log.end("FAILED" if failed or len(finished) + len(pruned) < len(counted) else "FINISHED")
+
+
+def folder_of(hydra: HydraConf) -> Path:
+    """Return the folder of a sweep."""
+    return Path(hydra.runtime.cwd, hydra.sweep.dir)
 
 
 def contenders(outcomes: Sequence[Outcome]) -> list[Contender]:
@@ -270,10 +311,26 @@ def _children(sweep: _Sweep, outcomes: list[Outcome]) -> dict[int, tracking.Chil
     return children
 
 
+def _pictures(folder: Path, found: Sequence[Contender]) -> list[Path]:
+    """Draw a sweep, and return the files."""
+    # Imported here, so that single runs do not load matplotlib.
+    if (folder / STUDY).exists():  # no two values of a search are alike, so a heat map would show nothing
+        from src.workflow.study import draw_pictures
+
+        return draw_pictures(folder)
+    from src.reporting.sweep_heat_map import draw_sweep
+
+    values = [{**without_seed(one.jobs[0].settings), "value": one.value} for one in found]
+    if len(found) == 1:  # only the seed varies
+        values = [{**job.settings, "value": job.value} for job in found[0].jobs]
+    return [folder / PICTURE] if draw_sweep(values, folder / PICTURE) else []
+
+
 def _table(outcomes: list[Outcome], children: dict[int, tracking.Child]) -> str:
     """Return a CSV with a row per job and a column per overridden key; for several seeds also mean and std."""
     rows = []
-    over_seeds = {job.number: one for one in contenders(outcomes) for job in one.jobs if len(one.jobs) > 1}
+    found = contenders(_without_repeated(outcomes))
+    over_seeds = {job.number: one for one in found for job in one.jobs if len(one.jobs) > 1}
     for outcome in outcomes:
         run_id = children[outcome.number].run_id if outcome.number in children else None
         ending = {"status": outcome.status, "value": outcome.value, "run_id": run_id, "error": outcome.error}
@@ -288,21 +345,32 @@ def _table(outcomes: list[Outcome], children: dict[int, tracking.Child]) -> str:
     return text.getvalue()
 
 
-def _outcomes(folder: Path) -> list[Outcome]:
-    """Return the jobs in order. A job without a recorded end was killed."""
+def outcomes_of(folder: Path) -> list[Outcome]:
+    """Return the jobs of a sweep in order. A job without a recorded end was killed."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in (folder / OUTCOMES).glob("*.json")]
     found = [Outcome(**{**values, "overrides": tuple(values["overrides"])}) for values in read]
     ended = [replace(o, status="KILLED") if o.status == "RUNNING" else o for o in found]
     return sorted(ended, key=lambda outcome: outcome.number)
 
 
+def _is_search(hydra: HydraConf) -> bool:
+    return hydra.sweeper._target_ == SWEEPER
+
+
+def _parent_run_id(folder: Path) -> str | None:
+    found: str | None = json.loads((folder / PARENT).read_text(encoding="utf-8"))["parent_run_id"]
+    return found
+
+
+def _without_repeated(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return the jobs without the killed ones that a continued search ran again."""
+    last = {outcome.overrides: outcome.number for outcome in outcomes}
+    return [o for o in outcomes if o.status != "KILLED" or o.number == last[o.overrides]]
+
+
 def _write_outcome(hydra: HydraConf, outcome: Outcome) -> None:
-    write_json(_folder(hydra) / OUTCOMES / f"{outcome.number}.json", asdict(outcome))
+    write_json(folder_of(hydra) / OUTCOMES / f"{outcome.number}.json", asdict(outcome))
 
 
 def _running(hydra: HydraConf) -> Outcome:
     return Outcome(hydra.job.num, tuple(hydra.overrides.task), "RUNNING")
-
-
-def _folder(hydra: HydraConf) -> Path:
-    return Path(hydra.runtime.cwd, hydra.sweep.dir)

@@ -26,6 +26,7 @@ from src.workflow.lineage import identity_tags, link_upstream
 from src.workflow.logged_model import log_onnx_model
 from src.workflow.names import LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG, cut, metric_part
 from src.workflow.store import OpenStore, brief, open_store, prepare_mlflow, store_uri, without_password
+from src.workflow.trial import OnStep, TrialPruned, ignore
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +52,9 @@ def run(
     parent_run_id: str | None = None,
     name: str | None = None,
 ) -> Iterator[Run]:
-    """Record the block as a run: FINISHED, KILLED (ctrl-C) or FAILED (other exceptions). Exceptions are raised again.
+    """Record the block as a run: FINISHED, KILLED (ctrl-C, or a search stopped it) or FAILED (other exceptions).
+
+    Exceptions are raised again.
 
     Runs of processes of this machine that were killed before they could close them are closed first.
 
@@ -71,6 +74,10 @@ def run(
         log.text(config_yaml, "config.yaml")
         log.watch_system()
         yield log
+    except TrialPruned as pruned:
+        status = "KILLED"
+        log.tags({"pruned": str(pruned)})
+        raise
     except BaseException as error:
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
         log.tags({"error": brief(error)})
@@ -116,7 +123,11 @@ def run_name(text: str) -> str:
 
 
 class Run:
-    """One run. Methods record at once, or at the end of the run if the store fails. They never raise its errors."""
+    """One run. Methods record at once, or at the end of the run if the store fails. They never raise its errors.
+
+    Attributes:
+        on_step: called with the metrics of each step. It may raise `TrialPruned`.
+    """
 
     def __init__(self, stage: str, project: Path, parent_run_id: str | None = None, name: str | None = None) -> None:
         self._project = project
@@ -126,6 +137,7 @@ class Run:
         if parent_run_id:
             self._tags["mlflow.parentRunId"] = parent_run_id
         self._begun_ms = _now_ms()
+        self.on_step: OnStep = ignore
         self._store: OpenStore | None = None
         self._monitor: SystemMetricsMonitor | None = None
         self._failing_s = 0.0
@@ -169,6 +181,8 @@ class Run:
                 store.client.log_batch(store.run_id, metrics=some)
 
         self._record("metrics", tuple(numbers), do)
+        if step is not None:
+            self.on_step(values, step)
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Record tags. A value that is longer than MLflow's limit is cut, and ends with its length and md5."""
@@ -243,6 +257,18 @@ class Run:
             found.extend(Child(r.info.run_id, r.info.run_name, r.info.status, r.data.params) for r in runs)
 
         return found if self._record("links", ("children",), do) else None
+
+    def take_over(self, run_id: str) -> None:
+        """Move the child runs of an earlier run below this one: its params are fixed, this run gets a new winner."""
+
+        def do(store: OpenStore) -> None:
+            for child in store.client.search_runs([store.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'"):
+                store.client.set_tag(child.info.run_id, "mlflow.parentRunId", store.run_id)
+            store.client.set_tag(run_id, "continued_by", store.run_id)
+            if store.client.get_run(run_id).info.status == "RUNNING":
+                store.client.set_terminated(run_id, "KILLED")
+
+        self._record("links", ("children",), do)
 
     def close_child(self, child: Child, status: str) -> None:
         """Close a child run whose process can no longer do it."""

@@ -11,6 +11,7 @@ from src import PROJECT
 from src.workflow import checkpoints as module
 from src.workflow.checkpoints import checkpoints
 from src.workflow.stage_files import StageFiles
+from src.workflow.trial import TrialPruned
 
 MADE_WITH = {"torch": "2.0", "device": "cpu"}
 
@@ -38,6 +39,13 @@ def test_a_killed_training_finds_its_state_again(files: StageFiles) -> None:
         assert found == path
         assert (found / "state.pt").read_text() == "state"
     assert not path.exists(), "the state of a finished training is deleted"
+
+
+def test_the_state_of_a_training_that_a_search_stopped_is_deleted(files: StageFiles) -> None:
+    with pytest.raises(TrialPruned), checkpoints(files, "T: 1", [], MADE_WITH) as path:
+        (path / "state.pt").write_text("state")
+        raise TrialPruned("after epoch 3")
+    assert not path.exists()
 
 
 def test_a_training_with_other_settings_gets_another_folder(files: StageFiles) -> None:

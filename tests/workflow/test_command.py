@@ -50,7 +50,7 @@ def test_slow_packages_are_imported_only_after_the_settings_are_checked(argument
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "hydra" in imported
-    assert not imported & {"torch", "ultralytics", "mlflow", "pandas", "matplotlib", "cv2", "onnxruntime"}
+    assert not imported & {"torch", "ultralytics", "mlflow", "pandas", "matplotlib", "cv2", "onnxruntime", "optuna"}
 
 
 @pytest.mark.parametrize(

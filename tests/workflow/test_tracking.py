@@ -326,6 +326,30 @@ def test_only_runs_of_dead_processes_of_this_machine_are_closed(project: Path) -
     assert found["dead"].data.tags["error"] == "its process ended without closing the run"
 
 
+def test_a_run_that_continues_another_takes_over_its_children(project: Path) -> None:
+    earlier = tracking.Run("distill", project)
+    earlier.child("T=1", {}, {})
+    later = tracking.Run("distill", project)
+    assert earlier.run_id
+    later.take_over(earlier.run_id)
+    children = later.children()
+    assert children is not None
+    assert [child.name for child in children] == ["T=1"]
+    assert earlier.children() == []
+    left = client_of(project).get_run(earlier.run_id)
+    assert (left.info.status, left.data.tags["continued_by"]) == ("KILLED", later.run_id)
+    later.end("FINISHED")
+
+
+def test_a_step_is_passed_on_after_it_is_recorded(project: Path) -> None:
+    seen = []
+    with tracking.run("distill", {}, "", project) as log:
+        log.on_step = lambda values, step: seen.append((dict(values), step))
+        log.metrics({"epoch": {"map50_95": 0.25}}, step=2)
+        log.metrics({"val": {"map50_95": 0.5}})
+    assert seen == [({"epoch": {"map50_95": 0.25}}, 2)]
+
+
 def test_runs_of_a_dvc_experiment_outlive_its_temporary_copy(
     project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,124 @@
+"""The study of a search: an optuna study in a file of the sweep's folder, which a later process continues.
+
+Trials are drawn in batches. The sampler's seed follows from the search's seed and from the number of trials before the
+batch, and the pruner compares with trials of earlier batches only: the same results lead to the same trials, also
+across an interruption and with jobs side by side. A successive-halving pruner would depend on which job is faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import MedianPruner
+from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from src.config.search import Search
+from src.foundation.errors import UserError
+from src.reporting.search_plots import draw_history, draw_importances
+from src.workflow.trial import STUDY
+
+NAME = "search"  # of the only study in the file
+OVERRIDES, SEEDS = "overrides", "seeds"  # attributes of the study
+REPEATS = "repeats"  # attribute of a trial: the number of the interrupted trial that it repeats
+
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What optuna raises for a file that is no study of its own."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def open_study(folder: Path, overrides: list[str], seeds: int) -> Study:
+    """Return the study in a sweep's folder, a new one if there is none.
+
+    Args:
+        folder: of the sweep.
+        overrides: of the command line; a study goes on with the same ones only.
+        seeds: number of jobs per trial.
+
+    Raises:
+        UserError: the file cannot be read, or the study has other overrides.
+    """
+    path = folder / STUDY
+    try:
+        study = optuna.create_study(
+            storage=_storage(folder), study_name=NAME, direction="maximize", load_if_exists=True
+        )
+        attributes = study.user_attrs
+    except UNREADABLE as error:
+        raise UserError(f"{path}: cannot be read ({error!r}): name another folder with hydra.sweep.dir") from error
+    if OVERRIDES not in attributes:
+        study.set_user_attr(SEEDS, seeds)
+        study.set_user_attr(OVERRIDES, overrides)
+    elif sorted(attributes[OVERRIDES]) != sorted(overrides):
+        raise UserError(
+            f"{path}: expected the overrides of this study, {' '.join(attributes[OVERRIDES])}, "
+            f"got {' '.join(overrides)}: repeat its command, or name another folder with hydra.sweep.dir"
+        )
+    return study
+
+
+def draw(study: Study, space: Mapping[str, BaseDistribution], settings: Search, batch: int) -> list[Trial]:
+    """Return the next trials, at most `batch`; none if the study has all its trials. Repeated trials come first."""
+    trials = study.get_trials(deepcopy=False)
+    planned = sum(REPEATS not in trial.user_attrs for trial in trials)
+    repeated = sum(trial.state == TrialState.WAITING for trial in trials)
+    seed = np.random.SeedSequence((settings.seed, planned)).generate_state(1)
+    study.sampler = TPESampler(seed=int(seed[0]), n_startup_trials=settings.startup_trials)
+    return [study.ask(dict(space)) for _ in range(repeated or min(batch, settings.n_trials - planned))]
+
+
+def repeat(study: Study, number: int) -> None:
+    """Fail a trial whose process was killed, and repeat its parameters in a new trial."""
+    study.enqueue_trial(study.trials[number].params, user_attrs={REPEATS: number})
+    study.tell(number, state=TrialState.FAIL)
+
+
+def failed(study: Study) -> int:
+    """Return the number of trials that failed on their own."""
+    trials = study.get_trials(deepcopy=False)
+    return sum(trial.state == TrialState.FAIL for trial in trials) - sum(REPEATS in t.user_attrs for t in trials)
+
+
+def running_trial(folder: Path, job: int, startup_trials: int, spared_epochs: int) -> Trial | None:
+    """Return the trial of a job, for another process than the one that drew it; None if trials have several seeds."""
+    study = optuna.load_study(
+        study_name=NAME, storage=_storage(folder), pruner=MedianPruner(startup_trials, n_warmup_steps=spared_epochs)
+    )
+    if study.user_attrs[SEEDS] > 1:
+        return None
+    # optuna has no public way to open a trial by its number in another process.
+    return Trial(study, study.get_trials(deepcopy=False)[job]._trial_id)
+
+
+def draw_pictures(folder: Path) -> list[Path]:
+    """Draw the history of a search and the importance of its parameters (PED-ANOVA, arXiv 2304.10255).
+
+    Returns:
+        The files. None are drawn for what cannot be known: without two different values no parameter is important.
+    """
+    try:
+        study = optuna.load_study(study_name=NAME, storage=_storage(folder))
+    except UNREADABLE:  # `open_study` has raised this to the user
+        return []
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    values = [(trial.number, trial.value) for trial in finished if trial.value is not None]
+    differ = len({value for _, value in values}) > 1
+    importances = optuna.importance.get_param_importances(study) if differ else {}
+    history_png, importance_png = folder / "history.png", folder / "importance.png"
+    drawn = {
+        history_png: draw_history(values, history_png),
+        importance_png: draw_importances(importances, importance_png),
+    }
+    return [path for path, is_drawn in drawn.items() if is_drawn]
+
+
+def _storage(folder: Path) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(folder / STUDY)))
