@@ -32,6 +32,8 @@ from src.workflow.study import draw, open_study, repeat
 from src.workflow.trial import STUDY
 from tests.workflow.test_sweep import launch, recorded, rows_of
 
+pytestmark = pytest.mark.slow
+
 STAGE = """
 import os, signal
 import hydra
