@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 from ultralytics.utils import nms
+
+from src.detector.torchvision_operators import admit_own_operators
 
 
 def remove_time_limit() -> None:
     """Let ultralytics' validators and predictors, which look the function up in its module, wait for all images."""
-    if not isinstance(nms.non_max_suppression, functools.partial):
-        nms.non_max_suppression = functools.partial(nms.non_max_suppression, max_time_img=math.inf)
+    limited = nms.non_max_suppression
+    if hasattr(limited, "__wrapped__"):
+        return
+
+    @functools.wraps(limited)
+    def patient(*arguments: Any, **options: Any) -> Any:
+        admit_own_operators()
+        return limited(*arguments, **options, max_time_img=math.inf)
+
+    nms.non_max_suppression = patient

@@ -34,10 +34,16 @@ def provide_torchvision_operators() -> None:
 
     definitions.impl("nms", _nms, "CPU")
 
-    import torchvision.extension
 
-    # torchvision.ops refuses to call operators that it did not load itself.
-    torchvision.extension._has_ops = lambda: True
+def admit_own_operators() -> None:
+    """Let torchvision.ops, which refuses to call operators that it did not load itself, call these.
+
+    Not when they are defined: importing torchvision takes a second.
+    """
+    if _KEPT_LIBRARIES:
+        import torchvision.extension
+
+        torchvision.extension._has_ops = lambda: True
 
 
 def _nms(boxes_xyxy: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:

@@ -13,8 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from src.foundation.prepared import SPLITS
 from src.labels.dataset import Dataset, LabelledImage
@@ -67,6 +65,9 @@ def compose_scenes(
 
 def _digits_by_split(seed: int) -> dict[str, tuple[NDArray[np.float32], NDArray[np.int64]]]:
     """Return for each split the ink (N, 8, 8), in [0, 1], and the classes (N,). No digit is in two splits."""
+    from sklearn.datasets import load_digits  # here: it takes a second to import, and other data does not need it
+    from sklearn.model_selection import train_test_split
+
     source = load_digits()
     ink, classes = (source.images / 16).astype(np.float32), source.target.astype(np.int64)
     train, rest = train_test_split(

@@ -11,6 +11,7 @@ from src.foundation.errors import UserError
 
 
 def test_nms_keeps_the_box_with_the_better_score() -> None:
+    torchvision_operators.admit_own_operators()
     boxes = torch.tensor([[0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30.0]])
     # IoU of the first two is 81 / 100: the one with the better score stays.
     assert torchvision.ops.nms(boxes, torch.tensor([0.5, 0.9, 0.3]), 0.5).tolist() == [1, 2]
