@@ -16,7 +16,7 @@ from src.foundation.pipeline import STUDENT
 from src.trainings.job import training_job
 from src.trainings.student import student_network, student_weights
 from src.trainings.teachers import Teachers, objective_of
-from src.trainings.teaching import student_criterion, teaching_inputs
+from src.trainings.teaching import student_criterion, teaching_architectures, teaching_inputs
 from src.workflow.stage import StageResult
 from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
@@ -28,8 +28,9 @@ def run(params: Distill, files: StageFiles, log: Run) -> StageResult:
     teachers = Teachers.of_stage(params, objective, files) if objective else None
     student = student_network(params.student, files)
     inputs = [*student_weights(params.student, files), *teaching_inputs(params.teaching, objective, files)]
+    architectures = [params.student.architecture, *teaching_architectures(params.teaching)]
     with (
-        training_job(params, files, log, inputs) as job,
+        training_job(params, files, log, inputs, architectures) as job,
         student_criterion(params.teaching, student, teachers, job) as make_criterion,
     ):
         return StageResult(job.train_output(STUDENT, student, make_criterion))

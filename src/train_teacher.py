@@ -23,5 +23,6 @@ from src.workflow.tracking import Run
 def run(params: TrainTeacher, files: StageFiles, log: Run) -> StageResult:
     """Train the teacher and return its accuracy on val, its size and its arithmetic."""
     network = new_network(params.teacher, files)
-    with training_job(params, files, log, inputs=own_weights(params.teacher, files)) as job:
+    inputs, architectures = own_weights(params.teacher, files), [params.teacher.architecture]
+    with training_job(params, files, log, inputs, architectures) as job:
         return StageResult(job.train_output(TEACHER, network))

@@ -12,7 +12,7 @@ from src.config.composition import register, typed
 from src.config.distill import Distill
 from src.detector.checkpoint import ARCHITECTURES, load_detector
 from src.foundation.errors import UserError
-from src.trainings.job import training_job
+from src.trainings.job import TrainingJob
 from src.workflow.stage_files import StageFiles
 from tests.stages import TINY, Diary, small_project
 
@@ -39,19 +39,28 @@ def distilled(project: Path, *overrides: str, output: str = "out") -> tuple[Any,
 
 
 @pytest.mark.parametrize("changed", [0, 1, None])
-def test_another_content_of_an_architecture_starts_its_trainings_anew(project: Path, changed: int | None) -> None:
+def test_another_content_of_an_architecture_starts_its_trainings_anew(
+    project: Path, changed: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = [project / "own-0.yaml", project / "own-1.yaml"]
     for path in own:
         path.write_text((ARCHITECTURES / "v8/yolov8.yaml").read_text())
-    params = settings(f"student.architecture={own[0]}", "teaching=ensemble", f"teaching.others=[{own[1]}]")
-    files = StageFiles("distill", project, project / "out")
-    with pytest.raises(KeyboardInterrupt), training_job(params, files, Diary(), []) as job:
+    found: list[bool] = []
+
+    def interrupted(job: TrainingJob, *arguments: object, **options: object) -> None:
+        found.append((job.checkpoints / "state.pt").exists())
         (job.checkpoints / "state.pt").touch()
         raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingJob, "train_helper", interrupted)
+    overrides = [f"student.architecture={own[0]}", "teaching=ensemble", f"teaching.others=[{own[1]}]"]
+    with pytest.raises(KeyboardInterrupt):
+        distilled(project, *overrides)
     if changed is not None:
         own[changed].write_text(own[changed].read_text() + "activation: nn.ReLU()\n")
-    with training_job(params, files, Diary(), []) as job:
-        assert (job.checkpoints / "state.pt").exists() == (changed is None)
+    with pytest.raises(KeyboardInterrupt):
+        distilled(project, *overrides)
+    assert found == [False, changed is None]
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,9 @@ class TrainingJob:
 
 
 @contextmanager
-def training_job(params: Training, files: StageFiles, log: Run, inputs: Iterable[Path]) -> Iterator[TrainingJob]:
+def training_job(
+    params: Training, files: StageFiles, log: Run, inputs: Iterable[Path], architectures: Iterable[str] = ()
+) -> Iterator[TrainingJob]:
     """Yield the job of a stage that trains.
 
     Args:
@@ -179,6 +181,7 @@ def training_job(params: Training, files: StageFiles, log: Run, inputs: Iterable
         files: of the stage.
         log: its MLflow run.
         inputs: all files and folders that its trainings depend on, besides the prepared data.
+        architectures: of the networks that start from a YAML file.
     """
     device, dtype = settle(params.device, params.cpu_threads), dtype_for(params.precision, params.device)
     log.tags({"threads": str(params.cpu_threads), "precision": str(dtype).removeprefix("torch.")})
@@ -187,28 +190,7 @@ def training_job(params: Training, files: StageFiles, log: Run, inputs: Iterable
         "torch": torch.__version__,
         "ultralytics": ultralytics.__version__,
         "device": device,
-        **{f"the content of {name}": architecture_digest(name) for name in architectures_in(params)},
+        **{f"the content of {name}": architecture_digest(name) for name in architectures},
     }
     with checkpoints(files, f"{params!r} {params.cpu_threads} {dtype}", [prepared, *inputs], made_with) as folder:
         yield TrainingJob(params.trainer_arguments(), files, log, prepared, device, dtype, folder)
-
-
-def architectures_in(settings: Any) -> list[str]:
-    """Return the architectures that a stage's settings name: the network's own, and those of all who teach it.
-
-    Args:
-        settings: an instance of a dataclass, whose fields may be dataclasses.
-
-    >>> from src.config.teaching import Assistants
-    >>> architectures_in(Assistants(chain=["yolov8m.yaml", "yolov8s.yaml"]))
-    ['yolov8m.yaml', 'yolov8s.yaml']
-    """
-
-    def texts(value: Any) -> Iterator[str]:
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict | list | tuple):
-            for one in value.values() if isinstance(value, dict) else value:
-                yield from texts(one)
-
-    return sorted({text for text in texts(asdict(settings)) if text.endswith((".yaml", ".yml"))})

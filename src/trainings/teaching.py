@@ -51,6 +51,18 @@ def teaching_inputs(teaching: Teaching, objective: Objective | None, files: Stag
     return [files.read(TEACHER), *([files.read_own(teaching.folder)] if isinstance(teaching, Unlabelled) else [])]
 
 
+def teaching_architectures(teaching: Teaching) -> list[str]:
+    """Return the architectures that a way of teaching trains besides the student's."""
+    match teaching:
+        case Ensemble():
+            return teaching.others
+        case Assistants():
+            return teaching.chain
+        case Mutual():
+            return [teaching.peer]
+    return []
+
+
 @contextmanager
 def student_criterion(
     teaching: Teaching, student: NewNetwork, teachers: Teachers | None, job: TrainingJob
