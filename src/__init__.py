@@ -13,6 +13,10 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 """The root of the checkout whose code runs: in a queued experiment the temporary copy that DVC makes of it."""
 
+LAUNCHERS_SHARE = os.environ.get("OMP_NUM_THREADS", "")
+"""The number of threads that a launcher gave to this process; empty: none did. It is read before ultralytics, at its
+import, sets the variable to 1 where it is not set."""
+
 os.environ.setdefault("YOLO_OFFLINE", "true")
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "true")

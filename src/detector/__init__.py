@@ -6,6 +6,9 @@ non-maximum suppression, and defines torchvision's operators if they cannot be l
 
 from __future__ import annotations
 
+import os
+
+from src import LAUNCHERS_SHARE
 from src.detector.torchvision_operators import provide_torchvision_operators
 
 provide_torchvision_operators()
@@ -17,6 +20,10 @@ from ultralytics.utils.callbacks import platform
 from src.detector.non_maximum_suppression import remove_time_limit
 
 remove_time_limit()
+
+if not LAUNCHERS_SHARE:
+    # ultralytics has set it to 1: a process that this one starts would take that for a launcher's share.
+    os.environ.pop("OMP_NUM_THREADS", None)
 
 for _integration in ("clearml", "comet", "dvc", "mlflow", "raytune", "sync", "tensorboard", "wandb"):
     # Not SETTINGS.update(): that would write the user's own settings file. ultralytics' MLflow callback logs every

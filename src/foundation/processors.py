@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from src import LAUNCHERS_SHARE
 
 AUTO = "auto"
 
@@ -21,5 +21,5 @@ def processors_for(threads: int | str) -> int:
     """
     if threads != AUTO:
         return int(threads)
-    share, usable = os.environ.get("OMP_NUM_THREADS", ""), usable_processors()
+    share, usable = LAUNCHERS_SHARE, usable_processors()
     return min(int(share), usable) if share.isdigit() and int(share) else usable
