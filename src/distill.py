@@ -14,9 +14,9 @@ if __name__ == "__main__":
 from src.config.distill import Distill
 from src.foundation.pipeline import STUDENT
 from src.trainings.job import training_job
-from src.trainings.student import student_network, student_weights
+from src.trainings.student import student_network
 from src.trainings.teachers import Teachers, objective_of
-from src.trainings.teaching import student_criterion, teaching_architectures, teaching_inputs
+from src.trainings.teaching import student_criterion, teaching_inputs
 from src.workflow.stage import StageResult
 from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
@@ -25,12 +25,11 @@ from src.workflow.tracking import Run
 def run(params: Distill, files: StageFiles, log: Run) -> StageResult:
     """Train the student and return its accuracy on val, its size and its arithmetic."""
     objective = objective_of(params)
-    teachers = Teachers.of_stage(params, objective, files) if objective else None
-    student = student_network(params.student, files)
-    inputs = [*student_weights(params.student, files), *teaching_inputs(params.teaching, objective, files)]
-    architectures = [params.student.architecture, *teaching_architectures(params.teaching)]
-    with (
-        training_job(params, files, log, inputs, architectures) as job,
-        student_criterion(params.teaching, student, teachers, job) as make_criterion,
-    ):
-        return StageResult(job.train_output(STUDENT, student, make_criterion))
+    student, inputs = student_network(params.student, files)
+    if objective:
+        inputs |= teaching_inputs(params.teaching, files)
+    architectures = [student.architecture, *params.teaching.architectures]
+    with training_job(params, files, log, inputs, architectures) as job:
+        teachers = Teachers.of_stage(params, objective, job) if objective else None
+        with student_criterion(params.teaching, student, teachers, job) as make_criterion:
+            return StageResult(job.train_output(STUDENT, student, make_criterion))

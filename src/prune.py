@@ -53,11 +53,9 @@ def run(params: Prune, files: StageFiles, log: Run) -> StageResult:
     """Prune and fine-tune the student; return the metrics of the pruned network, and the size of the student."""
     student = load_detector(files.read(STUDENT))
     objective = objective_of(params)
-    make_criterion = None
-    if objective:
-        make_criterion = Teachers.of_stage(params, objective, files).taught_by(files.read(TEACHER))
-    inputs = [files.read(STUDENT), *([files.read(TEACHER)] if objective else [])]
+    inputs = {name: files.read(name) for name in ((STUDENT, TEACHER) if objective else (STUDENT,))}
     with training_job(params, files, log, inputs) as job:
+        make_criterion = Teachers.of_stage(params, objective, job).taught_by(inputs[TEACHER]) if objective else None
         pruner = _pruner(params, job)
         spared = _spared_layers(params, student, pruner, job)
         network, rounds = student, _rounds(params)

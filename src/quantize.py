@@ -62,14 +62,13 @@ def run(params: Quantize, files: StageFiles, log: Run) -> StageResult:
     source, target = files.read(FLOAT_ONNX), files.write(INT8_ONNX)
     calibration = read_calibration(files.read(CALIBRATION), source, params.imgsz)
     objective = objective_of(params)
-    teachers = Teachers.of_stage(params, objective, files) if objective else None
-    inputs = [source, files.read(CALIBRATION), files.project / PRUNED]
+    inputs = {FLOAT_ONNX: source, CALIBRATION: files.read(CALIBRATION), PRUNED: files.project / PRUNED}
     with training_job(params, files, log, inputs) as job, view_of(job.prepared) as data:
         network = CalibratedNetwork(onnx.load(source), calibration, job.prepared / "images/train", params.cpu_threads)
         first = _first(params)
         ranking = LayerRanking(network, first.setting, params.sensitivity_images)
         _expect_layers(params.float_layers, len(ranking.layers))
-        work = _Work(network, ranking, job, teachers)
+        work = _Work(network, ranking, job, Teachers.of_stage(params, objective, job) if objective else None)
         val = partial(validate, data_yaml=data, split="val", imgsz=params.imgsz, device=job.device)
         method, chosen, tried = params.method, first, list[Try]()
         if params.max_drop is not None:

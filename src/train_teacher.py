@@ -14,7 +14,7 @@ if __name__ == "__main__":
 from src.config.train_teacher import TrainTeacher
 from src.foundation.pipeline import TEACHER
 from src.trainings.job import training_job
-from src.trainings.networks import new_network, own_weights
+from src.trainings.networks import new_network
 from src.workflow.stage import StageResult
 from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
@@ -22,7 +22,6 @@ from src.workflow.tracking import Run
 
 def run(params: TrainTeacher, files: StageFiles, log: Run) -> StageResult:
     """Train the teacher and return its accuracy on val, its size and its arithmetic."""
-    network = new_network(params.teacher, files)
-    inputs, architectures = own_weights(params.teacher, files), [params.teacher.architecture]
-    with training_job(params, files, log, inputs, architectures) as job:
+    network, inputs = new_network(params.teacher, files)
+    with training_job(params, files, log, inputs, [network.architecture]) as job:
         return StageResult(job.train_output(TEACHER, network))

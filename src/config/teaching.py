@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, ClassVar
 
 from src.foundation.constraints import NotEmpty, OneOf, Range
 
 
 @dataclass(kw_only=True)
 class Teaching:
-    """A way of teaching."""
+    """A way of teaching.
+
+    Attributes:
+        starts_from_teacher: whether the pipeline's teacher teaches.
+    """
+
+    starts_from_teacher: ClassVar[bool] = False
+
+    @property
+    def architectures(self) -> list[str]:
+        """The architectures of the networks that are trained besides the student."""
+        return []
+
+    def pairs(self, student: str) -> list[tuple[str, str]]:
+        """Return who teaches whom, as architectures, without the pipeline's own teacher.
+
+        Args:
+            student: the student's architecture.
+        """
+        return []
 
 
 @dataclass(kw_only=True)
 class Offline(Teaching):
     """A frozen teacher."""
+
+    starts_from_teacher = True
 
 
 @dataclass(kw_only=True)
@@ -27,8 +49,15 @@ class Ensemble(Teaching):
         weighting: the same for all, or by each teacher's best class score at a place.
     """
 
+    starts_from_teacher = True
+
     others: Annotated[list[str], NotEmpty()]
     weighting: Annotated[str, OneOf("mean", "confidence")]
+
+    @property
+    def architectures(self) -> list[str]:
+        """The others."""
+        return self.others
 
 
 @dataclass(kw_only=True)
@@ -39,7 +68,18 @@ class Assistants(Teaching):
         chain: architectures.
     """
 
+    starts_from_teacher = True
+
     chain: Annotated[list[str], NotEmpty()]
+
+    @property
+    def architectures(self) -> list[str]:
+        """The chain."""
+        return self.chain
+
+    def pairs(self, student: str) -> list[tuple[str, str]]:
+        """Each network of the chain and the next one; the student is the last."""
+        return list(pairwise([*self.chain, student]))
 
 
 @dataclass(kw_only=True)
@@ -51,6 +91,10 @@ class BornAgain(Teaching):
     """
 
     generations: Annotated[int, Range(least=1)]
+
+    def pairs(self, student: str) -> list[tuple[str, str]]:
+        """The student and its next generation."""
+        return [(student, student)]
 
 
 @dataclass(kw_only=True)
@@ -68,6 +112,15 @@ class Mutual(Teaching):
 
     peer: str
 
+    @property
+    def architectures(self) -> list[str]:
+        """The peer."""
+        return [self.peer]
+
+    def pairs(self, student: str) -> list[tuple[str, str]]:
+        """The peer and the student, both ways."""
+        return [(self.peer, student), (student, self.peer)]
+
 
 @dataclass(kw_only=True)
 class Unlabelled(Teaching):
@@ -76,6 +129,8 @@ class Unlabelled(Teaching):
     Attributes:
         folder: of these images.
     """
+
+    starts_from_teacher = True
 
     folder: str
 

@@ -42,12 +42,12 @@ class MutualLoss(HardLoss):
 
     def __init__(self, training: TrainingContext, peer: DetectionModel, objective: Objective) -> None:
         super().__init__(training)
-        student = training.network
+        network = training.network
         self.peer = peer
         self.peer_hard = peer.init_criterion()
         self.alpha = objective.alpha
         self.soft, self.peer_soft = (
-            SoftLoss(objective, learner, Head.of(other)) for learner, other in ((student, peer), (peer, student))
+            SoftLoss(objective, student, Head.of(teacher)) for student, teacher in ((network, peer), (peer, network))
         )
         self.learned = nn.ModuleDict(
             {"peer": peer, "projectors": self.soft.projectors, "peer_projectors": self.peer_soft.projectors}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from ultralytics.nn.tasks import DetectionModel
@@ -15,17 +15,18 @@ from src.foundation.errors import SettingError
 from src.teaching.ensemble import common_head
 
 
-def expect_suitable(teacher: str, learner: str, objective: Objective) -> None:
-    """Check that a network can teach another one.
+def expect_suitable(pairs: Iterable[tuple[str, str]], objective: Objective) -> None:
+    """Check that networks can teach others.
 
     Args:
-        teacher, learner: architectures.
-        objective: of the learner.
+        pairs: the architectures of a teacher and of its student.
+        objective: of all students.
 
     Raises:
-        UserError: an architecture is unknown, or the two heads cannot be compared by one of the losses.
+        UserError: an architecture is unknown, or two heads cannot be compared by one of the losses.
     """
-    SoftLoss(objective, _untrained(learner), Head.of(_untrained(teacher)))
+    for teacher, student in pairs:
+        SoftLoss(objective, _untrained(student), Head.of(_untrained(teacher)))
 
 
 def expect_average(teacher: DetectionModel, others: Sequence[str], objective: Objective) -> None:

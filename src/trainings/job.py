@@ -42,6 +42,7 @@ class TrainingJob:
         files: of the stage.
         log: the stage's MLflow run.
         prepared: the folder that prepare-labels wrote.
+        inputs: all other files and folders that the trainings depend on, by name.
         device: "cpu" or CUDA indices.
         dtype: in which the forward pass of a training computes.
         checkpoints: the folder where trainings keep their state until the stage ends.
@@ -51,6 +52,7 @@ class TrainingJob:
     files: StageFiles
     log: Run
     prepared: Path
+    inputs: Mapping[str, Path]
     device: str
     dtype: torch.dtype
     checkpoints: Path
@@ -172,7 +174,7 @@ class TrainingJob:
 
 @contextmanager
 def training_job(
-    params: Training, files: StageFiles, log: Run, inputs: Iterable[Path], architectures: Iterable[str] = ()
+    params: Training, files: StageFiles, log: Run, inputs: Mapping[str, Path], architectures: Iterable[str] = ()
 ) -> Iterator[TrainingJob]:
     """Yield the job of a stage that trains.
 
@@ -180,11 +182,10 @@ def training_job(
         params: the stage's settings.
         files: of the stage.
         log: its MLflow run.
-        inputs: all files and folders that its trainings depend on, besides the prepared data.
+        inputs: all files and folders that its trainings depend on, besides the prepared data, by name.
         architectures: of the networks that start from a YAML file.
     """
     device, dtype = settle(params.device, params.cpu_threads), dtype_for(params.precision, params.device)
-    log.tags({"threads": str(params.cpu_threads), "precision": str(dtype).removeprefix("torch.")})
     prepared = files.read(PREPARED)
     made_with = {
         "torch": torch.__version__,
@@ -192,5 +193,8 @@ def training_job(
         "device": device,
         **{f"the content of {name}": architecture_digest(name) for name in architectures},
     }
-    with checkpoints(files, f"{params!r} {params.cpu_threads} {dtype}", [prepared, *inputs], made_with) as folder:
-        yield TrainingJob(params.trainer_arguments(), files, log, prepared, device, dtype, folder)
+    settings = f"{params!r} {params.cpu_threads} {dtype}"
+    with checkpoints(files, settings, [prepared, *inputs.values()], made_with) as folder:
+        job = TrainingJob(params.trainer_arguments(), files, log, prepared, inputs, device, dtype, folder)
+        log.tags({"threads": str(torch.get_num_threads()), "precision": str(job.dtype).removeprefix("torch.")})
+        yield job

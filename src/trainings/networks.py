@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from src.config.architecture import Architecture
@@ -11,18 +10,14 @@ from src.detector.training import NewNetwork
 from src.workflow.stage_files import StageFiles
 
 
-def own_weights(architecture: Architecture, files: StageFiles) -> list[Path]:
-    """Return the user's file of initial weights; none if the network starts from scratch."""
-    return [] if architecture.weights is None else [files.read_own(architecture.weights)]
-
-
-def new_network(architecture: Architecture, files: StageFiles) -> NewNetwork:
-    """Return a new network, with the user's initial weights if there are any.
+def new_network(architecture: Architecture, files: StageFiles) -> tuple[NewNetwork, dict[str, Path]]:
+    """Return a network with the user's initial weights, if there are any, and the file of these weights by its name.
 
     Raises:
         UserError: the architecture is unknown, or the weights cannot be read.
     """
-    network = NewNetwork(architecture.architecture, architecture.activation)
-    for path in own_weights(architecture, files):
-        network = replace(network, weights=load_detector(path, trust=architecture.trust_weights))
-    return network
+    if architecture.weights is None:
+        return NewNetwork(architecture.architecture, architecture.activation), {}
+    path = files.read_own(architecture.weights)
+    weights = load_detector(path, trust=architecture.trust_weights)
+    return NewNetwork(architecture.architecture, architecture.activation, weights), {architecture.weights: path}

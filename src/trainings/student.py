@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from src.config.architecture import FROM_TEACHER, Architecture
@@ -12,24 +11,20 @@ from src.detector.training import NewNetwork
 from src.foundation.pipeline import PREPARED, TEACHER
 from src.foundation.prepared import class_names
 from src.teaching.weight_selection import select_weights
-from src.trainings.networks import new_network, own_weights
+from src.trainings.networks import new_network
 from src.workflow.stage_files import StageFiles
 
 
-def student_weights(student: Architecture, files: StageFiles) -> list[Path]:
-    """Return the file that the initial weights come from; none if the student starts from scratch."""
-    return [files.read(TEACHER)] if student.weights == FROM_TEACHER else own_weights(student, files)
-
-
-def student_network(student: Architecture, files: StageFiles) -> NewNetwork:
-    """Return the student with its initial weights.
+def student_network(student: Architecture, files: StageFiles) -> tuple[NewNetwork, dict[str, Path]]:
+    """Return a student with its initial weights, the user's or its teacher's, and their file by its name.
 
     Raises:
         UserError: the architecture is unknown, or the weights cannot be read or do not suit it.
     """
     if student.weights != FROM_TEACHER:
         return new_network(student, files)
-    teacher = load_detector(files.read(TEACHER))
-    expect_classes(teacher, class_names(files.read(PREPARED)), files.read(TEACHER))
-    network = NewNetwork(student.architecture, student.activation)
-    return replace(network, weights=select_weights(teacher, student.architecture))
+    path = files.read(TEACHER)
+    teacher = load_detector(path)
+    expect_classes(teacher, class_names(files.read(PREPARED)), path)
+    weights = select_weights(teacher, student.architecture)
+    return NewNetwork(student.architecture, student.activation, weights), {TEACHER: path}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from src.config.distillation import SoftTargets
 from src.detector.checkpoint import load_detector
 from src.detector.criterion import MakeCriterion
 from src.detector.dataset import expect_classes
-from src.detector.precision import dtype_for
 from src.distillation.cached_teacher import CachedTeacher
 from src.distillation.distillation_loss import distillation_from
 from src.distillation.losses import LOSSES
@@ -22,13 +21,14 @@ from src.distillation.objective import Objective
 from src.distillation.teacher import FrozenTeacher, Teacher
 from src.foundation.digests import digest
 from src.foundation.errors import SettingError
-from src.foundation.pipeline import PREPARED
 from src.foundation.prepared import class_names
+from src.trainings.job import TrainingJob
 from src.workflow.code import code_digest
-from src.workflow.stage_files import StageFiles
 
 ANSWERING_CODE = ("src.distillation.teacher", "src.distillation.cached_teacher", "src.teaching.ensemble")
 """The modules that make a teacher's answer."""
+
+Average = Callable[[Sequence[Teacher]], Teacher]
 
 
 def objective_of(params: SoftTargets) -> Objective | None:
@@ -64,46 +64,36 @@ class Teachers:
     dtype: torch.dtype
 
     @classmethod
-    def of_stage(cls, params: SoftTargets, objective: Objective, files: StageFiles) -> Teachers:
+    def of_stage(cls, params: SoftTargets, objective: Objective, job: TrainingJob) -> Teachers:
         """Return the teachers of a stage with these settings."""
-        dtype = dtype_for(params.precision, params.device)
-        kept = params.cache == "always" or (params.cache == "sweep" and files.in_sweep)
-        cache = files.cache("teacher") if kept else None
-        return cls(objective, class_names(files.read(PREPARED)), cache, int(params.cache_gib * 2**30), dtype)
+        kept = params.cache == "always" or (params.cache == "sweep" and job.files.in_sweep)
+        cache = job.files.cache("teacher") if kept else None
+        return cls(objective, class_names(job.prepared), cache, int(params.cache_gib * 2**30), job.dtype)
 
-    def frozen(self, path: Path) -> Teacher:
-        """Return the detector in a file as a teacher.
+    def taught_by(self, *weights: Path, average: Average | None = None) -> MakeCriterion:
+        """Return a function that makes the loss of a student of these detectors; see `frozen`."""
+        return distillation_from(self.frozen(*weights, average=average), self.objective)
 
-        Raises:
-            UserError: it cannot be read, or knows other classes than the dataset has.
-        """
-        return self.with_cache(self.load(path), [path])
-
-    def taught_by(self, path: Path) -> MakeCriterion:
-        """Return a function that makes the loss of a student of the detector in a file."""
-        return distillation_from(self.frozen(path), self.objective)
-
-    def load(self, path: Path) -> FrozenTeacher:
-        """Return the detector in a file as a teacher without cache; the errors are those of `frozen`."""
-        network = load_detector(path)
-        expect_classes(network, self.class_names, path)
-        return FrozenTeacher(network, self.dtype)
-
-    def with_cache(self, teacher: Teacher, weights: Sequence[Path], combination: str = "") -> Teacher:
-        """Return a teacher with the cache of its answers, if answers are kept.
+    def frozen(self, *weights: Path, average: Average | None = None) -> Teacher:
+        """Return the detector in a file as a teacher, or the average of several, with the cache of its answers.
 
         Args:
-            teacher: of one or more networks.
-            weights: the files of these networks.
-            combination: how several of them are combined.
+            weights: .pt files.
+            average: makes one teacher of several. Its repr is a part of the cache's key: use a `functools.partial`, not
+                a lambda.
+
+        Raises:
+            UserError: a file cannot be read, or its detector knows other classes than the dataset has.
         """
+        networks = [self._load(path) for path in weights]
+        teacher = average(networks) if average else networks[0]
         if self.cache is None:
             return teacher
         made_by = [
             code_digest(*ANSWERING_CODE),
             ultralytics.__version__,
             str(self.dtype),
-            combination,
+            repr(average),
             *map(digest, weights),
         ]
         return CachedTeacher(
@@ -113,3 +103,8 @@ class Teachers:
             limit_bytes=self.limit_bytes,
             features=self.objective.compares_features,
         )
+
+    def _load(self, path: Path) -> FrozenTeacher:
+        network = load_detector(path)
+        expect_classes(network, self.class_names, path)
+        return FrozenTeacher(network, self.dtype)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 
 from src.config.teaching import (
@@ -22,8 +22,6 @@ from src.config.teaching import (
 from src.detector.checkpoint import load_detector
 from src.detector.criterion import MakeCriterion
 from src.detector.training import NewNetwork
-from src.distillation.distillation_loss import distillation_from
-from src.distillation.objective import Objective
 from src.foundation.pipeline import TEACHER
 from src.teaching.ensemble import TeacherEnsemble
 from src.teaching.label_smoothing import label_smoothing
@@ -36,31 +34,20 @@ from src.trainings.job import TrainingJob
 from src.trainings.teachers import Teachers
 from src.workflow.stage_files import StageFiles
 
-WITH_TEACHER = (Offline, Ensemble, Assistants, Unlabelled)
-"""The ways of teaching that start from the pipeline's teacher."""
+UNLABELLED = "images without labels"
+"""The name of their folder among the inputs of a job."""
 
 
-def teaching_inputs(teaching: Teaching, objective: Objective | None, files: StageFiles) -> list[Path]:
-    """Return what a way of teaching reads: the teacher, and images without labels.
+def teaching_inputs(teaching: Teaching, files: StageFiles) -> dict[str, Path]:
+    """Return what a way of teaching reads, by name: the teacher, and images without labels.
 
     Raises:
         UserError: the teacher is not there.
     """
-    if objective is None or not isinstance(teaching, WITH_TEACHER):
-        return []
-    return [files.read(TEACHER), *([files.read_own(teaching.folder)] if isinstance(teaching, Unlabelled) else [])]
-
-
-def teaching_architectures(teaching: Teaching) -> list[str]:
-    """Return the architectures that a way of teaching trains besides the student's."""
-    match teaching:
-        case Ensemble():
-            return teaching.others
-        case Assistants():
-            return teaching.chain
-        case Mutual():
-            return [teaching.peer]
-    return []
+    inputs = {TEACHER: files.read(TEACHER)} if teaching.starts_from_teacher else {}
+    if isinstance(teaching, Unlabelled):
+        inputs[UNLABELLED] = files.read_own(teaching.folder)
+    return inputs
 
 
 @contextmanager
@@ -87,34 +74,29 @@ def student_criterion(
     if teachers is None or isinstance(teaching, HardTargets):
         yield None
         return
-    objective, teacher = teachers.objective, job.files.project / TEACHER
+    objective = teachers.objective
+    expect_suitable(teaching.pairs(student.architecture), objective)
     match teaching:
         case Offline():
-            yield teachers.taught_by(teacher)
+            yield teachers.taught_by(job.inputs[TEACHER])
         case Ensemble():
-            expect_average(load_detector(teacher), teaching.others, objective)
-            paths = [teacher, *_others(teaching, job)]
-            average = TeacherEnsemble(
-                [teachers.load(path) for path in paths], by_confidence=teaching.weighting == "confidence"
-            )
-            yield distillation_from(teachers.with_cache(average, paths, teaching.weighting), objective)
+            expect_average(load_detector(job.inputs[TEACHER]), teaching.others, objective)
+            average = partial(TeacherEnsemble, by_confidence=teaching.weighting == "confidence")
+            yield teachers.taught_by(job.inputs[TEACHER], *_others(teaching, job), average=average)
         case Assistants():
-            for teaches, learns in pairwise([*teaching.chain, student.architecture]):
-                expect_suitable(teaches, learns, objective)
-            yield teachers.taught_by(_last_assistant(teaching, teacher, teachers, job))
+            chain = {f"assistant-{index}": NewNetwork(name) for index, name in enumerate(teaching.chain, start=1)}
+            yield teachers.taught_by(_last_of(chain, job.inputs[TEACHER], teachers, job))
         case BornAgain():
-            expect_suitable(student.architecture, student.architecture, objective)
-            yield teachers.taught_by(_last_generation(teaching, student, teachers, job))
+            first, *others = (f"generation-{index}" for index in range(teaching.generations))
+            generation = job.train_helper(first, student)
+            yield teachers.taught_by(_last_of(dict.fromkeys(others, student), generation, teachers, job))
         case MeanTeacher():
             yield distillation_from_moving_average(objective)
         case Mutual():
-            expect_suitable(teaching.peer, student.architecture, objective)
-            expect_suitable(student.architecture, teaching.peer, objective)
             yield mutual_learning(teaching.peer, objective)
         case Unlabelled():
-            images = unlabelled_images(job.files.read_own(teaching.folder), job.prepared)
-            with view_of_unlabelled(images) as folder:
-                yield distillation_with_unlabelled(teachers.frozen(teacher), folder, objective)
+            with view_of_unlabelled(unlabelled_images(job.inputs[UNLABELLED], job.prepared)) as folder:
+                yield distillation_with_unlabelled(teachers.frozen(job.inputs[TEACHER]), folder, objective)
         case _:
             raise AssertionError(f"no teacher for {type(teaching)}")
 
@@ -124,16 +106,8 @@ def _others(teaching: Ensemble, job: TrainingJob) -> list[Path]:
     return [job.train_helper(f"other-{index}", NewNetwork(name)) for index, name in enumerate(teaching.others, start=1)]
 
 
-def _last_assistant(teaching: Assistants, teacher: Path, teachers: Teachers, job: TrainingJob) -> Path:
-    """Train the chain, each network taught by the one before, and return the last."""
-    for index, name in enumerate(teaching.chain, start=1):
-        teacher = job.train_helper(f"assistant-{index}", NewNetwork(name), teachers.taught_by(teacher))
+def _last_of(chain: Mapping[str, NewNetwork], teacher: Path, teachers: Teachers, job: TrainingJob) -> Path:
+    """Train a chain of networks, each taught by the one before, the first by `teacher`, and return the last."""
+    for name, network in chain.items():
+        teacher = job.train_helper(name, network, teachers.taught_by(teacher))
     return teacher
-
-
-def _last_generation(teaching: BornAgain, student: NewNetwork, teachers: Teachers, job: TrainingJob) -> Path:
-    """Train the student's generations, the first on the labels alone, and return the last."""
-    path = job.train_helper("generation-0", student)
-    for index in range(1, teaching.generations):
-        path = job.train_helper(f"generation-{index}", student, teachers.taught_by(path))
-    return path
