@@ -4,19 +4,21 @@ PyPI's torchvision wheel is compiled for the CUDA build of torch. With a CPU-onl
 `torchvision::nms` is never defined, and `import torchvision` (which ultralytics' validator does) fails with "operator
 torchvision::nms does not exist".
 
-OpenCV's operator is used instead. It keeps the same boxes as ultralytics' own pure torch fallback and is 4 to 20 times
-faster on the thousands of boxes that an untrained network proposes.
+onnxruntime's operator is used instead. It keeps the same boxes as ultralytics' own pure torch fallback. On hundreds of
+boxes, as a network early in its training proposes them, it takes a quarter of the time of OpenCV's `NMSBoxes`.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
+import onnxruntime
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 from torch import library
 
 _KEPT_LIBRARIES: list[library.Library] = []  # a Library removes its definitions when it is garbage-collected
@@ -50,17 +52,35 @@ def _nms(boxes_xyxy: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -
     """Return the indices of the boxes to keep, best score first: (N, 4) float, (N,) float -> (K,) int64."""
     if not len(boxes_xyxy):
         return torch.empty(0, dtype=torch.int64)
-    corners, confidences = boxes_xyxy.double().numpy(), scores.float().numpy()
-    boxes_xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    kept = [
-        group[cv2.dnn.NMSBoxes(boxes_xywh[group], confidences[group], 0.0, iou_threshold)]  # type: ignore[arg-type]
-        for group in _apart(corners)
-    ]
+    corners, confidences = boxes_xyxy.float().numpy(), scores.float().numpy()
+    session, threshold = _session(), np.array([iou_threshold], dtype=np.float32)
+    kept = []
+    for group in _apart(corners):
+        inputs = {"boxes": corners[None, group], "scores": confidences[None, None, group], "threshold": threshold}
+        (selected,) = session.run(None, inputs)
+        kept.append(group[selected[:, 2]])  # a row is batch, class, box
     found = np.sort(np.concatenate(kept))
     return torch.as_tensor(found[np.argsort(-confidences[found], kind="stable")])
 
 
-def _apart(boxes_xyxy: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+@cache
+def _session() -> onnxruntime.InferenceSession:
+    """Return a session of the operator alone. Its boxes may have their corners in any order."""
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("boxes", [1, None, 4]), ("scores", [1, 1, None]), ("threshold", [1]))
+    ]
+    no_limit = helper.make_tensor("most", TensorProto.INT64, [1], [np.iinfo(np.int64).max])
+    node = helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "threshold"], ["selected"])
+    selected = helper.make_tensor_value_info("selected", TensorProto.INT64, [None, 3])
+    graph = helper.make_graph([node], "nms", inputs, [selected], [no_limit])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # the operator has no parallel part
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _apart(boxes_xyxy: NDArray[np.float32]) -> list[NDArray[np.int64]]:
     """Return the indices of the boxes in groups that do not overlap horizontally, so that each can be searched alone.
 
     ultralytics shifts the boxes of each class by more than the width of an image. Each class is a group, and the time
