@@ -57,11 +57,12 @@ def kept_folder(name: str, stages: Sequence[str], *rest: object) -> Path:
     return folder
 
 
-def cloned(folder: Path) -> Path:
-    """Return a clone of the last commit in `folder`, made if there is none."""
+def cloned(folder: Path, commit: str = "HEAD") -> Path:
+    """Return a clone of a commit in `folder`, made if there is none."""
     if not folder.exists():
         with whole_folder(folder) as partial:
             subprocess.run(["git", "clone", "-q", str(PROJECT), str(partial)], check=True)
+            subprocess.run(["git", "checkout", "-q", commit], cwd=partial, check=True)
     return folder
 
 

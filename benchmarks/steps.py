@@ -1,12 +1,13 @@
-"""What a training step costs by threads and precision, what distilling adds, and what a sweep costs.
+"""What a training step costs by threads and precision, what distilling adds, what a training and a sweep consist of.
 
     make bench-steps BCCD=path/to/BCCD
 
 Steps of several trainings on the same batches, interleaved in one process: ultralytics' own loss by threads and
 precision, then this project's distillation without and with the cache (every answer known), and ultralytics'
-`distill_model`. Then six runs of T x alpha as sweeps with the cache, against the same six one by one without. yolov8s
-teaches yolov8n on real photographs, after a few epochs of its own: an untrained teacher would propose no boxes. Writes
-reports/benchmarks/steps.md.
+`distill_model`. Then the parts of the default trainings, and six runs of T x alpha as sweeps with the cache, against
+the same six one by one without. yolov8s teaches yolov8n on real photographs, after a few epochs of its own: an
+untrained teacher would propose no boxes. `--against COMMIT` also compares a teacher's epoch with an earlier commit's.
+Writes reports/benchmarks/steps.md.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ import torch
 from tqdm import tqdm
 from ultralytics.models.yolo.detect import DetectionTrainer
 
-from benchmarks.photographs import bccd_folder, run_stage, taught_project
+from benchmarks.parts import measure_parts, table
+from benchmarks.photographs import bccd_folder, cloned, run_stage, taught_project
 from src import PROJECT
 from src.detector import runtime
 from src.detector.checkpoint import load_detector
@@ -48,23 +51,50 @@ MANY_THREADS = 4
 """The default before `common.threads: auto`."""
 BATCHES, ROUNDS = 4, 15
 TEACHER_EPOCHS = 5
-TEMPERATURES, ALPHAS, EPOCHS = (1, 2, 4), (0.5, 0.7), 3
+TEMPERATURES, ALPHAS, SWEPT_IMGSZ, EPOCHS = (1, 2, 4), (0.5, 0.7), 160, 15
+EPOCHS_AGAINST, ROUNDS_AGAINST = 3, 3
 OBJECTIVE = Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0})
 PLAIN = "ultralytics' own loss"
 ONE_BY_ONE = "one by one, without cache"
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was measured.
+
+    Attributes:
+        precisions: seconds of each step by network and setting.
+        steps: seconds of each step of distillation and of its controls.
+        parts: seconds of each part of a training, by training.
+        runs: seconds of six runs by how they were started, without start-up.
+        epochs: seconds of an epoch of the teacher by commit, the earlier one first.
+    """
+
+    precisions: Mapping[tuple[str, str], list[float]]
+    steps: Mapping[str, list[float]]
+    parts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    runs: Mapping[str, float] = field(default_factory=dict)
+    epochs: Mapping[str, list[float]] = field(default_factory=dict)
+
+
 def main() -> None:
     """Prepare BCCD in a clone of the last commit, measure there, and write the page."""
-    parser = argparse.ArgumentParser(description="What distilling costs: a training step, and a sweep.")
+    parser = argparse.ArgumentParser(description="What distilling costs: a training step, a training, and a sweep.")
     parser.add_argument("bccd", type=bccd_folder, help="the folder that holds BCCD's Annotations and JPEGImages")
     parser.add_argument("--steps-only", action="store_true", help="without the sweeps, which take most of the time")
+    parser.add_argument("--against", metavar="COMMIT", help="compare a teacher's epoch with this earlier commit's")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="steps-") as scratch:
         clone = Path(scratch) / "project"
         taught_project(clone, arguments.bccd, TEACHER_EPOCHS, [f"imgsz={IMGSZ}", "augmentation=objects"])
-        precisions, steps = measure_precisions(clone), measure_steps(clone)
-        write_text(PAGE, page(precisions, steps, {} if arguments.steps_only else measure_sweep(clone)))
+        found = Found(
+            measure_precisions(clone),
+            measure_steps(clone),
+            measure_parts(Path(scratch) / "digits"),
+            {} if arguments.steps_only else measure_sweep(clone),
+            measure_epochs(clone, arguments.against) if arguments.against else {},
+        )
+        write_text(PAGE, page(found))
 
 
 def measure_precisions(project: Path) -> dict[tuple[str, str], list[float]]:
@@ -181,32 +211,54 @@ def _step(trainer: DetectionTrainer, batch: dict[str, Any]) -> None:
 
 
 def measure_sweep(project: Path) -> dict[str, float]:
-    """Return the seconds of six single runs without cache, and of sweeps over the same that begin with an empty one."""
-    budget = [f"epochs={EPOCHS}", f"imgsz={IMGSZ}", "augmentation=objects", f"batch={BATCH}"]
+    """Return the seconds of six single runs without cache, and of sweeps over the same that begin with an empty one.
+
+    Start-up is left out: the time of the same runs of one epoch is subtracted.
+    """
+    return {
+        name: _seconds(project, name, EPOCHS) - _seconds(project, name, 1)
+        for name in (ONE_BY_ONE, "a sweep", "a sweep, two jobs at a time")
+    }
+
+
+def _seconds(project: Path, name: str, epochs: int) -> float:
+    """Return the seconds of six runs of so many epochs."""
+    budget = [f"epochs={epochs}", f"imgsz={SWEPT_IMGSZ}", "augmentation=objects", f"batch={BATCH}"]
     swept = ["-m", *budget, f"T={','.join(map(str, TEMPERATURES))}", f"alpha={','.join(map(str, ALPHAS))}"]
-    singles = [
-        [*budget, f"T={temperature}", f"alpha={alpha}", "cache=never"]
-        for temperature in TEMPERATURES
-        for alpha in ALPHAS
-    ]
-    side_by_side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    measured = {}
-    for name, calls in {
-        ONE_BY_ONE: singles,
+    calls = {
+        ONE_BY_ONE: [
+            [*budget, f"T={temperature}", f"alpha={alpha}", "cache=never"]
+            for temperature in TEMPERATURES
+            for alpha in ALPHAS
+        ],
         "a sweep": [swept],
-        "a sweep, two jobs at a time": [[*swept, *side_by_side]],
-    }.items():
-        shutil.rmtree(project / ".cache", ignore_errors=True)
-        begun = time.perf_counter()
-        for arguments in calls:
-            run_stage(project, "distill", *arguments)
-        measured[name] = time.perf_counter() - begun
-    return measured
+        "a sweep, two jobs at a time": [[*swept, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]],
+    }
+    shutil.rmtree(project / ".cache", ignore_errors=True)
+    begun = time.perf_counter()
+    for arguments in calls[name]:
+        run_stage(project, "distill", *arguments)
+    return time.perf_counter() - begun
 
 
-def page(
-    precisions: Mapping[tuple[str, str], list[float]], steps: Mapping[str, list[float]], runs: Mapping[str, float]
-) -> str:
+def measure_epochs(project: Path, earlier: str) -> dict[str, list[float]]:
+    """Return the seconds of an epoch of the teacher at an earlier commit and now, in turns, without start-up."""
+    other = cloned(project.with_name("earlier"), earlier)
+    shutil.copytree(project / "data/prepared", other / "data/prepared")
+    projects = {earlier: other, "now": project}
+    found: dict[str, list[float]] = {name: [] for name in projects}
+    for _ in range(ROUNDS_AGAINST):
+        for name, folder in projects.items():
+            seconds = []
+            for epochs in (1, 1 + EPOCHS_AGAINST):
+                begun = time.perf_counter()
+                run_stage(folder, "train_teacher", f"epochs={epochs}", f"imgsz={IMGSZ}", "augmentation=objects")
+                seconds.append(time.perf_counter() - begun)
+            found[name].append((seconds[1] - seconds[0]) / EPOCHS_AGAINST)
+    return found
+
+
+def page(found: Found) -> str:
     """Return the benchmark's page."""
     machine = describe_machine()
     lines = [
@@ -227,11 +279,11 @@ def page(
         "| network | setting | ms | of the first |",
         "| --- | --- | --- | --- |",
     ]
-    for (network, setting), found in precisions.items():
-        first = statistics.median(next(times for (other, _), times in precisions.items() if other == network))
-        median = statistics.median(found)
+    for (network, setting), seconds in found.precisions.items():
+        first = statistics.median(next(times for (other, _), times in found.precisions.items() if other == network))
+        median = statistics.median(seconds)
         lines.append(f"| {network} | {setting} | {1000 * median:.0f} | {median / first:.2f} |")
-    plain = statistics.median(steps[PLAIN])
+    plain = statistics.median(found.steps[PLAIN])
     lines += [
         "",
         "## Distillation",
@@ -242,20 +294,49 @@ def page(
         "| training | ms | times ultralytics' own loss |",
         "| --- | --- | --- |",
         *(
-            f"| {name} | {1000 * statistics.median(found):.0f} | {statistics.median(found) / plain:.2f} |"
-            for name, found in steps.items()
+            f"| {name} | {1000 * statistics.median(seconds):.0f} | {statistics.median(seconds) / plain:.2f} |"
+            for name, seconds in found.steps.items()
         ),
     ]
-    if runs:
+    if found.parts:
+        lines += [
+            "",
+            "## A whole training",
+            "",
+            "The default trainings on the digits, all epochs. The student's forward pass includes its teacher's.",
+            "",
+            *table(found.parts),
+        ]
+    if found.epochs:
+        first = statistics.median(next(iter(found.epochs.values())))
+        lines += [
+            "",
+            "## An epoch of the teacher",
+            "",
+            f"yolov8s, {IMGSZ} px, BCCD, each commit's default settings: medians of {ROUNDS_AGAINST}, in turns, with "
+            "validation and without start-up.",
+            "",
+            "| commit | s | times as fast |",
+            "| --- | --- | --- |",
+            *(
+                f"| {name} | {statistics.median(seconds):.1f} | {first / statistics.median(seconds):.2f} |"
+                for name, seconds in found.epochs.items()
+            ),
+        ]
+    if found.runs:
         lines += [
             "",
             "## Sweeps",
             "",
-            f"Six runs of T x alpha, {EPOCHS} epochs each; each row once, so a few percent are noise.",
+            f"Six runs of T x alpha, {EPOCHS} epochs each, {SWEPT_IMGSZ} px, without start-up (the time of the same runs "
+            "of one epoch is subtracted); each row once, so a few percent are noise.",
             "",
             "| six runs | s | of the time |",
             "| --- | --- | --- |",
-            *(f"| {name} | {seconds:.0f} | {seconds / runs[ONE_BY_ONE]:.2f} |" for name, seconds in runs.items()),
+            *(
+                f"| {name} | {seconds:.0f} | {seconds / found.runs[ONE_BY_ONE]:.2f} |"
+                for name, seconds in found.runs.items()
+            ),
         ]
     return "\n".join(lines) + "\n"
 

@@ -82,13 +82,27 @@ def test_steps_compare_medians_with_the_first_of_their_kind() -> None:
         ("yolov8s", "bfloat16"): [0.1],
     }
     distilling = {"ours": [0.3, 0.3], steps.PLAIN: [0.2, 0.2]}
-    page = steps.page(precisions, distilling, {steps.ONE_BY_ONE: 200.0, "a sweep": 150.0})
+    parts = {
+        "student": {
+            parts_module.NETWORK: 6.0,
+            "loading": 3.0,
+            "validation": 1.0,
+            "optimizer": 0.0,
+            "checkpoint": 0.0,
+            "the rest": 0.0,
+        }
+    }
+    epochs = {"0a1b2c3": [4.0, 6.0, 5.0], "now": [2.0, 2.5, 9.0]}
+    found = steps.Found(precisions, distilling, parts, {steps.ONE_BY_ONE: 200.0, "a sweep": 150.0}, epochs)
+    page = steps.page(found)
     assert row(page, "yolov8n | float32") == ["200", "1.00"]
     assert row(page, "yolov8n | bfloat16") == ["100", "0.50"]
     assert row(page, "yolov8s | bfloat16") == ["100", "0.25"]
     assert row(page, "ours") == ["300", "1.50"]
+    assert row(page, "student") == ["10", "60%", "30%", "0%", "10%", "0%", "0%", "40%"]
+    assert row(page, "now") == ["2.5", "2.00"]
     assert row(page, "a sweep") == ["150", "0.75"]
-    assert "## Sweeps" not in steps.page(precisions, distilling, {})
+    assert "## Sweeps" not in steps.page(steps.Found(precisions, distilling))
 
 
 def test_speed_compares_with_fp32(tmp_path: Path) -> None:
