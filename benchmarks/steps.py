@@ -328,8 +328,8 @@ def page(found: Found) -> str:
             "",
             "## Sweeps",
             "",
-            f"Six runs of T x alpha, {EPOCHS} epochs each, {SWEPT_IMGSZ} px, without start-up (the time of the same runs "
-            "of one epoch is subtracted); each row once, so a few percent are noise.",
+            f"Six runs of T x alpha, {EPOCHS} epochs each, {SWEPT_IMGSZ} px, without start-up (the time of the same "
+            "runs of one epoch is subtracted); each row once, so a few percent are noise.",
             "",
             "| six runs | s | of the time |",
             "| --- | --- | --- |",

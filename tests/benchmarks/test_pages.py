@@ -84,7 +84,7 @@ def test_steps_compare_medians_with_the_first_of_their_kind() -> None:
     distilling = {"ours": [0.3, 0.3], steps.PLAIN: [0.2, 0.2]}
     parts = {
         "student": {
-            parts_module.NETWORK: 6.0,
+            NETWORK: 6.0,
             "loading": 3.0,
             "validation": 1.0,
             "optimizer": 0.0,
