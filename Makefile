@@ -7,7 +7,7 @@ IMAGES ?= data/prepared/images/train
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-fast check ui demo bench-compression bench-distillation bench-first-run bench-precision bench-steps bench-speed
+.PHONY: help repro test test-fast check ui demo bench-compression bench-distillation bench-first-run bench-precision bench-searching bench-steps bench-speed
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -49,11 +49,14 @@ bench-distillation: .venv/ready ## losses and teachers, three seeds each: hours 
 bench-first-run: .venv/ready ## how long the first run takes, and how soon the commands answer: about 20 minutes on 2 cores, all idle
 	$(BIN)/python -m benchmarks.first_run
 
-bench-steps: .venv/ready ## what a distilling step costs, and a sweep: about 15 minutes on 4 cores, all idle
+bench-steps: .venv/ready ## what a step, a training and a sweep cost: about 40 minutes on 2 cores, all idle
 	$(BIN)/python -m benchmarks.steps $(BCCD)
 
 bench-precision: .venv/ready ## accuracy in bfloat16 and in float32, three seeds: about an hour on 2 cores; goes on where it stopped
 	$(BIN)/python -m benchmarks.precision $(BCCD)
+
+bench-searching: .venv/ready ## a search with optuna against a grid: about 40 minutes on 2 cores; goes on where it stopped
+	$(BIN)/python -m benchmarks.searching
 
 bench-speed: .venv/ready ## INT8 variants of yolov8n, interleaved: about 10 minutes on 4 cores, all idle
 	$(BIN)/pip install -q -c constraints.txt -e ".[bench]"

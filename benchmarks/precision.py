@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
 from tqdm import tqdm
 
+from benchmarks.paired import difference, spread
 from benchmarks.photographs import bccd_folder, cloned, kept_folder, run_stage
 from src import PROJECT
 from src.detector import runtime
@@ -32,7 +31,6 @@ from src.foundation.processors import processors_for
 PAGE = PROJECT / "reports/benchmarks/precision.md"
 STAGES = ("prepare_labels", "train_teacher")
 PRECISIONS = ("float32", "bfloat16")
-CONFIDENCE = 0.95
 NETWORK = ("teacher.architecture=yolov8n.yaml", "teacher.weights=null")
 
 
@@ -115,25 +113,12 @@ def page(results: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> str:
     ]
     for title, found in results.items():
         exact, rounded = ([100 * run["map50_95"] for run in found[precision]] for precision in PRECISIONS)
-        lines.append(
-            f"| {title} | {len(exact)} | {_spread(exact)} | {_spread(rounded)} | {_difference(exact, rounded)} |"
-        )
+        lines.append(f"| {title} | {len(exact)} | {spread(exact)} | {spread(rounded)} | {difference(exact, rounded)} |")
     lines += [
         "",
         "The difference is bfloat16 minus float32, paired by seed.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
-
-
-def _difference(exact: list[float], rounded: list[float]) -> str:
-    differences = [second - first for first, second in zip(exact, rounded, strict=True)]
-    low, high = stats.t.interval(CONFIDENCE, len(differences) - 1, statistics.mean(differences), stats.sem(differences))
-    verdict = "within noise" if low <= 0 <= high else "told from noise"
-    return f"{statistics.mean(differences):+.1f} [{low:+.1f}, {high:+.1f}], {verdict}"
 
 
 if __name__ == "__main__":

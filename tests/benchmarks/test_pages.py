@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from benchmarks import compression, distillation, first_run, precision, speed, steps
+from benchmarks import compression, distillation, first_run, precision, searching, speed, steps
+from benchmarks.parts import NETWORK, PARTS
 from src.evaluation.latency import Latency
 from tests.quantization.networks import single_convolution
 
@@ -82,16 +83,7 @@ def test_steps_compare_medians_with_the_first_of_their_kind() -> None:
         ("yolov8s", "bfloat16"): [0.1],
     }
     distilling = {"ours": [0.3, 0.3], steps.PLAIN: [0.2, 0.2]}
-    parts = {
-        "student": {
-            NETWORK: 6.0,
-            "loading": 3.0,
-            "validation": 1.0,
-            "optimizer": 0.0,
-            "checkpoint": 0.0,
-            "the rest": 0.0,
-        }
-    }
+    parts = {"student": {**dict.fromkeys(PARTS, 0.0), NETWORK: 6.0, "loading": 3.0, "validation": 1.0}}
     epochs = {"0a1b2c3": [4.0, 6.0, 5.0], "now": [2.0, 2.5, 9.0]}
     found = steps.Found(precisions, distilling, parts, {steps.ONE_BY_ONE: 200.0, "a sweep": 150.0}, epochs)
     page = steps.page(found)
@@ -103,6 +95,15 @@ def test_steps_compare_medians_with_the_first_of_their_kind() -> None:
     assert row(page, "now") == ["2.5", "2.00"]
     assert row(page, "a sweep") == ["150", "0.75"]
     assert "## Sweeps" not in steps.page(steps.Found(precisions, distilling))
+
+
+def test_a_search_is_compared_with_the_grid() -> None:
+    grid = searching.Found(["T=1", "alpha=0.5"], 0.8, 12, 0, 72, 400.0)
+    found = {searching.GRID: grid, "search, seed 0": searching.Found(["T=1.5", "alpha=0.4"], 0.81, 6, 2, 30, 180.0)}
+    page = searching.page(found, {searching.GRID: [0.7, 0.72, 0.74], "search, seed 0": [0.71, 0.73, 0.76]})
+    sweep, *_ = [line for line in page.splitlines() if line.startswith("| search, seed 0 | 6 |")]
+    assert sweep == "| search, seed 0 | 6 | 2 | 30 | 180 | 0.45 | T=1.5, alpha=0.4 | 81.0 |"
+    assert "| search, seed 0 | 73.3 ± 2.5 | +1.3 [-0.1, +2.8], within noise |" in page
 
 
 def test_speed_compares_with_fp32(tmp_path: Path) -> None:
