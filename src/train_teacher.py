@@ -23,5 +23,9 @@ from src.workflow.tracking import Run
 def run(params: TrainTeacher, files: StageFiles, log: Run) -> StageResult:
     """Train the teacher and return its accuracy on val, its size and its arithmetic."""
     network, inputs = new_network(params.teacher, files)
+    if files.is_pipeline:  # by hand, later stages may get other settings
+        from src.trainings.later_stages import expect_later_stages  # torch-pruning takes a second to import
+
+        expect_later_stages(network.architecture)
     with training_job(params, files, log, inputs, [network.architecture]) as job:
         return StageResult(job.train_output(TEACHER, network))

@@ -83,8 +83,8 @@ def page(attempts: Sequence[Attempt]) -> str:
         "`make torture`",
         "",
         f"{len(attempts)} faults, {len(lost)} with a loss. After each fault the stage is started again. Nothing is "
-        "lost if its outputs then have the same bytes as without the fault, no partial file is left, no run stays RUNNING, "
-        "no traceback was shown, and a record that is not whole was said to be so.",
+        "lost if its outputs then have the same bytes as without the fault, no partial file is left, no run stays "
+        "RUNNING, no traceback was shown, and a record that is not whole was said to be so.",
         "",
         "| fault | where | times | with a loss |",
         "| --- | --- | --- | --- |",

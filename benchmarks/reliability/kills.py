@@ -6,7 +6,7 @@ import signal
 import time
 from random import Random
 
-from benchmarks.reliability.victim import PIPELINE, Attempt, Victim
+from benchmarks.reliability.victim import PIPELINE, Attempt, Running, Victim
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -20,10 +20,19 @@ def kill(victim: Victim, number: int) -> Attempt:
     stage = list(PIPELINE)[number % len(PIPELINE)]
     sent = SIGNALS[number // len(PIPELINE) % len(SIGNALS)]
     moment_s = random.uniform(0.2, victim.seconds(stage))
-    running = victim.repro(stage, "-f")
-    time.sleep(moment_s)
+    running = _working(victim, stage, moment_s)
+    while not running.members():  # the stage was faster than undisturbed
+        running.end()
+        moment_s *= 0.7
+        running = _working(victim, stage, moment_s)
     running.signal(sent)
     killed = running.end()
     again = victim.repro(stage).end()
     lost = [found for found in (killed.text.partition("still alive")[1], again.complaint) if found]
     return Attempt("killed", stage, f"{sent.name} after {moment_s:.2f} s", lost + victim.losses(stage))
+
+
+def _working(victim: Victim, stage: str, moment_s: float) -> Running:
+    running = victim.repro(stage)
+    time.sleep(moment_s)
+    return running

@@ -15,7 +15,7 @@ def orphan(victim: Victim, number: int) -> Attempt:
     random = Random(f"orphan {number}")
     stage = list(PIPELINE)[1 + number % (len(PIPELINE) - 1)]
     moment_s = random.uniform(1.0, victim.seconds(stage))
-    first = victim.repro(stage, "-f")
+    first = victim.repro(stage)
     time.sleep(moment_s)
     with_suppressed(first.process.kill)
     second = victim.repro(stage).end()
@@ -32,9 +32,9 @@ def two_at_once(victim: Victim, number: int) -> Attempt:
     random = Random(f"two {number}")
     stage = list(PIPELINE)[number % len(PIPELINE)]
     delay_s = random.uniform(0.0, victim.seconds(stage))
-    first = victim.repro(stage, "-f")
+    first = victim.repro(stage)
     time.sleep(delay_s)
-    ends = [running.end() for running in (victim.repro(stage, "-f"), first)]
+    ends = [running.end() for running in (victim.repro(stage), first)]
     again = victim.repro(stage).end()
     lost = [found for found in (again.complaint,) if found]
     lost += ["a traceback" for ended in ends if "Traceback" in ended.text]

@@ -253,8 +253,9 @@ class ResumableTrainer(DetectionTrainer):
             "criterion_updates": getattr(unwrap_model(self.model).criterion, "updates", None),
             "criterion_learned": self.criterion.learned.state_dict() if self.criterion else None,
         }
-        with whole_file(self.extras.checkpoint) as partial:
-            torch.save(_plain(state), partial)
+        # Into a file of Python's: torch's own raises a RuntimeError without a reason if the disk is full.
+        with whole_file(self.extras.checkpoint) as partial, partial.open("wb") as file:
+            torch.save(_plain(state), file)
         self.on_epoch(self.epoch + 1, self.history[-1])
         return True
 

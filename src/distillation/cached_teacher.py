@@ -101,10 +101,11 @@ class CachedTeacher:
             self._stop_writing(f"holds {self._bytes / 2**30:.1f} GiB, the limit that cache_gib sets")
             return
         try:
-            with whole_file(path) as partial:
-                torch.save(_packed(predictions), partial)
+            # Into a file of Python's: torch's own raises a RuntimeError without a reason if the disk is full.
+            with whole_file(path) as partial, partial.open("wb") as file:
+                torch.save(_packed(predictions), file)
             self._bytes += path.stat().st_size
-        except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full
+        except OSError as error:
             self._stop_writing(f"cannot be written ({error})")
 
     def _stop_writing(self, why: str) -> None:

@@ -26,7 +26,10 @@ FORGOTTEN_AFTER_S = 86_400
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; it becomes `path` only if the block ends without an exception."""
+    """Yield a path to write to; it becomes `path` only if the block ends without an exception.
+
+    An `OSError` that names no file, as of a full disk, gets the name of this one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: libraries choose a format by it.
     partial = path.with_name(f".{path.stem}.{HOST}-{os.getpid()}.partial{path.suffix}")
@@ -35,6 +38,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         _to_disk(partial)
         os.replace(partial, path)
         _to_disk(path.parent)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

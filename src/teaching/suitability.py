@@ -26,7 +26,7 @@ def expect_suitable(pairs: Iterable[tuple[str, str]], objective: Objective) -> N
         UserError: an architecture is unknown, or two heads cannot be compared by one of the losses.
     """
     for teacher, student in pairs:
-        SoftLoss(objective, _untrained(student), Head.of(_untrained(teacher)))
+        SoftLoss(objective, untrained(student), Head.of(untrained(teacher)))
 
 
 def expect_average(teacher: DetectionModel, others: Sequence[str], objective: Objective) -> None:
@@ -41,9 +41,14 @@ def expect_average(teacher: DetectionModel, others: Sequence[str], objective: Ob
             "must not compare features in an ensemble, as those of different teachers have no average: choose one "
             "without, such as distillation=heads",
         )
-    common_head([Head.of(teacher), *(Head.of(_untrained(name)) for name in others)])
+    common_head([Head.of(teacher), *(Head.of(untrained(name)) for name in others)])
 
 
-def _untrained(architecture: str) -> DetectionModel:
+def untrained(architecture: str) -> DetectionModel:
+    """Return a new network. It changes no random numbers that are drawn afterwards.
+
+    Raises:
+        UserError: the architecture is unknown.
+    """
     with torch.random.fork_rng(devices=[]):
         return DetectionModel(find_architecture(architecture), verbose=False)

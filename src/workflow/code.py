@@ -1,4 +1,5 @@
-"""Which code made this? The modules that a stage imports, directly or not, without those that only record or draw.
+"""Which code made this? The modules that a stage imports, directly or not, without those that only record, draw
+or refuse.
 
 This is the one answer for the dependencies in dvc.yaml, the name of a checkpoint, the key of the teacher's cache, the
 tag `git.dirty` in MLflow, and the benchmarks.
@@ -15,8 +16,8 @@ from pathlib import Path
 
 from src import PROJECT
 
-RECORDING = (PROJECT / "src/workflow", PROJECT / "src/reporting")
-"""Folders that record, draw or word. Nothing that is computed depends on them."""
+RECORDING = (PROJECT / "src/workflow", PROJECT / "src/reporting", PROJECT / "src/trainings/later_stages.py")
+"""Code that records, draws, words or refuses. Nothing that is computed depends on it."""
 
 
 def modules_of(name: str) -> list[Path]:
@@ -32,7 +33,7 @@ def modules_of(name: str) -> list[Path]:
     waiting = list(_files(name))
     while waiting:
         path = waiting.pop()
-        if path in found or any(path.is_relative_to(folder) for folder in RECORDING):
+        if path in found or any(path.is_relative_to(other) for other in RECORDING):
             continue
         found.add(path)
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -84,7 +84,7 @@ def _execute(stage: str, load: Callable[[], Stage], composed: DictConfig) -> flo
     files = StageFiles(stage, PROJECT, _output_root(), in_sweep=job is not None)
     config_yaml = OmegaConf.to_yaml(composed, resolve=True)
     parent, name = (job.parent_run_id, job.name) if job else (None, None)
-    alone = only_writer(PROJECT, stage) if files.output == PROJECT else nullcontext()
+    alone = only_writer(PROJECT, stage) if files.is_pipeline else nullcontext()
     with alone, tracking.run(stage, _tunables(composed), config_yaml, PROJECT, parent, name) as log:
         if job:
             log.on_step = job.on_step

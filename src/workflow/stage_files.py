@@ -29,6 +29,11 @@ class StageFiles:
     inputs: dict[str, Path] = field(default_factory=dict)
     outputs: dict[str, Path] = field(default_factory=dict)
 
+    @property
+    def is_pipeline(self) -> bool:
+        """Whether DVC runs the stage as a part of the pipeline."""
+        return self.output == self.project
+
     def read(self, name: str) -> Path:
         """Return the path of an earlier stage's output, such as models/teacher.pt.
 

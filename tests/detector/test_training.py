@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -121,6 +122,18 @@ def test_a_damaged_checkpoint_is_removed_with_a_line_and_the_training_starts_ane
         assert not (tmp_path / "code was run").exists()
         if damage == "cut off":
             assert trained(data, path, settings).history == whole.history
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk_is_an_error_of_that_file(prepared: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "state.pt"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))  # the error of a full disk, but for its number
+    try:
+        with view_of(prepared) as data, pytest.raises(OSError, match=r"File too large: .*state\.pt"):
+            trained(data, checkpoint, TINY_TRAINING)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == [], "nothing partial is left"
 
 
 def test_a_training_that_stopped_early_is_complete(
