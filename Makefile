@@ -7,7 +7,7 @@ IMAGES ?= data/prepared/images/train
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-fast check ui demo bench-compression bench-distillation bench-first-run bench-precision bench-searching bench-steps bench-speed
+.PHONY: help repro test test-fast check ui demo bench-compression bench-distillation bench-first-run bench-precision bench-searching bench-steps bench-speed torture
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ bench-precision: .venv/ready ## accuracy in bfloat16 and in float32, three seeds
 
 bench-searching: .venv/ready ## a search with optuna against a grid: about 40 minutes on 2 cores; goes on where it stopped
 	$(BIN)/python -m benchmarks.searching
+
+torture: .venv/ready ## faults injected into a small project, and what they cost: about an hour on 2 cores; goes on where it stopped
+	$(BIN)/python -m benchmarks.reliability
 
 bench-speed: .venv/ready ## INT8 variants of yolov8n, interleaved: about 10 minutes on 4 cores, all idle
 	$(BIN)/pip install -q -c constraints.txt -e ".[bench]"

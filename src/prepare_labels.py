@@ -65,7 +65,7 @@ def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
         write_yolo(dataset, folder)
     counts = summarize(dataset)
     _logger.info(
-        "%d images with %d boxes of %d classes, %d images without boxes; %d boxes mended (%s), %d notes (%s)",
+        "%d images with %d boxes of %d classes, %d images without boxes; mended boxes: %d (%s); notes: %d (%s)",
         len(dataset.images),
         sum(len(image.classes) for image in dataset.images),
         len(dataset.class_names),

@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks import compression, distillation, first_run, precision, searching, speed, steps
 from benchmarks.parts import NETWORK, PARTS
+from benchmarks.reliability import __main__ as reliability
+from benchmarks.reliability.victim import Attempt
 from src.evaluation.latency import Latency
 from tests.quantization.networks import single_convolution
 
@@ -104,6 +106,20 @@ def test_a_search_is_compared_with_the_grid() -> None:
     sweep, *_ = [line for line in page.splitlines() if line.startswith("| search, seed 0 | 6 |")]
     assert sweep == "| search, seed 0 | 6 | 2 | 30 | 180 | 0.45 | T=1.5, alpha=0.4 | 81.0 |"
     assert "| search, seed 0 | 73.3 ± 2.5 | +1.3 [-0.1, +2.8], within noise |" in page
+
+
+def test_reliability_counts_losses_by_fault_and_place() -> None:
+    attempts = [
+        Attempt("killed", "prune", "SIGKILL after 1 s", []),
+        Attempt("killed", "prune", "SIGTERM after 2 s", ["models/pruned.pt differs", "a traceback"]),
+        Attempt("a full disk", "store", "16 KiB", []),
+    ]
+    page = reliability.page(attempts)
+    assert row(page, "killed | prune") == ["2", "1"]
+    assert row(page, "a full disk | store") == ["1", "0"]
+    assert "3 faults, 1 with a loss" in page
+    assert "- killed, prune, SIGTERM after 2 s: models/pruned.pt differs; a traceback" in page
+    assert "## Lost" not in reliability.page(attempts[:1])
 
 
 def test_speed_compares_with_fp32(tmp_path: Path) -> None:
