@@ -5,7 +5,7 @@
     python -m src.promote RUN --check      did the pipeline reach the accuracy of the run?
 
 Only values that differ are written; comments stay. If a file in conf/ has the values of a group, `choices` gets the
-name of that file. If no file has them, the command names the file to edit and changes nothing.
+name of that file. If no file has them, conf/<group>/promoted.yaml gets them and becomes the choice.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,18 @@ from src.workflow.tracking import flat_params
 
 PARAMS = "params.yaml"
 LOCK = "dvc.lock"
+PROMOTED = "promoted"
+"""The name of the file of a group that has the values of a winner."""
+
 RESOURCES = {"threads", "device", "workers", "cache", "cache_gib", "register"}
 """Settings of the machine, and names. They are not promoted: a sweep sets `threads` only to share the cores."""
 
 
 def promote(project: Path, run_id: str) -> str:
-    """Write the run's parameters to params.yaml and return the change as a unified diff; empty if nothing changed.
+    """Write the run's parameters to params.yaml, and to conf/ the values of groups that no file there has.
+
+    Returns:
+        The change as a unified diff; empty if nothing changed.
 
     Raises:
         UserError: the run does not exist or has no winner, params.yaml has no key for one of its values, or a value is
@@ -51,12 +58,23 @@ def promote(project: Path, run_id: str) -> str:
     changed = _differences(project, found)
     path = project / PARAMS
     before = path.read_text(encoding="utf-8")
+    params = YAML().load(before)
     _expect_whole(found, changed)
-    _expect_keys(YAML().load(before), found, changed)
-    after = _edited(before, found.stage, changed) if changed else before
-    write_text(path, after)
-    lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), PARAMS, PARAMS, n=1)
-    return "".join(lines)
+    files = {}
+    for group, values in _values_of_groups(params, found.stage, changed).items():
+        files[f"conf/{group}/{PROMOTED}.yaml"] = _file_with(values, group, params["choices"][group], run_id)
+        changed = {key: value for key, value in changed.items() if key not in values}
+        changed[f"choices.{group}"] = PROMOTED
+    _expect_keys(params, found, changed)
+    files[PARAMS] = _edited(before, found.stage, changed) if changed else before  # last: it names the others
+    return "".join(_written(project / name, name, text) for name, text in files.items())
+
+
+def _written(path: Path, name: str, text: str) -> str:
+    """Write a file and return the change as a unified diff."""
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    write_text(path, text)
+    return "".join(difflib.unified_diff(before.splitlines(True), text.splitlines(True), name, name, n=1))
 
 
 def check(project: Path, run_id: str) -> tuple[float, float, float]:
@@ -171,19 +189,43 @@ def _expect_whole(found: RecordedRun, changed: Mapping[str, Any]) -> None:
 def _expect_keys(params: dict[str, Any], found: RecordedRun, changed: dict[str, Any]) -> None:
     """Check that params.yaml has a key for every value that differs."""
     missing = {k: value for k, value in sorted(changed.items()) if _section_and_key(params, found.stage, k) is None}
-    groups = [group for group in GROUPS if any(key.startswith(f"{group}.") for key in missing)]
     listed = ", ".join(f"{key}={value}" for key, value in missing.items())
-    if groups:
-        steps = " and ".join(f"conf/{group}/{params['choices'][group]}.yaml" for group in groups)
-        raise UserError(
-            f"run {found.run_id}: {listed}: these values belong to conf/, and no file there has them: "
-            f"edit {steps}, or add a file and name it in `choices`, then promote again"
-        )
     if missing:
         raise UserError(
             f"run {found.run_id}: {listed}: expected keys of {found.stage} in {PARAMS}, found none: "
             "the run was made by other code: check out its commit, or sweep again"
         )
+
+
+def _values_of_groups(params: dict[str, Any], stage: str, changed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the values that differ and belong to conf/, by group and flat key."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in changed.items():
+        group = key.partition(".")[0]
+        if group in GROUPS and _section_and_key(params, stage, key) is None:
+            found.setdefault(group, {})[key] = value
+    return found
+
+
+def _file_with(values: Mapping[str, Any], group: str, base: str, run_id: str) -> str:
+    """Return the text of a group's file with other values.
+
+    Args:
+        values: by flat key, such as `distillation.response`.
+        group: of conf/.
+        base: the file that has all other values.
+        run_id: of the run with these values.
+    """
+    lines = (PROJECT / "conf" / group / f"{base}.yaml").read_text(encoding="utf-8").splitlines(True)
+    body = "".join(dropwhile(lambda line: line.startswith("#"), lines))  # its first lines describe the other values
+    yaml = _round_trip()
+    content = yaml.load(body)
+    for key, value in values.items():
+        content[key.removeprefix(f"{group}.")] = value
+    text = StringIO()
+    yaml.dump(content, text)
+    changed = ", ".join(sorted(key.removeprefix(f"{group}.") for key in values))
+    return f"# {base}.yaml with {changed} of run {run_id}. `python -m src.promote` wrote this file.\n{text.getvalue()}"
 
 
 def _section_and_key(params: dict[str, Any], stage: str, key: str) -> tuple[str, str] | None:
@@ -196,12 +238,7 @@ def _section_and_key(params: dict[str, Any], stage: str, key: str) -> tuple[str,
 
 def _edited(text: str, stage: str, changed: dict[str, Any]) -> str:
     """Return params.yaml with the changed values, each in the section that has its key."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    yaml.representer.add_representer(
-        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
+    yaml = _round_trip()
     params = yaml.load(text)
     for flat_key, value in changed.items():
         section_and_key = _section_and_key(params, stage, flat_key)
@@ -211,6 +248,17 @@ def _edited(text: str, stage: str, changed: dict[str, Any]) -> str:
     edited = StringIO()
     yaml.dump(params, edited)
     return edited.getvalue()
+
+
+def _round_trip() -> YAML:
+    """Return a reader and writer of YAML that keeps comments, quotes and lines."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    return yaml
 
 
 def _value(text: str) -> Any:

@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
 from src import PROJECT
+from src import promote as subject
 from src.config.composition import register
 from src.config.groups import GROUPS
 from src.config.stages import STAGES
@@ -158,15 +159,21 @@ def test_check_needs_the_report_of_the_stage(project: Path) -> None:
         check(project, recorded(project, "distill"))
 
 
-def test_values_that_no_file_of_conf_has_are_refused(project: Path) -> None:
+def test_values_that_no_file_of_conf_has_get_a_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "PROJECT", project)  # promote reads and writes conf/ there
+    shutil.copytree(CONF, project / "conf")
     run = recorded(project, "distill", "distillation.response=2.5", "T=4.5")
-    before = (project / "params.yaml").read_text()
-    message = (
-        r"distillation\.response=2\.5: .*no file there has them: edit conf/distillation/heads\.yaml, or add a file"
-    )
-    with pytest.raises(UserError, match=message):
-        promote(project, run)
-    assert (project / "params.yaml").read_text() == before
+    difference = promote(project, run)
+    changed = [line.split("#")[0].strip() for line in difference.splitlines() if line.startswith(("+ ", "+response"))]
+    assert "+response: 2.5" in changed
+    assert changed[-2:] == ["+  distillation: promoted", "+  T: 4.5"]
+    written = project / "conf/distillation/promoted.yaml"
+    assert written.read_text().startswith(f"# heads.yaml with response of run {run}.")
+    assert OmegaConf.load(written).localization == 1.0, "the others stay"
+    assert promote(project, run) == ""
+    other = promote(project, recorded(project, "distill", "distillation.response=3.5", "T=4.5"))
+    assert re.findall(r"^[-+]response: \d\.\d", other, re.MULTILINE) == ["-response: 2.5", "+response: 3.5"]
+    assert "params.yaml" not in other, "the choice stays"
 
 
 def test_a_value_that_mlflow_cut_is_compared_by_its_md5_and_not_promoted(project: Path) -> None:
