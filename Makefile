@@ -7,7 +7,7 @@ IMAGES ?= data/prepared/images/train
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-fast check ui demo bench-compression bench-distillation bench-first-run bench-precision bench-searching bench-steps bench-speed torture
+.PHONY: help repro test test-fast check ui demo bench-compression bench-distillation bench-first-run bench-growth bench-precision bench-searching bench-steps bench-speed torture
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ bench-distillation: .venv/ready ## losses and teachers, three seeds each: hours 
 
 bench-first-run: .venv/ready ## how long the first run takes, and how soon the commands answer: about 20 minutes on 2 cores, all idle
 	$(BIN)/python -m benchmarks.first_run
+
+bench-growth: .venv/ready ## what the work costs as images, runs and jobs grow: about 30 minutes on 2 cores, all idle
+	$(BIN)/python -m benchmarks.growth
 
 bench-steps: .venv/ready ## what a step, a training and a sweep cost: about 40 minutes on 2 cores, all idle
 	$(BIN)/python -m benchmarks.steps $(BCCD)

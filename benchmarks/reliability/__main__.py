@@ -1,11 +1,11 @@
-"""Tortures a small project and writes what was lost.
+"""Inject faults into a small project and write what was lost.
 
     make torture
 
 In a clone of the last commit, with small data and short trainings: every stage is killed at random moments and started
-again, `dvc` is killed alone, two run at once, a reader leaves, many processes share a fresh store, a tracking server
-fails, and disks are full. Every attempt has a seed of its own and is kept in .cache/benchmarks, so a torture that is
-interrupted goes on. Writes reports/benchmarks/reliability.md.
+again, `dvc` is killed alone, two run at once, a reader closes the pipe, many processes share a fresh store, a tracking
+server fails, and disks are full. Every attempt has its own seed and is kept in .cache/benchmarks, so an interrupted run
+goes on. Writes reports/benchmarks/reliability.md.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def page(attempts: Sequence[Attempt]) -> str:
         "",
         f"{len(attempts)} faults, {len(lost)} with a loss. After each fault the stage is started again. Nothing is "
         "lost if its outputs then have the same bytes as without the fault, no partial file is left, no run stays "
-        "RUNNING, no traceback was shown, and a record that is not whole was said to be so.",
+        "RUNNING, no traceback is shown, and a stage whose record is incomplete says so.",
         "",
         "| fault | where | times | with a loss |",
         "| --- | --- | --- | --- |",

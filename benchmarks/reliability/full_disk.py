@@ -52,7 +52,7 @@ def full_disk(victim: Victim, number: int) -> Attempt:
     expected = victim.undisturbed["digests"][stage]
     lost = _complaints(ended, expected, ends_well=place in ("cache", "store"))
     if place == "store" and NOT_RECORDED not in ended.text:
-        lost.append("the run is not whole, and nobody said so")
+        lost.append("the record is incomplete, and the stage does not say so")
     again = victim.by_hand(stage, f"hydra.run.dir={output}-again").end()
     lost += [again.complaint] if again.complaint else []
     found = victim.digests(stage, Path(f"{output}-again"))

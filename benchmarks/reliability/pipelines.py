@@ -1,4 +1,4 @@
-"""Stages whose `dvc` is killed, two `dvc repro` at once, and a reader that leaves."""
+"""Stages whose `dvc` is killed, two `dvc repro` at once, and a reader that closes the pipe."""
 
 from __future__ import annotations
 
@@ -57,4 +57,4 @@ def closed_pipe(victim: Victim, number: int) -> Attempt:
     lost = [] if finished == 2 else [f"{finished} of 2 jobs finished"]
     if running := count_running(victim.root / "mlflow.db"):
         lost.append(f"{running} runs are RUNNING")
-    return Attempt("the reader of the output leaves", "a sweep of quantize", "after one line", lost)
+    return Attempt("the reader of the output closes the pipe", "a sweep of quantize", "after one line", lost)

@@ -44,7 +44,7 @@ def _complaint(run: Running) -> str:
 
 
 def server(victim: Victim, number: int) -> Attempt:
-    """Let a tracking server fail while a stage runs. The run must be whole, or said to be incomplete."""
+    """Let a tracking server fail while a stage runs. The record is complete, or the stage says that it is not."""
     random = Random(f"server {number}")
     fault = FAULTS[number % len(FAULTS)]
     moment_s = random.uniform(0.5, victim.seconds(STAGE))
@@ -52,7 +52,7 @@ def server(victim: Victim, number: int) -> Attempt:
     folder.mkdir(parents=True, exist_ok=True)
     database, output = folder / "mlflow.db", victim.root / f"outputs/server-{number}"
     database.unlink(missing_ok=True)
-    tracking = _Server(victim, folder)
+    tracking = Server(victim.root, folder)
     whole = victim.by_hand(STAGE, f"hydra.run.dir={output}-whole", MLFLOW_TRACKING_URI=tracking.uri).end()
     [expected] = _recorded(database)
     run = victim.by_hand(STAGE, f"hydra.run.dir={output}", MLFLOW_TRACKING_URI=tracking.uri)
@@ -68,34 +68,31 @@ def server(victim: Victim, number: int) -> Attempt:
             time.sleep(PAUSE_S)
             tracking.start()
     ended = run.end()
-    tracking.running.signal(signal.SIGCONT)
-    tracking.running.signal(signal.SIGKILL)
-    tracking.running.end()
+    tracking.end()
     lost = [found for found in (whole.complaint, ended.complaint) if found]
     digests = victim.undisturbed["digests"][STAGE]
     lost += [f"{name} differs" for name, md5 in victim.digests(STAGE, output).items() if md5 != digests[name]]
     recorded = sorted(_recorded(database))
     if recorded != [expected, expected] and NOT_RECORDED not in ended.text:
-        lost.append(f"not all was recorded, and nobody said so: {recorded}")
+        lost.append(f"the record is incomplete, and the stage does not say so: {recorded}")
     tracking.start()
     again = victim.by_hand(STAGE, f"hydra.run.dir={output}-again", MLFLOW_TRACKING_URI=tracking.uri).end()
     lost += [again.complaint] if again.complaint else []
     if running := count_running(database):
         lost.append(f"{running} runs are RUNNING after the next start")
-    tracking.running.signal(signal.SIGKILL)
-    tracking.running.end()
+    tracking.end()
     return Attempt(f"a tracking server {fault}", STAGE, f"after {moment_s:.2f} s", lost)
 
 
-class _Server:
+class Server:
     """A tracking server on a free port of this machine, with its store in a folder."""
 
-    def __init__(self, victim: Victim, folder: Path) -> None:
+    def __init__(self, root: Path, folder: Path) -> None:
         with closing(socket.socket()) as found:
             found.bind(("127.0.0.1", 0))
             self.port = found.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self.port}"
-        self._root, self._folder = victim.root, folder
+        self._root, self._folder = root, folder
         self.start()
 
     def start(self) -> None:
@@ -107,6 +104,11 @@ class _Server:
             with suppress(OSError, HTTPException), urlopen(f"{self.uri}/health", timeout=2):
                 return
             time.sleep(0.2)
+
+    def end(self) -> None:
+        """End the server, also one that is stopped."""
+        self.running.signal(signal.SIGKILL)
+        self.running.end()
 
 
 def _recorded(database: Path) -> list[tuple[str, int, int]]:

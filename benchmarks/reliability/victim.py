@@ -1,4 +1,4 @@
-"""The small project that is tortured, and what must be true of it afterwards."""
+"""The small project that gets the faults, and what must be true of it afterwards."""
 
 from __future__ import annotations
 

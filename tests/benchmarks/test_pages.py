@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from benchmarks import compression, distillation, first_run, precision, searching, speed, steps
+from benchmarks import compression, distillation, first_run, growth, precision, searching, speed, steps
 from benchmarks.parts import NETWORK, PARTS
 from benchmarks.reliability import __main__ as reliability
 from benchmarks.reliability.victim import Attempt
@@ -120,6 +120,13 @@ def test_reliability_counts_losses_by_fault_and_place() -> None:
     assert "3 faults, 1 with a loss" in page
     assert "- killed, prune, SIGTERM after 2 s: models/pruned.pt differs; a traceback" in page
     assert "## Lost" not in reliability.page(attempts[:1])
+
+
+def test_growth_compares_the_smallest_with_the_largest() -> None:
+    page = growth.page({"sweep": {10: growth.Cost(20.0, 512.0), 100: growth.Cost(300.0)}})
+    assert row(page, "10") == ["20.00", "2000.00", "512"]
+    assert row(page, "100")[:2] == ["300.00", "3000.00"]
+    assert "10 times as many take 15.0 times as long: it grows faster than the work." in page
 
 
 def test_speed_compares_with_fp32(tmp_path: Path) -> None:
