@@ -49,10 +49,10 @@ bench-distillation: .venv/ready ## losses and teachers, three seeds each: hours 
 bench-first-run: .venv/ready ## how long the first run takes, and how soon the commands answer: about 20 minutes on 2 cores, all idle
 	$(BIN)/python -m benchmarks.first_run
 
-bench-growth: .venv/ready ## what the work costs as images, runs and jobs grow: about 30 minutes on 2 cores, all idle
+bench-growth: .venv/ready ## costs of more and more images, runs and jobs: about 30 minutes on 2 cores, all idle
 	$(BIN)/python -m benchmarks.growth
 
-bench-steps: .venv/ready ## what a step, a training and a sweep cost: about 40 minutes on 2 cores, all idle
+bench-steps: .venv/ready ## time of a step, a training and a sweep: about 40 minutes on 2 cores, all idle
 	$(BIN)/python -m benchmarks.steps $(BCCD)
 
 bench-precision: .venv/ready ## accuracy in bfloat16 and in float32, three seeds: about an hour on 2 cores; goes on where it stopped
@@ -61,7 +61,7 @@ bench-precision: .venv/ready ## accuracy in bfloat16 and in float32, three seeds
 bench-searching: .venv/ready ## a search with optuna against a grid: about 40 minutes on 2 cores; goes on where it stopped
 	$(BIN)/python -m benchmarks.searching
 
-torture: .venv/ready ## faults injected into a small project, and what they cost: about an hour on 2 cores; goes on where it stopped
+torture: .venv/ready ## faults injected into a small project: about an hour on 2 cores; goes on where it stopped
 	$(BIN)/python -m benchmarks.reliability
 
 bench-speed: .venv/ready ## INT8 variants of yolov8n, interleaved: about 10 minutes on 4 cores, all idle

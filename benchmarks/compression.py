@@ -1,4 +1,4 @@
-"""What the chain from teacher to INT8 costs and gains on real photographs, over seeds, beside its honest controls.
+"""Costs and gains of the chain from teacher to INT8 on real photographs, over seeds, with controls.
 
     make bench-compression BCCD=path/to/BCCD
     python -m benchmarks.compression path/to/BCCD --seeds 5
@@ -6,8 +6,8 @@
 The chain is the pipeline itself, run by DVC in a clone of the last commit: a student with ReLU that begins with its
 teacher's weights and learns from it, lightly pruned, in INT8. The controls: the student with SiLU, trained on labels
 alone, from scratch and from its teacher's weights, and distilled; as many epochs from scratch as teacher and student
-have together; a lower resolution; what ultralytics and NNCF make of the same weights. Each is compared with the teacher
-in the runtime that it runs in itself. What is trained is kept in .cache/benchmarks, so that an interrupted run goes on.
+have together; a lower resolution; ultralytics and NNCF on the same weights. Each is compared with the teacher
+in the runtime that it runs in itself. Trained networks are kept in .cache/benchmarks, so an interrupted run goes on.
 Writes reports/benchmarks/compression.md and .png.
 """
 
@@ -56,7 +56,7 @@ from src.reporting.accuracy_plots import draw_pareto
 PAGE = PROJECT / "reports/benchmarks/compression.md"
 PICTURE = PAGE.with_suffix(".png")
 STAGES = ("prepare_labels", "train_teacher", "distill", "prune", "calibrate", "quantize")
-"""What the kept networks are made by."""
+"""The stages that make the kept networks."""
 
 IMGSZ, LOWER_IMGSZ = 320, 224
 EPOCHS = {"train_teacher": 40, "distill": 40, "prune": 15}

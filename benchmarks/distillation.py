@@ -5,7 +5,7 @@
 
 On two datasets: the embedded digits, with the prepared data and the teacher of the pipeline, and real photographs, in a
 clone of the last commit with a teacher of its own. Each variant is a sweep of src.distill over seeds, so the teacher is
-asked once per batch. What is finished is kept in .cache/benchmarks and not run again for the same data, teacher and
+asked once per batch. Finished runs are kept in .cache/benchmarks and not repeated for the same data, teacher and
 code. Writes reports/benchmarks/distillation.md and a picture per dataset, after every variant.
 """
 

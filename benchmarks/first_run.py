@@ -35,7 +35,7 @@ ANSWERS = {
     "a typo in a key: `python -m src.distill alhpa=0.5`": (["src.distill", "alhpa=0.5"], 1),
     "a value out of range: `python -m src.distill alpha=7`": (["src.distill", "alpha=7"], 1),
 }
-"""What a user does, the module with its arguments, and the exit code."""
+"""A user's action, the module with its arguments, and the exit code."""
 UNTIL_FIRST_WORK = """
 import sys, time
 from src.workflow import command

@@ -1,4 +1,4 @@
-"""What the work costs as it grows: images, runs in the store, jobs of a sweep.
+"""Time and memory as the work grows: images, runs in the store, jobs of a sweep.
 
     make bench-growth
 
@@ -78,7 +78,7 @@ print("seconds", time.perf_counter() - begun)
 
 @dataclass(frozen=True)
 class Cost:
-    """What a piece of work took.
+    """The cost of a piece of work.
 
     Attributes:
         seconds: of the whole work.
@@ -91,7 +91,7 @@ class Cost:
 
 def main() -> None:
     """Measure and write the page."""
-    parser = argparse.ArgumentParser(description="What the work costs as it grows.")
+    parser = argparse.ArgumentParser(description="Time and memory as the work grows.")
     for name, sizes in (("images", IMAGES), ("runs", RUNS), ("jobs", JOBS)):
         parser.add_argument(f"--{name}", type=int, nargs="*", default=sizes, help=f"{name} ({sizes})")
     arguments = parser.parse_args()
@@ -155,7 +155,7 @@ def _cost(project: Path, command: Sequence[str]) -> Cost:
 
 
 def measure_runs(project: Path, numbers: Sequence[int]) -> dict[str, dict[int, Cost]]:
-    """Return what a run and MLflow's table cost with so many runs in the store."""
+    """Return the costs of a run and of MLflow's table with so many runs in the store."""
     starts, tables, recorded = {}, {}, 0
     for number in sorted(numbers):
         subprocess.run([sys.executable, "-c", RECORD_RUNS, str(number - recorded)], cwd=project, check=True)
@@ -215,7 +215,7 @@ def page(found: Mapping[str, Mapping[int, Cost]]) -> str:
     """Return the page: a table for each kind of work."""
     machine = describe_machine()
     lines = [
-        "# What the work costs as it grows",
+        "# Time and memory as the work grows",
         "",
         f"{machine['cpu']}, {machine['cores']} processors. Images of {SIDE_PX} px; runs with 40 params and 20 metrics; "
         f"quantize jobs of a small detector. Work that is repeated: medians of {REPEATS}.",

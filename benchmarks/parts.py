@@ -1,4 +1,4 @@
-"""What the default trainings spend their time on."""
+"""The time of each part of the default trainings."""
 
 from __future__ import annotations
 

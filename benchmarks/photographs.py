@@ -1,4 +1,4 @@
-"""What benchmarks on real photographs share: BCCD, prepared with a teacher of its own, and where results are kept."""
+"""Shared by benchmarks: BCCD, prepared with a teacher of its own, and the folders of kept results."""
 
 from __future__ import annotations
 

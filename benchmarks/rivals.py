@@ -1,4 +1,4 @@
-"""What others make of the same weights and images: ultralytics' own INT8 exports and QAT, and NNCF's."""
+"""Other tools on the same weights and images: ultralytics' own INT8 exports and QAT, and NNCF's."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ SEARCH_SEEDS, FRESH_SEEDS = (0, 1, 2), (1, 2, 3)
 
 @dataclass(frozen=True)
 class Found:
-    """What a sweep found.
+    """The result of a sweep.
 
     Attributes:
         settings: of the winner, as overrides.
@@ -67,7 +67,7 @@ class Found:
 
 
 def main() -> None:
-    """Run what is missing and write the page."""
+    """Run the missing sweeps and write the page."""
     argparse.ArgumentParser(description="A search with optuna against a grid of T x alpha.").parse_args()
     kept = kept_folder("searching", STAGES)
     project = cloned(kept / "project")
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def _sweep(project: Path, name: str, arguments: Sequence[str]) -> Found:
-    """Return what a sweep finds that begins with an empty cache; one that is known is not repeated."""
+    """Return the result of a sweep that begins with an empty cache. A known result is not computed again."""
     folder = project / "multirun" / name.replace(", ", "-").replace(" ", "-")
     result = folder / "result.json"
     if not result.exists():

@@ -1,4 +1,4 @@
-"""What a training step costs by threads and precision, what distilling adds, what a training and a sweep consist of.
+"""The time of a training step by threads and precision, of distilling, of a whole training, and of a sweep.
 
     make bench-steps BCCD=path/to/BCCD
 
@@ -60,7 +60,7 @@ ONE_BY_ONE = "one by one, without cache"
 
 @dataclass(frozen=True)
 class Found:
-    """What was measured.
+    """The measurements.
 
     Attributes:
         precisions: seconds of each step by network and setting.
@@ -262,7 +262,7 @@ def page(found: Found) -> str:
     """Return the benchmark's page."""
     machine = describe_machine()
     lines = [
-        "# What a training step costs",
+        "# The cost of a training step",
         "",
         f"BCCD. {machine['cpu']} ({', '.join(machine['flags'])}), {machine['cores']} processors. "
         f"{', '.join(f'{name} {version}' for name, version in machine['versions'].items())}.",

@@ -85,7 +85,7 @@ def run(params: Quantize, files: StageFiles, log: Run) -> StageResult:
 
 @dataclass
 class _Work:
-    """What the methods need.
+    """The inputs of the methods.
 
     Attributes:
         network: the float network with its ranges.

@@ -32,7 +32,7 @@ NEEDED = {
     "node": shutil.which("node"),
     "`make demo/node_modules`": (PROJECT / RUNTIME).is_dir(),
 }
-"""What the tests in the browser need. `.ci/run` installs it, and sets BROWSER=required: there nothing is skipped."""
+"""The tests in the browser need these. `.ci/run` installs them, and sets BROWSER=required: there nothing is skipped."""
 
 
 @pytest.mark.parametrize("missing", [*MODELS.values(), RUNTIME])

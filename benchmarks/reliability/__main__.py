@@ -1,4 +1,4 @@
-"""Inject faults into a small project and write what was lost.
+"""Inject faults into a small project and write the losses.
 
     make torture
 
@@ -33,7 +33,7 @@ PAGE = PROJECT / "reports/benchmarks/reliability.md"
 
 def main() -> None:
     """Run the attempts that are missing and write the page."""
-    parser = argparse.ArgumentParser(description="Inject faults, and write what was lost.")
+    parser = argparse.ArgumentParser(description="Inject faults, and write the losses.")
     parser.add_argument("--kills", type=int, default=100, help="number of stages to kill (100)")
     parser.add_argument("--rounds", type=int, default=2, help="how often any other fault is injected per place (2)")
     arguments = parser.parse_args()
@@ -76,7 +76,7 @@ def page(attempts: Sequence[Attempt]) -> str:
         rows.setdefault((attempt.fault, attempt.where), []).append(attempt)
     lost = [attempt for attempt in attempts if attempt.lost]
     lines = [
-        "# What is lost when something fails",
+        "# Losses after faults",
         "",
         f"A small project: 32 images of 64 px, trainings of 3 epochs. {machine['cpu']}, {machine['cores']} processors.",
         "",

@@ -9,7 +9,7 @@ from random import Random
 
 from benchmarks.reliability.victim import NOT_RECORDED, PIPELINE, Attempt, Ended, Running, Victim, python
 
-LISTING = "what the full disk holds:"
+LISTING = "files on the full disk:"
 MOUNTED = f'''
 mount -t tmpfs -o size="$1" tmpfs "$2" || exit 99
 folder=$2; shift 2

@@ -1,4 +1,4 @@
-"""The small project that gets the faults, and what must be true of it afterwards."""
+"""The small project that gets the faults, and the checks of its state afterwards."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ MEASURED = {"reports/latency.json", "reports/report.md", "reports/pareto.png"}
 """Outputs with measured times: they differ from run to run."""
 
 NOT_RECORDED = "did not record all of run"
-"""What a stage says whose record is not whole."""
+"""Part of the warning of a stage whose record is incomplete."""
 
 HIDDEN = {"MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"}
 PATIENCE_S = 300
@@ -69,7 +69,7 @@ class Ended:
 
     @property
     def complaint(self) -> str:
-        """What is wrong with how it ended; empty: nothing."""
+        """The fault in how it ended; empty: none."""
         if "Traceback (most recent call last)" in self.text:
             return "a traceback"
         return "" if self.code == 0 else f"exit code {self.code}: {self.last_line}"
@@ -179,9 +179,9 @@ class Victim:
 
     def commit(self, message: str) -> None:
         """Commit all files."""
-        who = ["-c", "user.name=torture", "-c", "user.email=torture@localhost"]
+        author = ["-c", "user.name=torture", "-c", "user.email=torture@localhost"]
         subprocess.run(["git", "add", "-A"], cwd=self.root, check=True)
-        subprocess.run(["git", *who, "commit", "-qm", message], cwd=self.root, check=True)
+        subprocess.run(["git", *author, "commit", "-qm", message], cwd=self.root, check=True)
 
     @cached_property
     def undisturbed(self) -> dict[str, Any]:
@@ -217,7 +217,7 @@ class Victim:
         }
 
     def losses(self, stage: str) -> list[str]:
-        """Return what is not as after an undisturbed run of a stage."""
+        """Return the differences from the state after an undisturbed run of a stage."""
         expected = self.undisturbed["digests"][stage]
         found = [f"{name} differs" for name, md5 in self.digests(stage).items() if md5 != expected[name]]
         partial = [path for path in self.root.rglob(".*.partial*") if ".git" not in path.parts]
@@ -247,7 +247,7 @@ class Attempt:
         fault: its kind.
         where: the stage or the writer.
         how: the details that repeat it.
-        lost: what was lost; none: nothing.
+        lost: the losses.
     """
 
     fault: str

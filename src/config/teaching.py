@@ -1,4 +1,4 @@
-"""Who teaches the student (group `teaching`): one schema per way."""
+"""Ways of teaching the student (group `teaching`): one schema per way."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Teaching:
         return []
 
     def pairs(self, student: str) -> list[tuple[str, str]]:
-        """Return who teaches whom, as architectures, without the pipeline's own teacher.
+        """Return pairs of a teacher and its student, as architectures, without the pipeline's own teacher.
 
         Args:
             student: the student's architecture.

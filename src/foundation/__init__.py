@@ -1,1 +1,1 @@
-"""What every folder stands on: the error for users, files written whole, digests, names of the prepared dataset."""
+"""The base of all folders: the error for users, files written whole, digests, names of the prepared dataset."""

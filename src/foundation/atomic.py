@@ -1,6 +1,6 @@
 """Files and folders that are written whole or not at all, and whose content is on the disk before their name is.
 
-What is not yet whole is called `.<name>.<host>-<pid>.partial<suffix>`: .gitignore and .dvcignore know this form, and
+A partial file is called `.<name>.<host>-<pid>.partial<suffix>`: .gitignore and .dvcignore know this form, and
 `remove_abandoned` removes what a process that died has left.
 """
 
@@ -21,7 +21,7 @@ from src.foundation.processes import HOST, is_alive
 _PARTIAL = re.compile(r"\..+\.(?P<host>[^/]+)-(?P<pid>\d+)\.partial(\.[^.]*)?")
 
 FORGOTTEN_AFTER_S = 86_400
-"""What another machine left half-written is abandoned after a day: whether its process lives is not known here."""
+"""A partial file of another machine is abandoned after a day: whether its process lives is not known here."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What values a setting may have, as annotations of dataclass fields.
+"""Constraints on the values of settings, as annotations of dataclass fields.
 
 >>> @dataclass
 ... class Loss:

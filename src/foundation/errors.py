@@ -1,7 +1,7 @@
 """Errors that are written for the person at the keyboard.
 
-The folders of subjects state a fact: which setting or file cannot be used, what was expected, what was found. What to
-do about it depends on how the code is run, so the stage adds it (`src/workflow/advice.py`).
+The folders of subjects state a fact: which setting or file cannot be used, what was expected, what was found. The next
+step depends on how the code is run, so the stage adds it (`src/workflow/advice.py`).
 """
 
 from __future__ import annotations

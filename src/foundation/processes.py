@@ -1,4 +1,4 @@
-"""Who writes, and whether he still lives: the processes of this machine."""
+"""The processes of this machine: the name of a writer, and whether it is still alive."""
 
 from __future__ import annotations
 

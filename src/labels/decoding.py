@@ -98,7 +98,7 @@ def decode_all(paths: Sequence[Path]) -> Iterator[Decoded | str]:
 
 
 def decode(path: Path) -> Decoded | str:
-    """Decode an image. Return what later steps need of it, or the reason why it cannot be used."""
+    """Decode an image. Return its properties for later steps, or the reason why it cannot be used."""
     try:
         return _decode(path)
     except _Refused as refused:

@@ -17,7 +17,7 @@ MEND_KINDS = {
     "swapped": "boxes have their corners exchanged: sorted",
     "polygon": "polygons have no box: their box is taken",
 }
-"""What is mended, each in words for the screen."""
+"""Kinds of mended faults, each in words for the screen."""
 
 NOTE_KINDS = {
     "no_label_file": "images have no label: kept as backgrounds",
@@ -30,7 +30,7 @@ NOTE_KINDS = {
     "spelling": "names are spelled otherwise than their files: matched",
     "near_duplicate": "images are near duplicates of images of another split",
 }
-"""What is noted, each in words for the screen."""
+"""Kinds of notes, each in words for the screen."""
 
 NAMED_ON_SCREEN = 3
 

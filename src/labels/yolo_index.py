@@ -1,4 +1,4 @@
-"""What a YOLO folder says of its classes and splits: data.yaml, CVAT's obj.data (Darknet), or classes.txt."""
+"""The classes and splits that a YOLO folder names: in data.yaml, CVAT's obj.data (Darknet), or classes.txt."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Index:
 
 
 def read_index(root: Path, given: str | None, faults: Faults) -> Index | None:
-    """Return what the folder says; None with a fault if it says nothing."""
+    """Return the classes and splits of the folder; None with a fault if it names none."""
     if given is None and not any(os.path.lexists(root / name) for name in USUAL_DATA_YAML):
         for name, read in ((OBJ_DATA, _of_obj_data), (CLASSES_TXT, _of_classes_txt)):
             if os.path.isfile(root / name):

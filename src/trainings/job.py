@@ -1,4 +1,4 @@
-"""A training stage at work: what all its trainings share, and what is kept of each."""
+"""The job of a training stage: the settings that all its trainings share, and their outputs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What all trainings of a stage share.
+    """The settings that all trainings of a stage share.
 
     Attributes:
         arguments: of ultralytics' trainer.

@@ -1,4 +1,4 @@
-"""What later stages need of teacher and student, checked on untrained networks before the teacher is trained.
+"""Requirements of later stages, checked on untrained networks before the teacher is trained.
 
 It only refuses: no result depends on it, so it is no part of the code that made the teacher (src/workflow/code.py).
 """

@@ -1,4 +1,4 @@
-"""Who teaches the student (conf/teaching): trains those who need it, and returns the student's training loss."""
+"""Ways of teaching the student (conf/teaching): train its teachers where needed, and return its training loss."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ UNLABELLED = "images without labels"
 
 
 def teaching_inputs(teaching: Teaching, files: StageFiles) -> dict[str, Path]:
-    """Return what a way of teaching reads, by name: the teacher, and images without labels.
+    """Return the inputs of a way of teaching, by name: the teacher, and images without labels.
 
     Raises:
         UserError: the teacher is not there.

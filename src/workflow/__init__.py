@@ -1,1 +1,1 @@
-"""What surrounds every stage and computes nothing: its files, its code, its errors, its MLflow run, its sweep."""
+"""The surroundings of every stage, which compute nothing: its files, code, errors, MLflow run and sweep."""

@@ -1,4 +1,4 @@
-"""What a user can do about an error: which file to edit, which stage to run."""
+"""The next step after an error: which file to edit, which stage to run."""
 
 from __future__ import annotations
 

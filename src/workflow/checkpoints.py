@@ -76,7 +76,7 @@ def _keep_if_made_with(made_with: Mapping[str, str], folder: Path) -> None:
 
 @contextmanager
 def _locked(root: Path, name: str) -> Iterator[Path]:
-    """Yield a folder that no process uses. Who holds its lock releases it, nobody else."""
+    """Yield a folder that no process uses. Only the process that holds its lock releases it."""
     root.mkdir(exist_ok=True)
     for folder in _candidates(root, name):
         lock = FileLock(f"{folder}.lock")

@@ -1,7 +1,7 @@
 """A stage as a command: `python -m src.<stage> [key=value ...]`.
 
-A stage's file calls `command` above its other imports. What computes (torch, ultralytics) takes seconds to import, so
-it is imported after Hydra has composed the settings and they are known to be good.
+A stage's file calls `command` above its other imports. The libraries that compute (torch, ultralytics) take seconds to
+import, so they are imported after Hydra has composed the settings and they are known to be good.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ INTERRUPTED = 130
 def command(stage: str) -> NoReturn:
     """Run a stage with the arguments of the command line, and end the process.
 
-    What a user can mend is one line on stderr and exit code 1. A request to end (SIGTERM, by which queues end a job;
-    SIGHUP, when the terminal is closed) is treated like Ctrl-C: what was begun is closed. A reader of the output that
-    goes away (`| head -1`) ends nothing.
+    An error that a user can mend is one line on stderr and exit code 1. A request to end (SIGTERM, by which queues end
+    jobs; SIGHUP, when the terminal is closed) is treated like Ctrl-C: open files and runs are closed. If a reader of
+    the output goes away (`| head -1`), the stage goes on.
 
     Args:
         stage: its name, such as `distill`.
@@ -56,7 +56,7 @@ def command(stage: str) -> NoReturn:
 
 
 def guarded(main: Callable[[], Any]) -> int:
-    """Call `main`, print in one line what a user can mend, and return the exit code."""
+    """Call `main`, print an error that a user can mend in one line, and return the exit code."""
     for request in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(request) != signal.SIG_IGN:  # as nohup leaves SIGHUP
             signal.signal(request, signal.default_int_handler)
@@ -96,7 +96,7 @@ def _in_one_line(error: Exception) -> str:
 
 
 def _unreadable(override: str, message: str) -> str:
-    """Return what to write instead of an argument that Hydra's grammar does not allow: its own message has no advice.
+    """Return advice for an argument that Hydra's grammar does not allow: Hydra's own message has none.
 
     >>> print(_unreadable("data.root=a=b", "mismatched input '='"))
     data.root=a=b: Hydra cannot read this value: to pass it as text, quote it twice: 'data.root="a=b"'
@@ -113,7 +113,7 @@ def _unreadable(override: str, message: str) -> str:
 
 
 def _meant(key: str, schema: type | None) -> str:
-    """Return what was perhaps meant by a key that a schema does not have."""
+    """Return a suggestion for a key that a schema does not have."""
     if key in STAGES:
         return ": by hand keys have no section"
     known = [field.name for field in fields(schema)] if is_dataclass(schema) else []

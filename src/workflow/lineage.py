@@ -62,7 +62,7 @@ def link_upstream(store: OpenStore, inputs: Mapping[str, str], outputs: Mapping[
 
 
 def _git(project: Path, *arguments: str) -> str | None:
-    """Return what git prints; None without git or outside of a repository."""
+    """Return the output of git; None without git or outside of a repository."""
     try:
         # DVC may hold the lock of git's index.
         command = ["git", "--no-optional-locks", *arguments]

@@ -25,7 +25,7 @@ WAIT_S = 60
 """How long to wait for another stage: one whose `dvc` was killed ends within seconds."""
 
 GRACE_S = 60
-"""What a stage whose `dvc` ended has to close its MLflow run."""
+"""The time that a stage whose `dvc` ended has to close its MLflow run."""
 
 _logger = logging.getLogger(__name__)
 

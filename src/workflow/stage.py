@@ -34,7 +34,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage found.
+    """The result of a stage.
 
     Attributes:
         metrics: nested; they become reports/<stage>.json and the metrics of the MLflow run.

@@ -71,7 +71,7 @@ class OpenStore:
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """What the store knows of a run that ended: of a sweep's parent, the parameters and the value of its winner.
+    """A run that ended, as the store has it: of a sweep's parent, the parameters and the value of its winner.
 
     Attributes:
         run_id: in MLflow.
@@ -138,7 +138,7 @@ def open_store(project: Path, name: str, tags: Mapping[str, str], begun_ms: int)
 
 
 def recorded_run(project: Path, run_id: str) -> RecordedRun:
-    """Return what the store knows of a run.
+    """Return a run that ended, as the store has it.
 
     Raises:
         UserError: the store does not answer, has no such run, or it did not finish. A sweep in which jobs failed is

@@ -30,7 +30,7 @@ OVERRIDES, SEEDS = "overrides", "seeds"  # attributes of the study
 REPEATS = "repeats"  # attribute of a trial: the number of the interrupted trial that it repeats
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
-"""What optuna raises for a file that is no study of its own."""
+"""Errors that optuna raises for a file that is no study of its own."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
