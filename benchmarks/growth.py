@@ -243,6 +243,8 @@ def verdict(costs: Mapping[int, Cost]) -> str:
     >>> verdict({10: Cost(1.0), 100: Cost(5.0)})
     '10 times as many take 5.0 times as long: it grows no faster than the work.'
     """
+    if len(costs) < 2:
+        return "One number alone tells nothing about growth."
     (few, least), *_, (many, most) = sorted(costs.items())
     times, longer = many / few, most.seconds / least.seconds
     how = "no faster than the work" if longer <= times else "faster than the work"
