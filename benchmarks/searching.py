@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from benchmarks.paired import difference, spread
 from benchmarks.photographs import cloned, kept_folder, run_stage
@@ -32,9 +30,8 @@ from src.evaluation.machine import describe_machine
 from src.foundation.atomic import write_json, write_text
 from src.foundation.pipeline import PREPARED, STUDENT, TEACHER
 from src.foundation.processors import processors_for
-from src.workflow.study import NAME
 from src.workflow.sweep import contenders, outcomes_of, winner_of
-from src.workflow.trial import STUDY
+from src.workflow.trial import NAME, storage
 
 PAGE = PROJECT / "reports/benchmarks/searching.md"
 STAGES = ("prepare_labels", "train_teacher", "distill")
@@ -107,7 +104,7 @@ def _sweep(project: Path, name: str, arguments: Sequence[str]) -> Found:
 
 def _epochs_of_search(folder: Path) -> int:
     """Return the number of epochs of all trials: each reports every epoch to the study."""
-    study = optuna.load_study(study_name=NAME, storage=JournalStorage(JournalFileBackend(str(folder / STUDY))))
+    study = optuna.load_study(study_name=NAME, storage=storage(folder))
     return sum(len(trial.intermediate_values) for trial in study.get_trials(deepcopy=False))
 
 

@@ -13,20 +13,16 @@ from pathlib import Path
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from src.config.search import Search
 from src.foundation.errors import UserError
 from src.reporting.search_plots import draw_history, draw_importances
-from src.workflow.trial import STUDY
+from src.workflow.trial import NAME, SEEDS, STUDY, storage
 
-NAME = "search"  # of the only study in the file
-OVERRIDES, SEEDS = "overrides", "seeds"  # attributes of the study
+OVERRIDES = "overrides"  # attribute of the study, as SEEDS
 REPEATS = "repeats"  # attribute of a trial: the number of the interrupted trial that it repeats
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
@@ -48,9 +44,7 @@ def open_study(folder: Path, overrides: list[str], seeds: int) -> Study:
     """
     path = folder / STUDY
     try:
-        study = optuna.create_study(
-            storage=_storage(folder), study_name=NAME, direction="maximize", load_if_exists=True
-        )
+        study = optuna.create_study(storage=storage(folder), study_name=NAME, direction="maximize", load_if_exists=True)
         attributes = study.user_attrs
     except UNREADABLE as error:
         raise UserError(f"{path}: cannot be read ({error!r}): name another folder with hydra.sweep.dir") from error
@@ -87,17 +81,6 @@ def failed(study: Study) -> int:
     return sum(trial.state == TrialState.FAIL for trial in trials) - sum(REPEATS in t.user_attrs for t in trials)
 
 
-def running_trial(folder: Path, job: int, startup_trials: int, spared_epochs: int) -> Trial | None:
-    """Return the trial of a job, for another process than the one that drew it; None if trials have several seeds."""
-    study = optuna.load_study(
-        study_name=NAME, storage=_storage(folder), pruner=MedianPruner(startup_trials, n_warmup_steps=spared_epochs)
-    )
-    if study.user_attrs[SEEDS] > 1:
-        return None
-    # optuna has no public way to open a trial by its number in another process.
-    return Trial(study, study.get_trials(deepcopy=False)[job]._trial_id)
-
-
 def draw_pictures(folder: Path) -> list[Path]:
     """Draw the history of a search and the importance of its parameters (PED-ANOVA, arXiv 2304.10255).
 
@@ -105,7 +88,7 @@ def draw_pictures(folder: Path) -> list[Path]:
         The files. None are drawn for what cannot be known: without two different values no parameter is important.
     """
     try:
-        study = optuna.load_study(study_name=NAME, storage=_storage(folder))
+        study = optuna.load_study(study_name=NAME, storage=storage(folder))
     except UNREADABLE:  # `open_study` has raised this to the user
         return []
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -118,7 +101,3 @@ def draw_pictures(folder: Path) -> list[Path]:
         importance_png: draw_importances(importances, importance_png),
     }
     return [path for path, is_drawn in drawn.items() if is_drawn]
-
-
-def _storage(folder: Path) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(folder / STUDY)))

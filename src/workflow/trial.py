@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # only a search imports optuna
+    from optuna.storages import JournalStorage
+    from optuna.trial import Trial
 
 SWEEPER = "hydra_plugins.optuna_sweeper.OptunaSweeper"
 """The `_target_` of conf/hydra/sweeper/optuna.yaml."""
 
 STUDY = "study.journal"
 """The file in a sweep's folder that holds a search's trials. No other sweep has it."""
+
+NAME = "search"
+"""The name of the only study in the file."""
+
+SEEDS = "seeds"
+"""The study's attribute that holds the number of jobs per trial."""
 
 OnStep = Callable[[Mapping[str, Any], int], None]
 """Gets the metrics of a step and its number."""
@@ -37,8 +47,6 @@ def reporter(folder: Path, number: int, settings: Mapping[str, Any]) -> OnStep:
     """
     if not settings["prune"]:
         return ignore
-    from src.workflow.study import running_trial  # here: optuna is imported only in a search
-
     trial = running_trial(folder, number, settings["startup_trials"], settings["spared_epochs"])
     if trial is None:
         return ignore
@@ -52,3 +60,23 @@ def reporter(folder: Path, number: int, settings: Mapping[str, Any]) -> OnStep:
             raise TrialPruned(f"after epoch {step}: val mAP50-95 {value:.4f} is below the median of finished trials")
 
     return report
+
+
+def storage(folder: Path) -> JournalStorage:
+    """Return the storage of the study in a sweep's folder."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(str(folder / STUDY)))
+
+
+def running_trial(folder: Path, job: int, startup_trials: int, spared_epochs: int) -> Trial | None:
+    """Return the trial of a job, for another process than the one that drew it; None if trials have several seeds."""
+    import optuna
+
+    pruner = optuna.pruners.MedianPruner(startup_trials, n_warmup_steps=spared_epochs)
+    study = optuna.load_study(study_name=NAME, storage=storage(folder), pruner=pruner)
+    if study.user_attrs[SEEDS] > 1:
+        return None
+    # optuna has no public way to open a trial by its number in another process.
+    return optuna.trial.Trial(study, study.get_trials(deepcopy=False)[job]._trial_id)
