@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 
 from src import PROJECT
 from src.config.stages import STAGES
-from src.workflow.code import dependencies_of, modules_of
+from src.workflow.code import _imports, dependencies_of, modules_of
 
 PIPELINE = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 MODULES = {name: stage["cmd"].removeprefix("python -m src.") for name, stage in PIPELINE.items()}
@@ -96,6 +97,18 @@ def test_imports_go_down() -> None:
             for path in (PROJECT / "src" / folder).rglob("*.py"):
                 assert imported_folders(path) - {folder} <= below, path.relative_to(PROJECT)
         below |= floor
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports within functions count, imports of packages alone do not."""
+    files = {
+        ".".join(path.relative_to(PROJECT).with_suffix("").parts): path for path in (PROJECT / "src").rglob("*.py")
+    }
+    graph = {}
+    for name, path in files.items():
+        imported = set(_imports(ast.parse(path.read_text())))  # modules, or names in modules
+        graph[name] = (imported | {one.rpartition(".")[0] for one in imported}) & files.keys() - {name}
+    TopologicalSorter(graph).prepare()
 
 
 def test_no_folder_imports_a_stage_or_command() -> None:
