@@ -35,7 +35,7 @@ def main() -> None:
     """Run the attempts that are missing and write the page."""
     parser = argparse.ArgumentParser(description="Inject faults, and write the losses.")
     parser.add_argument("--kills", type=int, default=100, help="number of stages to kill (100)")
-    parser.add_argument("--rounds", type=int, default=2, help="how often any other fault is injected per place (2)")
+    parser.add_argument("--rounds", type=int, default=1, help="how often any other fault is injected per place (1)")
     arguments = parser.parse_args()
     kept = kept_folder("reliability", STAGES)
     victim = Victim.made(kept / "project")
