@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from src.config.search import Search
+from src.config.optuna_search import OptunaSearch
 from src.foundation.constraints import violations
 from src.foundation.errors import UserError
 from src.workflow import sweep
@@ -39,7 +39,7 @@ def search(
     """Run the trials that a study lacks.
 
     Args:
-        settings: of the sweeper, see `Search`.
+        settings: of the sweeper, see `OptunaSearch`.
         arguments: the overrides of the command line, without Hydra's own.
         config: the composed config, with Hydra's part.
         loader: composes the config of a trial.
@@ -73,11 +73,11 @@ def search(
     return results
 
 
-def _checked(settings: Mapping[str, Any]) -> Search:
+def _checked(settings: Mapping[str, Any]) -> OptunaSearch:
     # Under the keys of the command line, which OmegaConf's messages name.
-    schema = OmegaConf.create({"hydra": {"sweeper": OmegaConf.structured(Search)}})
+    schema = OmegaConf.create({"hydra": {"sweeper": OmegaConf.structured(OptunaSearch)}})
     checked = OmegaConf.to_object(OmegaConf.merge(schema, {"hydra": {"sweeper": dict(settings)}}).hydra.sweeper)
-    assert isinstance(checked, Search)
+    assert isinstance(checked, OptunaSearch)
     if faults := [f"hydra.sweeper.{key} {fault}" for key, fault in violations(checked)]:
         raise UserError("; ".join(faults))
     return checked

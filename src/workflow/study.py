@@ -17,7 +17,7 @@ from optuna.samplers import TPESampler
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from src.config.search import Search
+from src.config.optuna_search import OptunaSearch
 from src.foundation.errors import UserError
 from src.reporting.search_plots import draw_history, draw_importances
 from src.workflow.trial import NAME, SEEDS, STUDY, storage
@@ -59,7 +59,7 @@ def open_study(folder: Path, overrides: list[str], seeds: int) -> Study:
     return study
 
 
-def draw(study: Study, space: Mapping[str, BaseDistribution], settings: Search, batch: int) -> list[Trial]:
+def draw(study: Study, space: Mapping[str, BaseDistribution], settings: OptunaSearch, batch: int) -> list[Trial]:
     """Return the next trials, at most `batch`; none if the study has all its trials. Repeated trials come first."""
     trials = study.get_trials(deepcopy=False)
     planned = sum(REPEATS not in trial.user_attrs for trial in trials)

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 from src import PROJECT
 from src.config.composition import register
-from src.config.search import Search
+from src.config.optuna_search import OptunaSearch
 from src.foundation.errors import UserError
 from src.promote import promote
 from src.workflow import sweep
@@ -74,7 +74,7 @@ blind: false
 """
 
 SPACE = ("T=interval(1,8)", "alpha=interval(0,1)")
-SETTINGS = Search(n_trials=30, n_jobs=None, seed=0, startup_trials=5, prune=True, spared_epochs=1)
+SETTINGS = OptunaSearch(n_trials=30, n_jobs=None, seed=0, startup_trials=5, prune=True, spared_epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def value_of(params: dict[str, Any]) -> float:
     return float(1 - (params["T"] - 3) ** 2 / 25 - (params["alpha"] - 0.25) ** 2)
 
 
-def told(study: optuna.Study, settings: Search, batch: int = 1, until: int | None = None) -> None:
+def told(study: optuna.Study, settings: OptunaSearch, batch: int = 1, until: int | None = None) -> None:
     """Run a search of the parabola. Stop with a batch drawn but not told once there are `until` trials."""
     while trials := draw(study, parsed(*SPACE).drawn, settings, batch):
         if until is not None and len(study.trials) >= until:
@@ -231,7 +231,7 @@ def test_the_same_seed_draws_the_same_trials_and_another_one_others(tmp_path: Pa
     for name, seed in (("one", 0), ("same", 0), ("other", 1)):
         (tmp_path / name).mkdir()
         study = open_study(tmp_path / name, list(SPACE), 1)
-        told(study, Search(**{**vars(SETTINGS), "n_trials": 8, "seed": seed}), batch=2)
+        told(study, OptunaSearch(**{**vars(SETTINGS), "n_trials": 8, "seed": seed}), batch=2)
         drawn[name] = finished(study)
     assert drawn["one"] == drawn["same"]
     assert not [pair for pair in drawn["other"] if pair in drawn["one"]]
@@ -239,7 +239,7 @@ def test_the_same_seed_draws_the_same_trials_and_another_one_others(tmp_path: Pa
 
 
 def test_a_search_that_was_killed_draws_the_same_trials_as_one_that_was_not(tmp_path: Path) -> None:
-    settings = Search(**{**vars(SETTINGS), "n_trials": 12})
+    settings = OptunaSearch(**{**vars(SETTINGS), "n_trials": 12})
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()

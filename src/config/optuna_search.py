@@ -11,7 +11,7 @@ LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(kw_only=True)
-class Search:
+class OptunaSearch:
     """Number of trials, their order, and when a trial is stopped early.
 
     Attributes:
