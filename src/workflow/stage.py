@@ -85,29 +85,43 @@ def _execute(stage: str, load: Callable[[], Stage], composed: DictConfig) -> flo
     config_yaml = OmegaConf.to_yaml(composed, resolve=True)
     parent, name = (job.parent_run_id, job.name) if job else (None, None)
     alone = only_writer(PROJECT, stage) if files.is_pipeline else nullcontext()
-    with alone, tracking.run(stage, _tunables(composed), config_yaml, PROJECT, parent, name) as log:
+    tunable = tunables(composed, HydraConfig.get().runtime.choices)
+    with alone, tracking.run(stage, tunable, config_yaml, PROJECT, parent, name) as log:
         if job:
             log.on_step = job.on_step
-        try:
-            result = run(params, files, log)
-            report = files.write(f"reports/{stage}.json")
-            write_json(report, result.metrics)
-            log.metrics(result.metrics)
-            log.artifact(report)
-            _logger.info("%s; outputs are in %s", _score(result), files.output)
-        finally:
-            # After a failure, too: what was written can be traced back.
-            log.link(_models_and_data(files.inputs), _models_and_data(files.outputs))
-        if result.failure is not None:
-            raise UserError(result.failure)
-    return result.val_map50_95
+        return perform(run, params, files, log).val_map50_95
 
 
-def _tunables(composed: DictConfig) -> dict[str, Any]:
-    """Return the settings and the chosen file of each group, as params.yaml names it: `choices: {student: yolov8n}`."""
+def perform(run: Stage, params: Any, files: StageFiles, log: tracking.Run) -> StageResult:
+    """Run a stage with typed settings; write its report, and record it.
+
+    Raises:
+        UserError: the stage raised it, or has a failure although all its outputs are good.
+    """
+    try:
+        result = run(params, files, log)
+        report = files.write(f"reports/{files.stage}.json")
+        write_json(report, result.metrics)
+        log.metrics(result.metrics)
+        log.artifact(report)
+        _logger.info("%s; outputs are in %s", _score(result), files.output)
+    finally:
+        # After a failure, too: what was written can be traced back.
+        log.link(_models_and_data(files.inputs), _models_and_data(files.outputs))
+    if result.failure is not None:
+        raise UserError(result.failure)
+    return result
+
+
+def tunables(composed: DictConfig, chosen: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings and the chosen file of each group, as params.yaml names it: `choices: {student: yolov8n}`.
+
+    Args:
+        composed: the config of a stage.
+        chosen: the files that Hydra chose, by group.
+    """
     values = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(values, dict)
-    chosen = HydraConfig.get().runtime.choices
     choices = {group: chosen[group] for group in GROUPS if group in chosen}
     return {**{str(key): value for key, value in values.items()}, "choices": choices}
 
