@@ -25,6 +25,7 @@ FLOORS = (
     {"reporting"},
     {"workflow"},
     {"trainings"},
+    {"searching"},
 )
 """Each folder imports itself and the floors below its own. Stages and commands are on top."""
 

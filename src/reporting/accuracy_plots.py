@@ -69,7 +69,11 @@ def draw_story(accuracy: Mapping[str, Any], latency: Mapping[str, Any], path: Pa
 
 
 def draw_pareto(
-    points: Mapping[str, tuple[float, float, float]], chains: Sequence[Sequence[str]], title: str, path: Path
+    points: Mapping[str, tuple[float, float, float]],
+    chains: Sequence[Sequence[str]],
+    title: str,
+    path: Path,
+    split: str = "test",
 ) -> None:
     """Draw accuracy over latency, with the file's size as the area of the dot, and the Pareto front.
 
@@ -78,11 +82,12 @@ def draw_pareto(
         chains: names of points that arrows join, in order: one colour per chain. Other points are controls, in grey.
         title: of the plot, such as the machine on which all models ran.
         path: a PNG file.
+        split: on which the accuracy was measured.
     """
     colours = {name: f"C{index}" for index, chain in enumerate(chains) for name in chain}
     front = pareto_front({name: (latency_ms, accuracy) for name, (latency_ms, accuracy, _) in points.items()})
     with plot(path, 9, max(5.0, 2 + 0.2 * len(points))) as figure:
-        axes = figure.add_subplot(xlabel="latency of one image, median, ms", ylabel="mAP50-95 on test", title=title)
+        axes = figure.add_subplot(xlabel="latency of one image, median, ms", ylabel=f"mAP50-95 on {split}", title=title)
         axes.step(*zip(*(points[name][:2] for name in front), strict=True), "k:", where="post", label="Pareto front")
         x, y, sizes_mib = zip(*points.values(), strict=True)
         colour_of = [colours.get(name, CONTROL) for name in points]

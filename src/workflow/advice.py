@@ -9,6 +9,7 @@ import yaml
 
 from src import PROJECT
 from src.config.groups import GROUPS
+from src.config.stages import BY_HAND
 from src.foundation.errors import OutdatedError, SettingError, UserError
 
 
@@ -30,7 +31,12 @@ def with_advice(error: UserError, stage: str) -> str:
 
 
 def _place_of(key: str, stage: str) -> tuple[str, str]:
-    """Return the section of params.yaml that a setting is in, as a prefix, and the file to edit."""
+    """Return the section of params.yaml that a setting is in, as a prefix, and the file to edit.
+
+    A command that is run by hand has no section: its own settings are in its file of conf/.
+    """
+    if stage in BY_HAND and key in _yaml(f"conf/{stage}.yaml"):
+        return "", f"conf/{stage}.yaml, or write {key}=... behind the command"
     params = _yaml("params.yaml")
     group = key.partition(".")[0]
     if group in GROUPS and key != "data.root":
