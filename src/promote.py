@@ -1,6 +1,6 @@
 """Writes the parameters of a sweep's winner to params.yaml, and later checks the accuracy of the pipeline.
 
-    python -m src.promote RUN              RUN: the id of a sweep's parent run in MLflow, or of any single run
+    python -m src.promote RUN              RUN: the id in MLflow of a sweep's or search's run, or of any single run
     dvc repro
     python -m src.promote RUN --check      did the pipeline reach the accuracy of the run?
 
@@ -15,6 +15,7 @@ import difflib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import StringIO
 from itertools import dropwhile
 from pathlib import Path
@@ -40,6 +41,9 @@ LOCK = "dvc.lock"
 PROMOTED = "promoted"
 """The name of the file of a group that has the values of a winner."""
 
+SEARCH = "search"
+"""The command whose runs have the settings of several stages."""
+
 RESOURCES = {"threads", "device", "workers", "cache", "cache_gib", "register"}
 """Settings of the machine, and names. They are not promoted: a sweep sets `threads` only to share the cores."""
 
@@ -54,20 +58,67 @@ def promote(project: Path, run_id: str) -> str:
         UserError: the run does not exist or has no winner, params.yaml has no key for one of its values, or a value is
             longer than MLflow records.
     """
-    found = recorded_run(project, run_id)
-    changed = _differences(project, found)
-    path = project / PARAMS
-    before = path.read_text(encoding="utf-8")
-    params = YAML().load(before)
-    _expect_whole(found, changed)
+    parts = _parts(recorded_run(project, run_id))
+    after = (project / PARAMS).read_text(encoding="utf-8")
+    params = YAML().load(after)
     files = {}
-    for group, values in _values_of_groups(params, found.stage, changed).items():
-        files[f"conf/{group}/{PROMOTED}.yaml"] = _file_with(values, group, params["choices"][group], run_id)
-        changed = {key: value for key, value in changed.items() if key not in values}
-        changed[f"choices.{group}"] = PROMOTED
-    _expect_keys(params, found, changed)
-    files[PARAMS] = _edited(before, found.stage, changed) if changed else before  # last: it names the others
+    for part in parts:
+        changed = _differences(project, part)
+        _expect_whole(part, changed)
+        for group, values in _values_of_groups(params, part.stage, changed).items():
+            files[f"conf/{group}/{PROMOTED}.yaml"] = _file_with(values, group, params["choices"][group], run_id)
+            changed = {key: value for key, value in changed.items() if key not in values}
+            changed[f"choices.{group}"] = PROMOTED
+        _expect_keys(params, part, changed)
+        after = _edited(after, part.stage, changed) if changed else after
+    if side := _side_of_teacher(parts, params):
+        after = _with_side_of_teacher(after, side)
+    files[PARAMS] = after  # last: it names the others
     return "".join(_written(project / name, name, text) for name, text in files.items())
+
+
+def _parts(found: RecordedRun) -> list[RecordedRun]:
+    """Return the run of each stage whose parameters a run has: a search from a budget has those of several.
+
+    Raises:
+        UserError: a search has none.
+    """
+    if found.stage != SEARCH:
+        return [found]
+    params: dict[str, dict[str, str]] = {}
+    for key, text in found.params.items():
+        stage, _, name = key.partition(".")
+        if stage in STAGES:
+            params.setdefault(stage, {})[name] = text
+    if not params:
+        raise UserError(
+            f"run {found.run_id}: it has no settings of the pipeline: name a search with a winner, or a candidate "
+            "that was trained"
+        )
+    return [replace(found, stage=stage, params=params[stage]) for stage in STAGES if stage in params]
+
+
+def _side_of_teacher(parts: Sequence[RecordedRun], params: Mapping[str, Any]) -> int | None:
+    """Return the side of the images that the teacher of a search was trained with, if params.yaml must name it.
+
+    `common.imgsz` becomes that of the student. Without a value of its own the teacher would be trained with it, too.
+    """
+    sides = {part.stage: part.params["imgsz"] for part in parts if "imgsz" in part.params}
+    teacher, student = sides.get("train_teacher"), sides.get("distill")
+    if teacher is None or teacher == student or "imgsz" in params["train_teacher"]:
+        return None
+    return int(teacher)
+
+
+def _with_side_of_teacher(text: str, side: int) -> str:
+    """Return params.yaml with `train_teacher.imgsz`."""
+    yaml = _round_trip()
+    params = yaml.load(text)
+    params["train_teacher"].insert(0, "imgsz", side)
+    params["train_teacher"].yaml_add_eol_comment("in place of common.imgsz", "imgsz", column=0)
+    edited = StringIO()
+    yaml.dump(params, edited)
+    return edited.getvalue()
 
 
 def _written(path: Path, name: str, text: str) -> str:
@@ -87,14 +138,18 @@ def check(project: Path, run_id: str) -> tuple[float, float, float]:
     found = recorded_run(project, run_id)
     if found.value is None:
         raise UserError(f"run {run_id}: expected a metric val/map50_95 or best, found none: name a run that finished")
-    changed = _differences(project, found)
+    parts = _parts(found)
+    changed = {key for part in parts for key in _differences(project, part)}
+    if _side_of_teacher(parts, YAML(typ="safe").load((project / PARAMS).read_text(encoding="utf-8"))):
+        changed.add("train_teacher.imgsz")
     if changed:
         raise UserError(
             f"run {run_id}: {PARAMS} has other values for {', '.join(sorted(changed))}: "
             "promote the run first, then `dvc repro`"
         )
-    _expect_reproduced(project, found.stage)
-    report = project / f"reports/{found.stage}.json"
+    for part in parts:
+        _expect_reproduced(project, part.stage)
+    report = project / f"reports/{parts[-1].stage}.json"  # of a search: that of quantize
     try:
         reached = json.loads(report.read_text(encoding="utf-8"))["val"]["map50_95"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -283,7 +338,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m src.promote", description="Write the parameters of a sweep's winner to params.yaml."
     )
-    parser.add_argument("run", help="id of a sweep's parent run in MLflow, or of any single run")
+    parser.add_argument("run", help="id in MLflow of a sweep's or search's run, or of any single run")
     parser.add_argument(
         "--check", action="store_true", help="after `dvc repro`: did the pipeline reach the accuracy of the run?"
     )

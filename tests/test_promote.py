@@ -274,3 +274,77 @@ def test_a_sweep_of_a_stage_without_a_value_is_refused(project: Path) -> None:
     run.end("FINISHED")
     with pytest.raises(UserError, match="has no parameters: a sweep needs a job that finished"):
         promote(project, str(run.run_id))
+
+
+def searched(project: Path, imgsz: int, *student: str) -> str:
+    """Record a search whose winner has other settings in three stages, with the pipeline's teacher."""
+    sides = [f"imgsz={imgsz}"]
+    further = {
+        "budget_ms": 5.0,
+        "imgsz": [96, 160],
+        "train_teacher": tunables("train_teacher"),
+        "distill": tunables("distill", *sides, *student),
+        "prune": tunables("prune", *sides, "ratio=0.5"),
+        "calibrate": tunables("calibrate", *sides),
+        "quantize": tunables("quantize", *sides, "target=openvino", "register=null"),
+    }
+    run = tracking.Run("search", project)
+    run.params(further)
+    run.metrics({"val": {"map50_95": 0.625}})
+    run.end("FINISHED")
+    assert run.run_id
+    return run.run_id
+
+
+def added(difference: str) -> list[str]:
+    return [line.split("#")[0].strip() for line in difference.splitlines() if line.startswith("+ ")]
+
+
+def test_a_search_is_promoted_for_all_its_stages_and_the_teacher_stays(project: Path) -> None:
+    run = searched(project, 96, "student.activation=relu")
+    difference = promote(project, run)
+    assert added(difference) == [
+        "+  student: yolov8n_relu",
+        "+  imgsz: 96",
+        "+  imgsz: 160",
+        "+  ratio: 0.5",
+        "+  target: openvino",
+    ]
+    params = OmegaConf.load(project / "params.yaml")
+    assert (params.common.imgsz, params.train_teacher.imgsz) == (96, 160)
+    assert tunables_of_teacher(project) == 160, "the schema knows the key"
+    assert promote(project, run) == ""
+    assert added(promote(project, searched(project, 160))) == ["+  student: yolov8n", "+  imgsz: 160"]
+
+
+def tunables_of_teacher(project: Path) -> int:
+    register(params_file=project / "params.yaml")
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        return int(compose("train_teacher").imgsz)
+
+
+def test_the_teacher_of_a_search_at_its_own_size_needs_no_key(project: Path) -> None:
+    assert added(promote(project, searched(project, 160))) == ["+  ratio: 0.5", "+  target: openvino"]
+
+
+def test_the_check_of_a_search_is_that_of_quantize_after_all_its_stages_ran(project: Path) -> None:
+    run = searched(project, 96)
+    (project / "reports").mkdir()
+    (project / "reports/quantize.json").write_text(json.dumps({"val": {"map50_95": 0.5}}))
+    with pytest.raises(
+        UserError, match=r"has other values for imgsz, ratio, target, train_teacher\.imgsz: promote the"
+    ):
+        check(project, run)
+    promote(project, run)
+    with pytest.raises(UserError, match="train_teacher last ran with other values of train_teacher than"):
+        check(project, run)
+    was_run(project)
+    assert check(project, run) == (0.625, 0, 0.5)
+
+
+def test_a_search_without_winner_is_not_promoted(project: Path) -> None:
+    run = tracking.Run("search", project)
+    run.params({"budget_ms": 5.0, "imgsz": [96, 160]})
+    run.end("FINISHED")
+    with pytest.raises(UserError, match="it has no settings of the pipeline: name a search with a winner"):
+        promote(project, str(run.run_id))
