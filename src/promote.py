@@ -4,8 +4,9 @@
     dvc repro
     python -m src.promote RUN --check      did the pipeline reach the accuracy of the run?
 
-Only values that differ are written; comments stay. If a file in conf/ has the values of a group, `choices` gets the
-name of that file. If no file has them, conf/<group>/promoted.yaml gets them and becomes the choice.
+Of a search from a budget, the parameters of all stages are written. Only values that differ are; comments stay. If a
+file in conf/ has the values of a group, `choices` gets the name of that file. If no file has them,
+conf/<group>/promoted.yaml gets them and becomes the choice.
 """
 
 from __future__ import annotations

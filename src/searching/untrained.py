@@ -6,7 +6,9 @@ enough to find ranges that mean nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -68,6 +70,11 @@ def write_untrained(
     Raises:
         UserError: the architecture cannot be built, pruned, exported or quantized.
     """
+    with _without_messages():
+        return _written(recipe, quantize, class_names, train)
+
+
+def _written(recipe: Recipe, quantize: dict[Path, Quantize], class_names: Sequence[str], train: Path) -> Arithmetic:
     calibrate = recipe.calibrate
     student = _network(recipe.distill, class_names)
     pruned = _pruned(student, recipe.prune)
@@ -90,6 +97,17 @@ def write_untrained(
             onnx.save(quantize_network(model, ranges, setting, in_float=in_float), partial_file)
     imgsz = calibrate.imgsz
     return Arithmetic(complexity(student, imgsz).gflops, complexity(pruned, imgsz).gflops)
+
+
+@contextmanager
+def _without_messages() -> Iterator[None]:
+    """Leave out the messages of ultralytics and onnxruntime during the block: there would be pages of them."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _network(distill: Distill, class_names: Sequence[str]) -> DetectionModel:
