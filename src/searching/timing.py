@@ -9,10 +9,11 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 
 from tqdm import tqdm
 
@@ -35,6 +36,8 @@ from src.workflow.code import code_digest
 MIB = 2**20
 OPENVINO = "openvino"
 ARITHMETIC = "arithmetic.json"
+BUSY = 2.0
+"""The 95th percentile of a latency over its median: about 1.3 on an idle machine."""
 
 _logger = logging.getLogger(__name__)
 
@@ -151,10 +154,21 @@ def _kept_costs(
     table = root / f"latency-{_digest(made_by)}.json"
     if not table.exists():
         _logger.info("timing %d candidates in turns, %d rounds, %d thread(s)", len(files), rounds, threads)
-        costs = measured(files, prepared, settings)
-        write_json(table, [asdict(cost) for cost in costs.values()])
+        write_json(table, [asdict(cost) for cost in measured(files, prepared, settings).values()])
     read = json.loads(table.read_text(encoding="utf-8"))
-    return {candidate: Cost(**row) for candidate, row in zip(files, read, strict=True)}
+    costs = {candidate: Cost(**row) for candidate, row in zip(files, read, strict=True)}
+    if is_busy(costs.values()):
+        _logger.warning("the machine was busy during the timing: to repeat it on an idle one, remove %s", table)
+    return costs
+
+
+def is_busy(costs: Iterable[Cost]) -> bool:
+    """Return whether most candidates have passes that took far longer than their median: others used the processor.
+
+    >>> is_busy([Cost(1.0, 1.3, 2.0)]), is_busy([Cost(1.0, 5.0, 2.0)])
+    (False, True)
+    """
+    return median(cost.p95_ms / cost.p50_ms for cost in costs) > BUSY
 
 
 def _digest(made_by: Sequence[str]) -> str:

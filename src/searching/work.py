@@ -84,7 +84,7 @@ def quantize(
         runs: the candidates' runs in MLflow.
     """
     models: dict[Candidate, dict[str, Path]] = {}
-    for candidate in tqdm(chosen, desc="quantizing", unit="network"):
+    for candidate in tqdm(chosen, desc="quantizing", unit="network", disable=not chosen):
         if models and task.is_over():
             break
         outcome = outcomes[candidate]
