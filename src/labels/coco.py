@@ -63,9 +63,13 @@ def read_coco(root: Path, faults: Faults, *, annotations: str | None = None, ima
     categories: dict[Any, str] = {}
     groups: set[str] = set()
     finder = ImageFinder(root, faults)
-    for path, split in json_files(root, annotations, faults):
+    files = json_files(root, annotations, faults)
+    faults.unread = bool(faults.fatal)
+    for path, split in files:
+        before = len(faults.fatal)
         content = _load(path, faults)
         if content is None:
+            faults.unread = True
             continue
         own_categories = _categories(content, path, groups, faults)
         for key, name in own_categories.items():
@@ -74,6 +78,7 @@ def read_coco(root: Path, faults: Faults, *, annotations: str | None = None, ima
                 faults.add(path, what, "give it the same name in all files")
         candidates = image_folders(root, path, split, images, faults)
         by_id = _images(content, path, split, candidates, finder, named_by, faults)
+        faults.unread |= not by_id and len(faults.fatal) > before
         _annotate(content, path, by_id, own_categories, faults)
         entries += by_id.values()
 

@@ -82,6 +82,7 @@ class Faults:
         setting: the name of the setting that holds the root, for messages.
         largest_mended_share: of the boxes; above it a dataset is refused; None: it never is.
         boxes: number of boxes that were read, mended or not.
+        unread: whether a file that names the images of a split, or of all, gave none because of a fault.
         fatal, mends, notes: the findings, in the order in which they were added.
     """
 
@@ -90,6 +91,7 @@ class Faults:
         self.setting = setting
         self.largest_mended_share = largest_mended_share
         self.boxes = 0
+        self.unread = False
         self.fatal: list[Fault] = []
         self.mends: list[Mend] = []
         self.notes: list[Note] = []

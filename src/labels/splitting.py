@@ -64,7 +64,8 @@ def complete_splits(
     if group_by is not None:
         _note_divided_groups(groups, splits, faults)
     for split in SPLITS:
-        if dataset.images and split not in splits:
+        # After a fault of the file that names its images, an empty split is a consequence.
+        if dataset.images and split not in splits and not faults.unread:
             what = f"empty split: {split} gets none of {len(splits)} images"
             faults.add(faults.root, what, "add images, or correct the splits")
     with_boxes = {split for image, split in zip(dataset.images, splits, strict=True) if len(image.classes)}

@@ -122,6 +122,7 @@ def _merged(listed: dict[str, list[str]], files: dict[str, Path], faults: Faults
 def _read_list(path: Path, find: Find, root: Path, faults: Faults) -> list[str]:
     text = read_text(path, faults)
     if text is None:
+        faults.unread = True
         return []
     keys: dict[str, None] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -139,6 +140,7 @@ def _read_list(path: Path, find: Find, root: Path, faults: Faults) -> list[str]:
             faults.add(path, f"line {number}: there is no image {shown(name)}", "add the image or remove the line")
     if not keys and not text.strip():
         faults.add(path, f"empty split: {path.stem} has no images", "list some, or remove the file")
+    faults.unread |= not keys and bool(text.strip())
     return list(keys)
 
 

@@ -14,7 +14,7 @@ from src.foundation.prepared import IMAGE_SUFFIXES
 from src.labels.assembly import Draft, assemble
 from src.labels.conventions import YOLO
 from src.labels.dataset import Dataset
-from src.labels.faults import Faults, shown
+from src.labels.faults import NAMED_ON_SCREEN, Faults, shown
 from src.labels.folders import OtherFiles, files_below, files_in, inside, is_folder, is_image, read_text
 from src.labels.limits import read_start
 from src.labels.names import Names, canonical
@@ -78,6 +78,7 @@ def _splits(index: Index, lists: list[Path], root: Path, faults: Faults) -> dict
         before = len(faults.fatal)
         found = _images_of(split, values, index, root, lists, faults)
         if len(faults.fatal) > before and not found:
+            faults.unread = True
             continue
         if not found and split is not None:
             named = shown(values[0] if len(values) == 1 else values)
@@ -196,16 +197,16 @@ def _check_inner_splits(split: str | None, images: list[Path], source: Path, fau
 
 def _listed(path: Path, root: Path, faults: Faults) -> list[Path]:
     text = read_text(path, faults)
+    lines = [line.strip() for line in (text or "").splitlines()]
     images: dict[Path, None] = {}
-    others = OtherFiles(root)
-    for number, line in enumerate((text or "").splitlines(), start=1):
-        given = line.strip()
+    others, outside = OtherFiles(root), Faults(root, faults.setting)
+    for number, given in enumerate(lines, start=1):
         if not given:
             continue
         # Paths in a list are relative to the list or to the root.
         places = [(base, existing(base, given)) for base in (path.parent, root)]
         base, name = next(((base, name) for base, name in places if os.path.isfile(base / name)), (path.parent, given))
-        image = inside(root, base, name, faults, path)
+        image = inside(root, base, name, outside, path)
         if image is None:
             continue
         if not os.path.isfile(image) or not is_image(image):
@@ -213,7 +214,19 @@ def _listed(path: Path, root: Path, faults: Faults) -> list[Path]:
             faults.add(path, what, "add the image or remove the line")
             continue
         images[Path(os.path.normpath(image))] = None
+    _add_outside(path, outside, sum(map(bool, lines)), faults)
     return list(images)
+
+
+def _add_outside(path: Path, outside: Faults, lines: int, faults: Faults) -> None:
+    """Add the faults of paths that lead outside; one for many, as a list with absolute paths has them in all lines."""
+    found = outside.fatal
+    if len(found) <= NAMED_ON_SCREEN:
+        faults.fatal += found
+    else:
+        first = "; ".join(fault.what for fault in found[:NAMED_ON_SCREEN])
+        what = f"{len(found)} of {lines} lines name no file within {faults.setting}. The first: {first}"
+        faults.add(path, what, found[0].what_to_do)
 
 
 def _left_out_by_lists(split_of: dict[Path, str | None], lists: Sequence[Path], faults: Faults) -> set[Path]:
