@@ -29,7 +29,7 @@ from src.labels.coco import read_coco
 from src.labels.conventions import check_mended_share
 from src.labels.dataset import Dataset
 from src.labels.digits import compose_scenes
-from src.labels.faults import Faults, Mend, Note
+from src.labels.faults import Faults, Mend, Note, counted
 from src.labels.layout import write_yolo
 from src.labels.leaks import check_leaks
 from src.labels.splitting import complete_splits
@@ -65,14 +65,14 @@ def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
         write_yolo(dataset, folder)
     counts = summarize(dataset)
     _logger.info(
-        "%d images with %d boxes of %d classes, %d images without boxes; mended boxes: %d (%s); notes: %d (%s)",
-        len(dataset.images),
-        sum(len(image.classes) for image in dataset.images),
-        len(dataset.class_names),
-        sum(not len(image.classes) for image in dataset.images),
-        len(faults.mends),
+        "%s with %s of %s, %s without boxes; %s mended (%s), %s (%s)",
+        counted(len(dataset.images), "image"),
+        counted(sum(len(image.classes) for image in dataset.images), "box"),
+        counted(len(dataset.class_names), "class"),
+        counted(sum(not len(image.classes) for image in dataset.images), "image"),
+        counted(len(faults.mends), "box"),
         report / "mended.csv",
-        len(faults.notes),
+        counted(len(faults.notes), "note"),
         report / "notes.csv",
     )
     for line in faults.screen_lines():

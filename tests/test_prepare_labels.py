@@ -96,6 +96,16 @@ def test_voc_folder_with_a_mended_box(tmp_path: Path) -> None:
     assert log.datasets == [("prepared", md5, "raw", counts["images"])]
 
 
+def test_one_of_a_kind_is_not_counted_in_the_plural(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    voc_folder(tmp_path / "raw")
+    give_a_box_no_size(tmp_path / "raw")
+    with caplog.at_level("INFO"):
+        run(voc(), tmp_path)
+    [line] = [record.getMessage() for record in caplog.records if "mended.csv" in record.getMessage()]
+    assert line.startswith("6 images with 7 boxes of 2 classes, 1 image without boxes; 1 box mended (")
+    assert line.partition("mended.csv), ")[2].startswith("0 notes (")
+
+
 def test_digits_are_reproducible_and_leave_no_other_files(tmp_path: Path) -> None:
     contents = []
     for name in ("one", "two"):

@@ -155,9 +155,15 @@ class Faults:
             return
         fatal.sort(key=lambda fault: fault.file)
         lines = [f"  {fault.file}: {fault.what}: {fault.what_to_do}" for fault in fatal]
-        faults, found_in = _counted(len(fatal), "fault"), _counted(len({fault.file for fault in fatal}), "file")
+        faults, found_in = counted(len(fatal), "fault"), counted(len({fault.file for fault in fatal}), "file")
         raise UserError("\n".join([f"{self.root}: {faults} in {found_in}; nothing was written", *lines]))
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "box"), counted(2, "box"), counted(0, "note")
+    ('1 box', '2 boxes', '0 notes')
+    """
+    plural = f"{noun}es" if noun.endswith(("s", "x")) else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
