@@ -7,7 +7,7 @@ IMAGES ?= data/prepared/images/train
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-fast check ui demo bench-compression bench-distillation bench-first-run bench-growth bench-precision bench-searching bench-steps bench-speed torture
+.PHONY: help repro test test-fast check ui demo bench-budget bench-compression bench-distillation bench-first-run bench-growth bench-precision bench-searching bench-steps bench-speed torture
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ demo: .venv/ready demo/node_modules ## FP32 and INT8 side by side in the browser
 demo/node_modules: demo/package-lock.json # needs node; the browser's onnxruntime
 	cd demo && npm ci --ignore-scripts
 	touch $@
+
+bench-budget: .venv/ready ## a search within a budget against the default chain, three seeds: an hour on 2 cores; goes on where it stopped
+	$(BIN)/python -m benchmarks.budget $(DATA) $(ROOT) $(IMGSZ)
 
 bench-compression: .venv/ready ## from teacher to INT8 on real photographs, three seeds: about two hours on 4 cores; goes on where it stopped
 	$(BIN)/pip install -q -c constraints.txt -e ".[bench]"

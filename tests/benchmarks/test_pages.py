@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from benchmarks import compression, distillation, first_run, growth, precision, searching, speed, steps
+from benchmarks import budget, compression, distillation, first_run, growth, precision, searching, speed, steps
 from benchmarks.parts import NETWORK, PARTS
 from benchmarks.reliability import __main__ as reliability
 from benchmarks.reliability.victim import Attempt
@@ -61,6 +61,17 @@ def test_distillation_compares_with_labels_alone_on_test(monkeypatch: pytest.Mon
     assert row(page, by_key["response"].title) == ["1", "10.0", "65.0", "+15.0", "50%", "3.0"]
     assert "Not run: " in page
     assert "label smoothing" in page.partition("Not run: ")[2].splitlines()[0]
+
+
+def test_budget_pairs_the_seeds_of_chain_and_search() -> None:
+    pairs = [
+        (budget.Detector("the default chain", 0.5, 2.0, 3.0), budget.Detector("yolov8n relu", 0.52, 1.9, 9.0)),
+        (budget.Detector("the default chain", 0.6, 2.0, 3.0), budget.Detector("yolov8n", 0.61, 2.0, 8.0)),
+    ]
+    page = budget.page("bccd", "A teacher.", ["imgsz=[320]"], pairs)
+    assert "| 0 | yolov8n relu | 52.0 | 1.90 | 9.0 |" in page
+    assert "Default chain 55.0 ± 7.1, found 56.5 ± 6.4." in page
+    assert "interval: +1.5 [-4.9, +7.9], within noise." in page
 
 
 @pytest.mark.parametrize(
