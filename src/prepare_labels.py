@@ -32,6 +32,7 @@ from src.labels.digits import compose_scenes
 from src.labels.faults import Faults, Mend, Note, counted
 from src.labels.layout import write_yolo
 from src.labels.leaks import check_leaks
+from src.labels.setting_aside import set_labels_aside
 from src.labels.splitting import complete_splits
 from src.labels.summary import note_classes_without_boxes, summarize
 from src.labels.voc import read_voc
@@ -62,6 +63,7 @@ def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
         draw_near_duplicates([(leak.image, leak.other) for leak in leaks], pictures / "near_duplicates.png")
         _write_list(faults.mends, pictures / "mended.csv")
         _write_list(faults.notes, pictures / "notes.csv")
+        dataset = set_labels_aside(dataset, params.label_fraction, params.seed)
         write_yolo(dataset, folder)
     counts = summarize(dataset)
     _logger.info(
@@ -69,12 +71,14 @@ def run(params: PrepareLabels, files: StageFiles, log: Run) -> StageResult:
         counted(len(dataset.images), "image"),
         counted(sum(len(image.classes) for image in dataset.images), "box"),
         counted(len(dataset.class_names), "class"),
-        counted(sum(not len(image.classes) for image in dataset.images), "image"),
+        counted(sum(counts["backgrounds"].values()), "image"),
         counted(len(faults.mends), "box"),
         report / "mended.csv",
         counted(len(faults.notes), "note"),
         report / "notes.csv",
     )
+    if counts["unlabelled"]:
+        _logger.info("the labels of %s were set aside", counted(counts["unlabelled"], "training image"))
     for line in faults.screen_lines():
         _logger.warning("%s", line)
     if leaks:

@@ -18,6 +18,7 @@ from src.config.data import Data, DigitScenes, VocFolder, YoloFolder
 from src.config.prepare_labels import PrepareLabels
 from src.foundation.digests import digest
 from src.foundation.errors import UserError
+from src.foundation.prepared import unlabelled_images_of
 from src.workflow.stage_files import StageFiles
 from tests.labels.small_folders import voc_folder, yolo_folder
 
@@ -42,6 +43,7 @@ class Recorder:
 
 def params_of(data: Data, **settings: Any) -> PrepareLabels:
     defaults = {"strict": False, "largest_mended_share": 0.5, "val_fraction": 0.2, "test_fraction": 0.2}
+    defaults["label_fraction"] = 1.0
     return PrepareLabels(data=data, seed=0, group_by=None, **{**defaults, **settings})
 
 
@@ -104,6 +106,18 @@ def test_one_of_a_kind_is_not_counted_in_the_plural(tmp_path: Path, caplog: pyte
     [line] = [record.getMessage() for record in caplog.records if "mended.csv" in record.getMessage()]
     assert line.startswith("6 images with 7 boxes of 2 classes, 1 image without boxes; 1 box mended (")
     assert line.partition("mended.csv), ")[2].startswith("0 notes (")
+
+
+def test_images_whose_labels_are_set_aside_stay_without_labels(tmp_path: Path) -> None:
+    counts, _ = run(digits(), tmp_path, label_fraction=0.5)
+    prepared = tmp_path / "out/data/prepared"
+    unlabelled = unlabelled_images_of(prepared)
+    assert (counts["images"]["train"], counts["unlabelled"], len(unlabelled)) == (3, 3, 3)
+    assert counts["backgrounds"] == {"train": 0, "val": 0, "test": 0}
+    assert sorted(path.name for path in (prepared / "labels").iterdir()) == ["test", "train", "val"]
+    listed = [row for row in csv.DictReader((prepared / "manifest.csv").open()) if row["split"] == "unlabelled"]
+    assert [row["image"] for row in listed] == [path.relative_to(prepared).as_posix() for path in unlabelled]
+    assert all(row["label_md5"] == "" and row["image_md5"] for row in listed)
 
 
 def test_digits_are_reproducible_and_leave_no_other_files(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ class PrepareLabels:
         largest_mended_share: of the boxes; a dataset in which more have to be mended is refused. 1: none is, and no
             convention is looked for.
         val_fraction, test_fraction: of the images, where the folder brings no split.
+        label_fraction: share of the training images that keep their labels; the others become images without labels.
         group_by: a regular expression: images whose names agree in what it finds are not divided; None: all are.
     """
 
@@ -29,6 +30,7 @@ class PrepareLabels:
     largest_mended_share: Annotated[float, Range(above=0, most=1)]
     val_fraction: Annotated[float, Range(above=0, below=1)]
     test_fraction: Annotated[float, Range(above=0, below=1)]
+    label_fraction: Annotated[float, Range(above=0, most=1)]
     group_by: Annotated[str | None, Pattern()]
 
     def contradictions(self) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,9 @@ import yaml
 
 SPLITS = ("train", "val", "test")
 
+UNLABELLED = "unlabelled"
+"""The folder beside those of the splits with the training images whose labels were set aside."""
+
 TRAINING_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Image files that ultralytics finds by their names, and that both Pillow and OpenCV decode."""
 
@@ -24,3 +27,8 @@ def class_names(prepared: Path) -> list[str]:
 def images_of(prepared: Path, split: str) -> list[Path]:
     """Return the images of train, val or test, sorted by name."""
     return sorted((prepared / "images" / split).iterdir())
+
+
+def unlabelled_images_of(prepared: Path) -> list[Path]:
+    """Return the training images whose labels were set aside, sorted by name; none if all labels are used."""
+    return images_of(prepared, UNLABELLED) if (prepared / "images" / UNLABELLED).is_dir() else []

@@ -1,4 +1,7 @@
-"""Write the layout that ultralytics reads: {images,labels}/{train,val,test} and data.yaml; and a manifest."""
+"""Write the layout that ultralytics reads: {images,labels}/{train,val,test} and data.yaml; and a manifest.
+
+Training images whose labels were set aside go to images/unlabelled.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from src.foundation.digests import MANIFEST, MANIFEST_COLUMNS
-from src.foundation.prepared import SPLITS
+from src.foundation.prepared import SPLITS, UNLABELLED
 from src.foundation.processors import usable_processors
 from src.labels.dataset import Dataset, LabelledImage
 from src.labels.decoding import training_suffix
@@ -50,6 +53,8 @@ def write_yolo(dataset: Dataset, folder: Path) -> None:
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True)
         (folder / "labels" / split).mkdir(parents=True)
+    if any(image.split == UNLABELLED for image in dataset.images):
+        (folder / "images" / UNLABELLED).mkdir()
     images = sorted(dataset.images, key=lambda image: image.path.as_posix())
     stems = _unique_stems(image.path.stem for image in images)
     with ThreadPoolExecutor(usable_processors()) as pool:  # reading and hashing release the GIL
@@ -107,16 +112,20 @@ def _write(image: LabelledImage, stem: str, folder: Path) -> _Row:
         target.write_bytes(content)
     else:
         _link(image.path, target)
-    lines = label_lines(image)
-    label = folder / "labels" / image.split / f"{stem}.txt"
-    label.write_text(lines, encoding="utf-8")
     return _Row(
         split=image.split,
         image=target.relative_to(folder).as_posix(),
         image_md5=hashlib.md5(content).hexdigest(),
-        label_md5=hashlib.md5(lines.encode()).hexdigest(),
+        label_md5="" if image.split == UNLABELLED else _write_label(image, folder / "labels" / image.split / stem),
         boxes=len(image.classes),
     )
+
+
+def _write_label(image: LabelledImage, stem: Path) -> str:
+    """Write the label file of an image, and return its md5."""
+    lines = label_lines(image)
+    stem.with_name(f"{stem.name}.txt").write_text(lines, encoding="utf-8")
+    return hashlib.md5(lines.encode()).hexdigest()
 
 
 def _link(source: Path, target: Path) -> None:
@@ -131,6 +140,6 @@ def _write_manifest(rows: list[_Row], data_yaml: str, folder: Path) -> None:
     with (folder / MANIFEST).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(MANIFEST_COLUMNS)
-        for row in sorted(rows, key=lambda row: (SPLITS.index(row.split), row.image)):
+        for row in sorted(rows, key=lambda row: ((*SPLITS, UNLABELLED).index(row.split), row.image)):
             writer.writerow([row.split, row.image, row.image_md5, row.label_md5, row.boxes])
         writer.writerow(["", "data.yaml", hashlib.md5(data_yaml.encode()).hexdigest(), "", ""])

@@ -58,7 +58,7 @@ def complete_splits(
         numbers = None
         if group_by is not None:
             numbers = np.unique([groups[index] for index in divided], return_inverse=True)[1]
-        chosen = stratify(_class_table(dataset, divided), fractions, seed, numbers)
+        chosen = stratify(class_table(dataset, divided), fractions, seed, numbers)
         for index, choice in zip(divided, chosen, strict=True):
             splits[index] = names[choice]
     if group_by is not None:
@@ -162,7 +162,8 @@ def _sizes(count: int, fractions: list[float]) -> NDArray[np.int64]:
     return np.maximum(sizes, 0)
 
 
-def _class_table(dataset: Dataset, rows: list[int]) -> NDArray[np.bool_]:
+def class_table(dataset: Dataset, rows: list[int]) -> NDArray[np.bool_]:
+    """Return (N, C): whether each of N images, named by index, has a box of each of C classes."""
     table = np.zeros((len(rows), len(dataset.class_names)), dtype=bool)
     for row, index in enumerate(rows):
         table[row, dataset.images[index].classes] = True

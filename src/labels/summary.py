@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.foundation.prepared import SPLITS
+from src.foundation.prepared import SPLITS, UNLABELLED
 from src.labels.dataset import Dataset, LabelledImage
 from src.labels.faults import Faults, shown
 
@@ -18,7 +18,8 @@ COCO_AREAS_PX = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2,
 def summarize(dataset: Dataset) -> dict[str, Any]:
     """Return counts and box sizes as a nested dict for JSON.
 
-    Keys: `images`, `boxes` and `backgrounds` (images without boxes) per split; `classes.<name>.{images,boxes}` per
+    Keys: `images`, `boxes` and `backgrounds` (images without boxes) per split; `unlabelled`, the number of training
+    images whose labels were set aside; `classes.<name>.{images,boxes}` per
     split; `box_sizes.side_pct` (percentiles p5 to p95 of sqrt(box area / image area), in percent; absent without boxes)
     and `box_sizes.{small,medium,large}` (number of boxes in COCO's ranges of the area, in square pixels).
     """
@@ -35,6 +36,7 @@ def summarize(dataset: Dataset) -> dict[str, Any]:
         "images": {split: len(images) for split, images in of_split.items()},
         "boxes": {split: sum(len(image.classes) for image in images) for split, images in of_split.items()},
         "backgrounds": {split: sum(not len(image.classes) for image in images) for split, images in of_split.items()},
+        "unlabelled": sum(image.split == UNLABELLED for image in dataset.images),
         "classes": _per_class(dataset, of_split),
         "box_sizes": sizes,
     }

@@ -9,22 +9,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from src.foundation.errors import SettingError
-from src.foundation.prepared import IMAGE_SUFFIXES
+from src.foundation.prepared import IMAGE_SUFFIXES, unlabelled_images_of
 from src.labels.decoding import decode_all, read_rgb, training_suffix
 from src.labels.faults import Faults
 from src.labels.folders import files_below
 
 
 def unlabelled_images(folder: Path, prepared: Path) -> list[Path]:
-    """Return the images of a folder and its subfolders, sorted.
+    """Return the training images whose labels were set aside, and the images of a folder and its subfolders, sorted.
 
     Args:
-        folder: it may contain other files, too.
+        folder: it may contain other files, too. It may be absent if labels were set aside.
         prepared: the dataset; an image of its val or test split must not be in `folder`.
 
     Raises:
-        UserError: the folder has no images, or there are images that cannot be read or are in val or test. The message
-            lists all of them.
+        UserError: there are no images at all, or images that cannot be read or are in val or test. The message lists
+            all of them.
     """
     faults = Faults(folder, "teaching.folder")
     found = files_below(folder, IMAGE_SUFFIXES, faults) if folder.is_dir() else []
@@ -35,9 +35,12 @@ def unlabelled_images(folder: Path, prepared: Path) -> list[Path]:
         elif split := held_out.get(_pixels(path)):
             faults.add(path, f"an image of {split}, which must not be used for training", "remove it")
     faults.end_if_fatal(strict=False)
+    found = [*unlabelled_images_of(prepared), *found]
     if not found:
         raise SettingError(
-            "teaching.folder", f"must contain images, found none in {folder}: add some, or choose teaching=offline"
+            "teaching.folder",
+            f"must contain images, found none in {folder}: add some, set labels aside "
+            "(prepare_labels.label_fraction), or choose teaching=offline",
         )
     return found
 

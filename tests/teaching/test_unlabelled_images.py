@@ -52,6 +52,17 @@ def test_faults_are_listed_together(tmp_path: Path, prepared_folder: Path) -> No
     assert "copy.png: an image of test, which must not be used for training: remove it" in str(caught.value)
 
 
+def test_images_whose_labels_were_set_aside_need_no_folder(tmp_path: Path, prepared_folder: Path) -> None:
+    aside = prepared_folder / "images/unlabelled"
+    aside.mkdir()
+    write_image(aside / "a.png", (40, 40))
+    assert unlabelled_images(tmp_path / "nowhere", prepared_folder) == [aside / "a.png"]
+    folder = tmp_path / "more"
+    folder.mkdir()
+    write_image(folder / "b.png", (40, 40))
+    assert unlabelled_images(folder, prepared_folder) == [aside / "a.png", folder / "b.png"]
+
+
 def test_a_folder_without_images_is_told(tmp_path: Path, prepared_folder: Path) -> None:
     with pytest.raises(UserError, match="must contain images, found none in"):
         unlabelled_images(tmp_path / "nowhere", prepared_folder)
