@@ -52,7 +52,7 @@ bench-distillation: .venv/ready ## losses and teachers, three seeds each: hours 
 bench-first-run: .venv/ready ## how long the first run takes, and how soon the commands answer: about 20 minutes on 2 cores, all idle
 	$(BIN)/python -m benchmarks.first_run
 
-bench-growth: .venv/ready ## costs of more and more images, runs and jobs: about 30 minutes on 2 cores, all idle
+bench-growth: .venv/ready ## costs of more and more images, runs and jobs: about 30 minutes on 2 cores, all idle; goes on where it stopped
 	$(BIN)/python -m benchmarks.growth
 
 bench-steps: .venv/ready ## time of a step, a training and a sweep: about 40 minutes on 2 cores, all idle

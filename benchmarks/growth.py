@@ -3,8 +3,8 @@
     make bench-growth
 
 In a small project of the last commit: prepare-labels of more and more images, and an idle `dvc repro` with them; the
-start of a run and the answer to MLflow's table with more and more runs; sweeps of more and more quantize jobs. Writes
-reports/benchmarks/growth.md.
+start of a run and the answer to MLflow's table with more and more runs; sweeps of more and more quantize jobs. Each
+measurement is kept in .cache/benchmarks, so an interrupted benchmark goes on. Writes reports/benchmarks/growth.md.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -28,12 +28,12 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
-from benchmarks.photographs import cloned
+from benchmarks.photographs import cloned, kept_folder
 from benchmarks.reliability.stores import Server
 from benchmarks.reliability.victim import Victim, python
 from src import PROJECT
 from src.evaluation.machine import describe_machine
-from src.foundation.atomic import write_text
+from src.foundation.atomic import write_json, write_text
 
 PAGE = PROJECT / "reports/benchmarks/growth.md"
 IMAGES, RUNS, JOBS = (1_000, 10_000, 100_000), (10, 100, 1_000), (10, 50, 200)
@@ -42,14 +42,8 @@ REPEATS = 5
 PER_PAGE = 100
 """Number of runs that MLflow's table asks for at once."""
 
-AXES = {
-    "calibrator": ("minmax", "moving_average", "percentile", "entropy", "mse"),
-    "per_channel": ("true", "false"),
-    "symmetric_activations": ("true", "false"),
-    "bias_correction": ("false", "true"),
-    "float_layers": ("0", "1", "2", "3", "4"),
-}
-"""A grid of 200 quantize jobs."""
+STAGES = ("prepare_labels", "quantize")
+JOBS_OF_QUANTIZE = "a sweep of quantize, by job"
 
 RECORD_RUNS = """
 import sys
@@ -95,19 +89,31 @@ def main() -> None:
     for name, sizes in (("images", IMAGES), ("runs", RUNS), ("jobs", JOBS)):
         parser.add_argument(f"--{name}", type=int, nargs="*", default=sizes, help=f"{name} ({sizes})")
     arguments = parser.parse_args()
+    kept = kept_folder("growth", STAGES)
     found: dict[str, dict[int, Cost]] = {}
-    with tempfile.TemporaryDirectory(prefix="growth-") as scratch:
-        for number in arguments.images:
-            for name, cost in measure_images(Path(scratch) / str(number), number).items():
-                found.setdefault(name, {})[number] = cost
-        if arguments.runs:
-            found |= measure_runs(cloned(Path(scratch) / "runs"), arguments.runs)
-        if arguments.jobs:
-            found["a sweep of quantize, by job"] = measure_jobs(Path(scratch) / "jobs", arguments.jobs)
+    measurements = {
+        **{f"images-{number}": partial(measure_images, number=number) for number in arguments.images},
+        "-".join(("runs", *map(str, arguments.runs))): partial(measure_runs, numbers=arguments.runs),
+        **{f"jobs-{number}": partial(measure_jobs, number=number) for number in arguments.jobs},
+    }
+    for key, measurement in tqdm(measurements.items(), desc="measurements"):
+        for name, costs in _known(kept / f"{key}.json", measurement).items():
+            found.setdefault(name, {}).update(costs)
     write_text(PAGE, page(found))
 
 
-def measure_images(folder: Path, number: int) -> dict[str, Cost]:
+def _known(path: Path, measurement: Callable[[Path], Mapping[str, Mapping[int, Cost]]]) -> dict[str, dict[int, Cost]]:
+    """Return the costs of a measurement, by kind of work and by number. A known one is not made again."""
+    if not path.exists():
+        with tempfile.TemporaryDirectory(prefix="growth-") as scratch:
+            costs = measurement(Path(scratch))
+            rows = {name: {number: asdict(cost) for number, cost in of.items()} for name, of in costs.items()}
+            write_json(path, rows)
+    read = json.loads(path.read_text(encoding="utf-8"))
+    return {name: {int(number): Cost(**cost) for number, cost in of.items()} for name, of in read.items()}
+
+
+def measure_images(folder: Path, number: int) -> dict[str, dict[int, Cost]]:
     """Return the costs of preparing images, and of an idle `dvc repro` with them."""
     project = cloned(folder / "project")
     write_images(folder / "images", number)
@@ -117,11 +123,10 @@ def measure_images(folder: Path, number: int) -> dict[str, Cost]:
     by_hand = _cost(project, python("src.prepare_labels", "hydra.run.dir=outputs/by_hand"))
     under_dvc = _cost(project, python("dvc", "repro", "prepare-labels"))
     idle = [_cost(project, python("dvc", "repro", "prepare-labels")).seconds for _ in range(REPEATS)]
-    shutil.rmtree(folder)
     return {
-        "prepare-labels, by image": by_hand,
-        "prepare-labels under `dvc repro`, by image": under_dvc,
-        "`dvc repro` with nothing to do": Cost(statistics.median(idle)),
+        "prepare-labels, by image": {number: by_hand},
+        "prepare-labels under `dvc repro`, by image": {number: under_dvc},
+        "`dvc repro` with nothing to do": {number: Cost(statistics.median(idle))},
     }
 
 
@@ -154,8 +159,9 @@ def _cost(project: Path, command: Sequence[str]) -> Cost:
     return Cost(time.perf_counter() - begun, usage.ru_maxrss / 1024)
 
 
-def measure_runs(project: Path, numbers: Sequence[int]) -> dict[str, dict[int, Cost]]:
+def measure_runs(folder: Path, numbers: Sequence[int]) -> dict[str, dict[int, Cost]]:
     """Return the costs of a run and of MLflow's table with so many runs in the store."""
+    project = cloned(folder / "project")
     starts, tables, recorded = {}, {}, 0
     for number in sorted(numbers):
         subprocess.run([sys.executable, "-c", RECORD_RUNS, str(number - recorded)], cwd=project, check=True)
@@ -188,27 +194,12 @@ def _table(project: Path) -> float:
     return statistics.median(seconds[1:])
 
 
-def measure_jobs(folder: Path, numbers: Sequence[int]) -> dict[int, Cost]:
-    """Return the costs of sweeps over so many settings of quantize."""
-    victim = Victim.made(folder)
-    return {
-        number: _cost(victim.root, python("src.quantize", "-m", *grid(number), "method=static"))
-        for number in tqdm(sorted(numbers), desc="sweeps")
-    }
-
-
-def grid(jobs: int) -> list[str]:
-    """Return overrides that make a grid of at least so many jobs, as few as possible.
-
-    >>> grid(10)
-    ['calibrator=minmax,moving_average,percentile,entropy,mse', 'per_channel=true,false']
-    """
-    overrides, size = [], 1
-    for key, values in AXES.items():
-        if size < jobs:
-            overrides.append(f"{key}={','.join(values[: -(-jobs // size)])}")
-            size *= min(len(values), -(-jobs // size))
-    return overrides
+def measure_jobs(folder: Path, number: int) -> dict[str, dict[int, Cost]]:
+    """Return the cost of a sweep of so many quantize jobs."""
+    victim = Victim.made(folder / "project")
+    # Without `sensitivity` this setting is not read: the jobs differ in name and do the same work.
+    jobs = f"sensitivity_images={','.join(map(str, range(1, number + 1)))}"
+    return {JOBS_OF_QUANTIZE: {number: _cost(victim.root, python("src.quantize", "-m", jobs, "method=static"))}}
 
 
 def page(found: Mapping[str, Mapping[int, Cost]]) -> str:
