@@ -3,6 +3,7 @@
     python -m src.promote RUN              RUN: the id in MLflow of a sweep's or search's run, or of any single run
     dvc repro
     python -m src.promote RUN --check      did the pipeline reach the accuracy of the run?
+    python -m src.promote --model NAME     of a model in MLflow's registry: the candidate becomes the champion
 
 Of a search from a budget, the parameters of all stages are written. Only values that differ are; comments stay. If a
 file in conf/ has the values of a group, `choices` gets the name of that file. If no file has them,
@@ -34,6 +35,7 @@ from src.config.stages import STAGES
 from src.foundation.atomic import write_text
 from src.foundation.errors import UserError
 from src.workflow.names import is_cut
+from src.workflow.registry import promote_version
 from src.workflow.store import RecordedRun, recorded_run
 from src.workflow.tracking import flat_params
 
@@ -337,14 +339,27 @@ def _next_step(run_id: str) -> str:
 def main() -> None:
     """Parse the command line and promote or check."""
     parser = argparse.ArgumentParser(
-        prog="python -m src.promote", description="Write the parameters of a sweep's winner to params.yaml."
+        prog="python -m src.promote",
+        description="Write the parameters of a sweep's winner to params.yaml, or make a model's version the champion.",
     )
-    parser.add_argument("run", help="id in MLflow of a sweep's or search's run, or of any single run")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("run", nargs="?", help="id in MLflow of a sweep's or search's run, or of any single run")
+    what.add_argument(
+        "--model",
+        metavar="NAME[/VERSION]",
+        help="a version in MLflow's registry, whose candidate is the default: give it the alias champion, if the gate "
+        "passed for its bytes",
+    )
     parser.add_argument(
         "--check", action="store_true", help="after `dvc repro`: did the pipeline reach the accuracy of the run?"
     )
     arguments = parser.parse_args()
+    if arguments.model and arguments.check:
+        parser.error("--check needs a run, not --model")
     try:
+        if arguments.model:
+            print(promote_version(PROJECT, arguments.model))
+            return
         if not arguments.check:
             difference = promote(PROJECT, arguments.run)
             print(difference or f"{PARAMS} has these values already\n", end="")

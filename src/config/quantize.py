@@ -49,5 +49,5 @@ class Quantize(Setting, SoftTargets, Training):
         for key in unused:
             yield key, f"has no meaning for method={self.method}: leave it as it is by default, or choose static or qat"
         name = self.register
-        if name is not None and (not name.strip() or set(name) & set("/:")):
-            yield "register", f"must be a name without / and :, or null, got {name!r}"
+        if name is not None and (not name.strip() or set(name) & set("/:@")):
+            yield "register", f"must be a name without /, : and @, or null, got {name!r}"

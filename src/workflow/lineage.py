@@ -26,11 +26,11 @@ def identity_tags(stage: str, project: Path) -> dict[str, str]:
     for tag, variable in {"dvc.stage": "DVC_STAGE", "dvc.experiment": "DVC_EXP_NAME"}.items():
         if value := os.environ.get(variable):
             tags[tag] = value
-    commit = _git(project, "rev-parse", "HEAD")
+    commit = git_output(project, "rev-parse", "HEAD")
     if commit:
         code = [str(path) for path in modules_of(f"src.{stage}")]
         tags["mlflow.source.git.commit"] = commit
-        tags["git.dirty"] = json.dumps(bool(_git(project, "status", "--porcelain", "--", *SETTINGS, *code)))
+        tags["git.dirty"] = json.dumps(bool(git_output(project, "status", "--porcelain", "--", *SETTINGS, *code)))
     return tags
 
 
@@ -61,8 +61,8 @@ def link_upstream(store: OpenStore, inputs: Mapping[str, str], outputs: Mapping[
     store.client.set_tag(store.run_id, "mlflow.note.content", "\n".join(lines))
 
 
-def _git(project: Path, *arguments: str) -> str | None:
-    """Return the output of git; None without git or outside of a repository."""
+def git_output(project: Path, *arguments: str) -> str | None:
+    """Return what git prints in a folder; None without git or outside of a repository."""
     try:
         # DVC may hold the lock of git's index.
         command = ["git", "--no-optional-locks", *arguments]

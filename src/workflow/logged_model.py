@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.workflow.registry import MODEL_FILE, add_candidate
 from src.workflow.store import OpenStore
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ def log_onnx_model(store: OpenStore, path: Path, sample: np.ndarray, registered_
         store: with the run.
         path: the .onnx file.
         sample: float32 (N, 3, H, W) in [0, 1]; the model runs on it once, for the signature.
-        registered_name: also make a version of this name in the model registry.
+        registered_name: also make a version of this name in the model registry, as the candidate.
     """
     import mlflow.onnx
     import onnx
@@ -48,16 +50,12 @@ def log_onnx_model(store: OpenStore, path: Path, sample: np.ndarray, registered_
             mlflow_model=model,
             pip_requirements=[f"onnx=={onnx.__version__}", f"onnxruntime=={onnxruntime.__version__}"],
             onnx_execution_providers=["CPUExecutionProvider"],
+            save_as_external_data=False,
         )
+        # The bytes of the file, not what onnx makes of them: the gate's verdict on a version is found by their md5.
+        shutil.copyfile(path, f"{folder}/model/{MODEL_FILE}")
         store.client.log_model_artifacts(logged.model_id, f"{folder}/model")
     store.client.finalize_logged_model(logged.model_id, "READY")
     store.client.log_outputs(store.run_id, [LoggedModelOutput(logged.model_id, step=0)])
     if registered_name:
-        try:
-            store.client.create_registered_model(registered_name)
-        except mlflow.MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        store.client.create_model_version(
-            registered_name, logged.artifact_location, store.run_id, await_creation_for=0, model_id=logged.model_id
-        )
+        add_candidate(store, registered_name, logged)

@@ -9,8 +9,9 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,8 +54,12 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "5",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 """Environment variables of MLflow that are set here unless the user did."""
+
+UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""Codes of MLflow's error for a name or id that is not in the store."""
 
 LOCK_S = 60
 """How long to wait while another process creates the tables of a new SQLite store, which takes seconds."""
@@ -130,11 +135,36 @@ def open_store(project: Path, name: str, tags: Mapping[str, str], begun_ms: int)
     # Processes that find no tables all create them, and all but one crash.
     with _lock(uri):
         client = MlflowClient(uri)
-        if uri == f"sqlite:///{_local_database(project)}":
-            follow_the_project(_local_database(project), _local_artifacts(project), VIEW_TAG)
+        _follow_the_project(uri, project)
         experiment_id = _experiment_id(client, uri, project)
     begun = client.create_run(experiment_id, start_time=begun_ms, tags=dict(tags), run_name=name)
     return OpenStore(client, experiment_id, begun.info.run_id)
+
+
+@contextmanager
+def reading_store(project: Path) -> Iterator[MlflowClient]:
+    """Yield a client of a store in which something is recorded.
+
+    Raises:
+        UserError: there is no store yet, or the block or the store fails.
+    """
+    prepare_mlflow()
+    from mlflow import MlflowClient, MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    uri = store_uri(project)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///").partition("?")[0]).exists():
+        raise UserError(f"{uri}: no runs are recorded there yet: run a stage or a sweep first")
+    _expect_whole_password(uri)
+    try:
+        client = MlflowClient(uri)
+        _follow_the_project(uri, project)
+        yield client
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError) as error:
+        shown = without_password(uri)
+        if "locked" in str(error):
+            raise UserError(f"{shown}: another process holds it: wait until it has ended, or end it") from error
+        raise UserError(f"{shown}: cannot be read ({brief(error)}): put the store back, or remove it") from error
 
 
 def recorded_run(project: Path, run_id: str) -> RecordedRun:
@@ -144,26 +174,18 @@ def recorded_run(project: Path, run_id: str) -> RecordedRun:
         UserError: the store does not answer, has no such run, or it did not finish. A sweep in which jobs failed is
             accepted if it has a winner.
     """
-    prepare_mlflow()
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+    with reading_store(project) as client:
+        from mlflow import MlflowException
 
-    uri = store_uri(project)
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///").partition("?")[0]).exists():
-        raise UserError(f"{uri}: no runs are recorded there yet: run a stage or a sweep first")
-    _expect_whole_password(uri)
-    try:
-        run = MlflowClient(uri).get_run(run_id)
-    except (MlflowException, SQLAlchemyError, ImportError) as error:
-        shown = without_password(uri)
-        if getattr(error, "error_code", None) in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        try:
+            run = client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in UNKNOWN:
+                raise
+            shown = without_password(store_uri(project))
             raise UserError(
                 f"run {run_id}: not in {shown} ({brief(error)}): copy the id from the MLflow page"
             ) from error
-        if "locked" in str(error):
-            raise UserError(f"{shown}: another process holds it: wait until it has ended, or end it") from error
-        raise UserError(f"{shown}: cannot be read ({brief(error)}): put the store back, or remove it") from error
     metrics = run.data.metrics
     if run.info.status != "FINISHED" and "best" not in metrics:
         raise UserError(
@@ -212,6 +234,11 @@ def _expect_whole_password(uri: str) -> None:
             "MLFLOW_TRACKING_URI: cannot tell its password from its server: "
             "write @ as %40, / as %2F, ? as %3F and # as %23 in the password"
         )
+
+
+def _follow_the_project(uri: str, project: Path) -> None:
+    if uri == f"sqlite:///{_local_database(project)}":
+        follow_the_project(_local_database(project), _local_artifacts(project), VIEW_TAG)
 
 
 def _local_database(project: Path) -> Path:

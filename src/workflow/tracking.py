@@ -224,16 +224,18 @@ class Run:
         Args:
             path: the .onnx file.
             sample: float32 (N, 3, H, W) in [0, 1], an input of the model; the model runs on it once, for the signature.
-            registered_name: also create a version of this model in the model registry.
+            registered_name: also create a version of this name in the model registry, as the candidate.
         """
         self._record("models", (self._shown(path),), lambda store: log_onnx_model(store, path, sample, registered_name))
 
     def link(self, reads: Mapping[str, Path], writes: Mapping[str, Path]) -> None:
         """Link this run to the runs that wrote its inputs, by the md5 of the files: in tags, and in the description.
 
-        Tags: `output.<name>` is the md5 of an output, `upstream.<name>` the id of the run that wrote an input.
+        Tags: `input.<name>` and `output.<name>` are the md5 of a file, `upstream.<name>` is the id of the run that
+        wrote an input.
         """
         inputs, outputs = self._digests(reads), self._digests(writes)
+        self.tags({f"input.{name}": md5 for name, md5 in inputs.items()})
         self.tags({f"output.{name}": md5 for name, md5 in outputs.items()})
         self._record("links", tuple(inputs), lambda store: link_upstream(store, inputs, outputs))
 
