@@ -1,9 +1,9 @@
-"""eval-int8: measures all models on the test images, from the teacher to INT8, and applies the gate to INT8.
+"""eval-int8: measures all models on the test images, from the teacher to INT8, judges the run, and applies the gates.
 
 Reads the models and metrics of all stages, params.yaml (to show it) and data/prepared. Writes reports/eval_int8.json
 (accuracy; the same on every run), reports/latency.json, reports/pareto.png and reports/report.md (they contain timings,
-so they differ on every run), and pictures in reports/eval_int8. The gate: if INT8 loses more than `max_drop`, the stage
-fails after everything is written.
+so they differ on every run), and pictures in reports/eval_int8. The gates: if INT8 loses more than `max_drop`, or is
+below a smallest accuracy that is set, the stage fails after everything is written.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ if __name__ == "__main__":
     command("eval_int8")
 
 import json
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,9 +36,9 @@ from src.detector.dataset import expect_classes, view_of
 from src.detector.runtime import settle
 from src.evaluation.agreement import Agreement, compare, summarize, worst_first
 from src.evaluation.detections import LEAST_SCORE, detect
-from src.evaluation.gate import gate_passes
 from src.evaluation.latency import Latency, measure, torch_threads
 from src.evaluation.machine import describe_machine
+from src.evaluation.verdict import Verdict, judge
 from src.foundation.atomic import whole_folder, write_json, write_text
 from src.foundation.digests import digest
 from src.foundation.pipeline import FLOAT_ONNX, INT8_ONNX, PREPARED, PRUNED, STUDENT, TEACHER
@@ -45,6 +46,7 @@ from src.foundation.prepared import class_names, images_of
 from src.reporting.accuracy_plots import draw_per_class, draw_story
 from src.reporting.report import Pictures, write_report
 from src.reporting.side_by_side import Half, side_by_side
+from src.reporting.verdict_words import failure, headline, objections
 from src.workflow.stage import StageResult
 from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
@@ -60,9 +62,11 @@ EARLIER_STAGES = STAGES[:-1]
 LEAST_IOU = 0.5
 MIB = 2**20
 
+_logger = logging.getLogger(__name__)
+
 
 def run(params: EvalInt8, files: StageFiles, log: Run) -> StageResult:
-    """Measure all models and write the reports; return the accuracies, and the gate's verdict."""
+    """Measure all models, judge the run and write the reports; return the accuracies, and why a gate fails."""
     device = settle(params.device, params.cpu_threads)
     models = {name: files.read(path) for name, path in MODELS.items()}
     for name in ("onnx_fp32", "onnx_int8"):
@@ -80,20 +84,26 @@ def run(params: EvalInt8, files: StageFiles, log: Run) -> StageResult:
         draw_per_class({name: metrics[name] for name in MODELS}, pictures / "per_class.png")
     latency = _latencies(models, load_image(images[0], params.imgsz), params)
     log.metrics({"latency": latency})
-    _write_reports(metrics, latency, params.max_drop, files)
+    upstream = _reports_of_earlier_stages(files)
+    verdict = judge(metrics, upstream, params.gates)
+    metrics["verdict"] = verdict.facts
+    _tell(verdict, headline(verdict, metrics, latency, upstream["quantize"]), log)
+    _write_reports(metrics, latency, upstream, verdict, params, files)
     for name in ("reports/eval_int8", "reports/pareto.png", "reports/report.md"):
         log.artifact(files.outputs[name], folder="report")
-    return StageResult(metrics, _failure(metrics["int8_drop"]["vs_fp32"], params.max_drop))
+    return StageResult(metrics, failure(verdict))
 
 
-def _failure(drop: float, max_drop: float) -> str | None:
-    """Return why the gate fails; None if it passes."""
-    if gate_passes(drop, max_drop):
-        return None
-    return (
-        f"eval_int8.max_drop: expected INT8 to lose at most {max_drop} of mAP50-95 against ONNX FP32 on test, but "
-        f"it lost {drop}: see reports/report.md, then change the settings of calibrate or quantize"
-    )
+def _reports_of_earlier_stages(files: StageFiles) -> dict[str, dict[str, Any]]:
+    return {name: json.loads(files.read(f"reports/{name}.json").read_text(encoding="utf-8")) for name in EARLIER_STAGES}
+
+
+def _tell(verdict: Verdict, line: str, log: Run) -> None:
+    """Record the verdict, and show it on the screen with all objections."""
+    log.tags({"verdict": line})
+    _logger.info("verdict: %s", line)
+    for objection in objections(verdict):
+        _logger.warning("%s", objection)
 
 
 def _accuracies(models: Mapping[str, Path], prepared: Path, imgsz: int, device: str) -> dict[str, dict[str, Any]]:
@@ -151,7 +161,7 @@ def _row(name: str, agreement: Agreement) -> dict[str, Any]:
     mean_iou = agreement.mean_iou
     return {
         "image": name,
-        "share_matched": round(agreement.share, 6),
+        "share_matched": None if agreement.share is None else round(agreement.share, 6),
         "mean_matched_iou": None if mean_iou is None else round(mean_iou, 6),
     }
 
@@ -197,14 +207,18 @@ def _speedups(latency: Mapping[str, Latency]) -> dict[str, float]:
     }
 
 
-def _write_reports(metrics: dict[str, Any], latency: dict[str, Any], max_drop: float, files: StageFiles) -> None:
+def _write_reports(
+    metrics: dict[str, Any],
+    latency: dict[str, Any],
+    upstream: dict[str, dict[str, Any]],
+    verdict: Verdict,
+    params: EvalInt8,
+    files: StageFiles,
+) -> None:
     write_json(files.write("reports/latency.json"), latency)
     draw_story(metrics, latency, files.write("reports/pareto.png"))
-    upstream = {
-        name: json.loads(files.read(f"reports/{name}.json").read_text(encoding="utf-8")) for name in EARLIER_STAGES
-    }
     settings = files.read("params.yaml").read_text(encoding="utf-8")
     shown = range(1, 1 + len(metrics["agreement"]["worst_images"]))
     links = Pictures("pareto.png", "eval_int8/per_class.png", [f"eval_int8/worst_{k}.jpg" for k in shown])
-    page = write_report(metrics, latency, upstream, settings, max_drop, links)
+    page = write_report(metrics, latency, upstream, settings, verdict, params.gates, links)
     write_text(files.write("reports/report.md"), page)

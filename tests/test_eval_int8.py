@@ -31,6 +31,8 @@ PARAMS = EvalInt8(
     precision="float32",
     workers=0,
     max_drop=0.03,
+    min_map50_95=None,
+    min_class_map50_95=None,
     latency_rounds=2,
     latency_threads=1,
     pictures=2,
@@ -68,7 +70,7 @@ def results(project: Path) -> dict[str, Any]:
 
 
 def test_all_five_models_are_measured_and_reported(project: Path, results: dict[str, Any]) -> None:
-    assert list(results) == [*eval_int8.MODELS, "int8_drop", "agreement"]
+    assert list(results) == [*eval_int8.MODELS, "int8_drop", "agreement", "verdict"]
     json.dumps(results, allow_nan=False)
     for name in eval_int8.MODELS:
         assert set(results[name]) == {"map50_95", "map50", "per_class", "parameters", "gflops", "size_mib"}
@@ -86,20 +88,34 @@ def test_all_five_models_are_measured_and_reported(project: Path, results: dict[
     assert latency["machine"]["threads"] == 1
 
     page = (project / "reports/report.md").read_text()
-    for link in ("pareto.png", "eval_int8/per_class.png", "eval_int8/worst_1.jpg", "eval_int8/worst_2.jpg"):
+    for link in ("pareto.png", "eval_int8/per_class.png"):
         assert f"]({link})" in page
         assert (project / "reports" / link).is_file()
+
+
+def test_detectors_that_find_nothing_prove_nothing(project: Path, results: dict[str, Any]) -> None:
+    """These networks are untrained. The gate passes all the same: the accuracies are made up."""
+    assert results["agreement"]["share_matched"] is None
+    assert results["verdict"]["objections"] == 1
+    [finding] = results["verdict"]["findings"]
+    assert (finding["finding"], finding["images"], finding["least_score"]) == ("NothingFound", 3, 0.25)
+    page = (project / "reports/report.md").read_text()
+    assert page.startswith("# Verdict: this run proves nothing\n\n- Neither FP32 nor INT8 finds anything")
+    assert "100.0%" not in page
 
 
 def test_a_drop_above_the_gate_fails_with_the_same_reports(
     project: Path, results: dict[str, Any], tmp_path: Path
 ) -> None:
-    result = eval_int8.run(replace(PARAMS, max_drop=0.01), StageFiles("eval_int8", project, tmp_path), Log())
+    log = Log()
+    result = eval_int8.run(replace(PARAMS, max_drop=0.01), StageFiles("eval_int8", project, tmp_path), log)
     assert result.failure
+    assert ({"verdict": "this run proves nothing and a gate fails"},) in log.of("tags")
     assert re.search(r"eval_int8\.max_drop: expected .* at most 0\.01 .* it lost 0\.02", result.failure)
     assert "Gate: **FAILED**" in (tmp_path / "reports/report.md").read_text()
-    # Everything except the latencies is the same on every run.
-    assert result.metrics == results
+    # Everything except the latencies and the verdict is the same on every run.
+    assert {**result.metrics, "verdict": results["verdict"]} == results
+    assert [one["finding"] for one in result.metrics["verdict"]["findings"]] == ["LargeDrop", "NothingFound"]
     for name in ("eval_int8/per_class.png", "eval_int8/worst_1.jpg", "eval_int8/worst_2.jpg"):
         assert (tmp_path / "reports" / name).read_bytes() == (project / "reports" / name).read_bytes(), name
 

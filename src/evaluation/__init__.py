@@ -1,1 +1,1 @@
-"""Evaluation of detectors: agreement of two detectors, latency, and the gate of INT8."""
+"""Evaluation of detectors: agreement of two detectors, latency, the gates of INT8, and the verdict on a run."""

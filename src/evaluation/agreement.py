@@ -32,12 +32,12 @@ class Agreement:
     """How two sets of detections of one image compare.
 
     Attributes:
-        share: of the detections of both sets, the share that has a partner, in [0, 1]; 1 if both sets are empty.
+        share: of the detections of both sets, the share that has a partner, in [0, 1]; None if both sets are empty.
         ious: (M,), the IoU of each of the M pairs.
         alone: indices of the detections without a partner, of the first set and of the second.
     """
 
-    share: float
+    share: float | None
     ious: NDArray[np.float64]
     alone: tuple[frozenset[int], frozenset[int]]
 
@@ -62,7 +62,7 @@ def compare(first: Detections, second: Detections, least_iou: float) -> Agreemen
         alone[1].remove(int(column))
     found = len(first.scores) + len(second.scores)
     return Agreement(
-        share=2 * len(ious) / found if found else 1.0,
+        share=2 * len(ious) / found if found else None,
         ious=np.array(ious, dtype=np.float64),
         alone=(frozenset(alone[0]), frozenset(alone[1])),
     )
@@ -86,21 +86,29 @@ def iou(first_xyxy: NDArray[np.float64], second_xyxy: NDArray[np.float64]) -> ND
 
 
 def worst_first(agreements: dict[str, Agreement]) -> list[str]:
-    """Return the names of the images, least agreement first: sorted by share, then mean IoU, then name."""
+    """Return the names of the images, least agreement first: sorted by share, then mean IoU, then name.
+
+    Images without detections come last.
+    """
 
     def key(name: str) -> tuple[float, float, str]:
-        mean_iou = agreements[name].mean_iou
-        return agreements[name].share, 1.0 if mean_iou is None else mean_iou, name
+        share, mean_iou = agreements[name].share, agreements[name].mean_iou
+        return 1.0 if share is None else share, 1.0 if mean_iou is None else mean_iou, name
 
     return sorted(agreements, key=key)
 
 
 def summarize(agreements: dict[str, Agreement]) -> dict[str, float | int | None]:
-    """Return the mean share over images, the mean IoU over pairs, and the number of images in full agreement."""
+    """Return the mean share over images with detections, the mean IoU over pairs, and numbers of images.
+
+    Images without detections are counted by themselves: two detectors that find nothing agree on nothing.
+    """
     ious = np.concatenate([agreement.ious for agreement in agreements.values()])
+    shares = [agreement.share for agreement in agreements.values() if agreement.share is not None]
     return {
         "images": len(agreements),
-        "share_matched": round(float(np.mean([agreement.share for agreement in agreements.values()])), 6),
+        "images_with_detections": len(shares),
+        "share_matched": round(float(np.mean(shares)), 6) if shares else None,
         "mean_matched_iou": round(float(ious.mean()), 6) if len(ious) else None,
-        "images_in_full_agreement": sum(agreement.share == 1 for agreement in agreements.values()),
+        "images_in_full_agreement": shares.count(1.0),
     }

@@ -1,6 +1,23 @@
-"""The gate: the loss of mAP50-95 that INT8 may have against the same network in float."""
+"""The gates: what INT8 may lose against the same network in float, and what it has to reach."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Gates:
+    """The limits of INT8 on test, of mAP50-95 in [0, 1].
+
+    Attributes:
+        max_drop: largest loss against FP32.
+        min_map50_95: smallest accuracy; None: no limit.
+        min_class_map50_95: smallest accuracy on each class; None: no limit.
+    """
+
+    max_drop: float
+    min_map50_95: float | None = None
+    min_class_map50_95: float | None = None
 
 
 def gate_passes(drop: float, max_drop: float) -> bool:

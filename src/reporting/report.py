@@ -1,7 +1,8 @@
 """reports/report.md: the page to read first. The input is numbers, the output Markdown; nothing is measured here.
 
-The page compares each step with the step before. A pruned model that is slower is called slower, and a difference that
-a second seed could reverse is called noise.
+The first line is the verdict; what speaks against the run comes next, before any number. The page compares each step
+with the step before. A pruned model that is slower is called slower, and a difference that a second seed could reverse
+is called noise.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from src.config.quantize import WITHOUT_RANGES
-from src.evaluation.gate import gate_passes
+from src.evaluation.gate import Gates
+from src.evaluation.verdict import Verdict
 from src.reporting.escaping import code, fenced, plain
+from src.reporting.verdict_words import headline, objections
 
 ACCURACY_NOISE = 0.01
 """Of mAP50-95: on small test sets it moves by a few tenths of a point between seeds, and there is one seed here."""
@@ -65,7 +68,8 @@ def write_report(
     latency: Mapping[str, Any],
     upstream: Mapping[str, Mapping[str, Any]],
     settings_yaml: str,
-    max_drop: float,
+    verdict: Verdict,
+    gates: Gates,
     pictures: Pictures,
 ) -> str:
     """Return the page as Markdown.
@@ -75,17 +79,22 @@ def write_report(
         latency: the content of reports/latency.json.
         upstream: metrics of the earlier stages, by stage.
         settings_yaml: the content of params.yaml.
-        max_drop: the loss of mAP50-95 that the gate allows.
+        verdict: what speaks against the run.
+        gates: the limits of INT8.
         pictures: the links to them.
     """
     sections = [
-        "# From teacher to INT8",
-        _verdict(accuracy, latency, max_drop),
+        f"# Verdict: {headline(verdict, accuracy, latency, upstream['quantize'])}",
+        *_objections(verdict),
+        "## From teacher to INT8",
+        _summary(accuracy, latency),
+        _gates(accuracy, verdict, gates),
         "## The five models, on test",
         _models(accuracy, latency),
         *_caveats(upstream["quantize"], latency),
         f"![accuracy over latency]({pictures.pareto})",
         "## Cost and gain of each step",
+        *(["These changes show nothing: see the verdict."] if verdict.proves_nothing else []),
         _steps(accuracy, latency),
         "## Agreement of INT8 and FP32",
         _agreement(accuracy["agreement"], pictures.worst),
@@ -101,17 +110,33 @@ def write_report(
     return "\n\n".join(sections) + "\n"
 
 
-def _verdict(accuracy: Mapping[str, Any], latency: Mapping[str, Any], max_drop: float) -> str:
+def _objections(verdict: Verdict) -> list[str]:
+    lines = "\n".join(f"- {line}" for line in objections(verdict))
+    return [lines] if lines else []
+
+
+def _summary(accuracy: Mapping[str, Any], latency: Mapping[str, Any]) -> str:
     teacher, int8 = accuracy["teacher"], accuracy["onnx_int8"]
-    drop = accuracy["int8_drop"]["vs_fp32"]
-    outcome = "passed" if gate_passes(drop, max_drop) else "**FAILED**"
     return (
         f"The INT8 file is {_times(teacher['size_mib'] / int8['size_mib'])} smaller than the teacher's file. In the "
         f"same runtime, INT8 is {_speed(latency['speedup']['int8_vs_teacher'])} as the teacher. On test, mAP50-95 is "
-        f"{_points(int8['map50_95'])} for INT8 and {_points(teacher['map50_95'])} for the teacher.\n\n"
-        f"Gate: {outcome}. INT8 may lose {100 * max_drop:.1f} points of mAP50-95 against ONNX FP32; it "
-        f"{'lost' if drop >= 0 else 'gained'} {abs(100 * drop):.1f}."
+        f"{_points(int8['map50_95'])} for INT8 and {_points(teacher['map50_95'])} for the teacher."
     )
+
+
+def _gates(accuracy: Mapping[str, Any], verdict: Verdict, gates: Gates) -> str:
+    drop = accuracy["int8_drop"]["vs_fp32"]
+    passed = "passed, which shows nothing" if verdict.proves_nothing else "passed"
+    limits = [
+        f"INT8 may lose {_points(gates.max_drop)} points of mAP50-95 against ONNX FP32; it "
+        f"{'lost' if drop >= 0 else 'gained'} {_points(abs(drop))}."
+    ]
+    if gates.min_map50_95 is not None:
+        reached = _points(accuracy["onnx_int8"]["map50_95"])
+        limits.append(f"It needs {_points(gates.min_map50_95)}; it has {reached}.")
+    if gates.min_class_map50_95 is not None:
+        limits.append(f"It needs {_points(gates.min_class_map50_95)} on each class.")
+    return f"Gate: {'**FAILED**' if verdict.fails else passed}. {' '.join(limits)}"
 
 
 def _models(accuracy: Mapping[str, Any], latency: Mapping[str, Any]) -> str:
@@ -182,13 +207,21 @@ def _steps(accuracy: Mapping[str, Any], latency: Mapping[str, Any]) -> str:
 
 
 def _agreement(agreement: Mapping[str, Any], worst: Sequence[str]) -> str:
+    images, with_detections = agreement["images"], agreement["images_with_detections"]
+    if not with_detections:
+        return (
+            f"Neither model finds anything at a score of {agreement['least_score']} in the {images} test images: there "
+            "is nothing to agree on."
+        )
     mean_iou = agreement["mean_matched_iou"]
     overlap = "There are no pairs." if mean_iou is None else f"The mean IoU of the pairs is {mean_iou:.3f}."
+    of_all = f"{images}" if with_detections == images else f"{with_detections} of {images}"
+    without = "" if with_detections == images else " In the others neither model finds anything."
     text = (
-        f"On {agreement['images']} test images, on average {100 * agreement['share_matched']:.1f}% of an image's "
+        f"On {of_all} test images, on average {100 * agreement['share_matched']:.1f}% of an image's "
         f"detections (score at least {agreement['least_score']}) match a detection of the other model: same class, IoU "
         f"at least {agreement['least_iou']}. {overlap} In {agreement['images_in_full_agreement']} images all "
-        "detections match."
+        f"detections match.{without}"
     )
     shown = "\n\n".join(f"![FP32 beside INT8]({link})" for link in worst)
     title = "The images with the least agreement, FP32 on the left, INT8 on the right:"

@@ -17,7 +17,7 @@ A_AS_CLASS_1 = (0, 0, 10, 10, 1)
 @pytest.mark.parametrize(
     ("first", "second", "share", "ious", "alone"),
     [
-        pytest.param(found(), found(), 1.0, [], (set(), set()), id="neither finds anything"),
+        pytest.param(found(), found(), None, [], (set(), set()), id="neither finds anything"),
         pytest.param(found(A, B), found(B, A), 1.0, [1, 1], (set(), set()), id="the same in another order"),
         pytest.param(found(A), found(A_SHIFTED), 1.0, [0.8], (set(), set()), id="moved a little"),
         pytest.param(found(A), found(A_AS_CLASS_1), 0.0, [], ({0}, {0}), id="another class"),
@@ -27,7 +27,7 @@ A_AS_CLASS_1 = (0, 0, 10, 10, 1)
     ],
 )
 def test_pairs_of_small_examples(
-    first: Detections, second: Detections, share: float, ious: list[float], alone: tuple[set[int], set[int]]
+    first: Detections, second: Detections, share: float | None, ious: list[float], alone: tuple[set[int], set[int]]
 ) -> None:
     agreement = compare(first, second, least_iou=0.5)
     assert agreement.share == pytest.approx(share)
@@ -63,13 +63,13 @@ def test_iou_of_small_examples(first: list[float], second: list[float], expected
     assert iou(np.array([first], float), np.array([second], float)) == pytest.approx(np.array([[expected]]))
 
 
-def agreement(share: float, *ious: float) -> Agreement:
+def agreement(share: float | None, *ious: float) -> Agreement:
     return Agreement(share, np.array(ious), (frozenset(), frozenset()))
 
 
 def test_worst_images_come_first_by_share_then_iou_then_name() -> None:
     images = {
-        "empty.png": agreement(1.0),
+        "empty.png": agreement(None),
         "loose.png": agreement(1.0, 0.7),
         "b.png": agreement(0.5, 0.9),
         "a.png": agreement(0.5, 0.9),
@@ -78,11 +78,26 @@ def test_worst_images_come_first_by_share_then_iou_then_name() -> None:
 
 
 def test_summary_averages_shares_over_images_and_ious_over_pairs() -> None:
-    images = {"a": agreement(1.0, 1.0, 0.8, 0.6), "b": agreement(0.5, 0.4), "c": agreement(1.0)}
+    images = {"a": agreement(1.0, 1.0, 0.8, 0.6), "b": agreement(0.5, 0.4), "c": agreement(0.0)}
     assert summarize(images) == {
         "images": 3,
-        "share_matched": pytest.approx(2.5 / 3, abs=1e-6),
+        "images_with_detections": 3,
+        "share_matched": 0.5,
         "mean_matched_iou": pytest.approx(0.7),
-        "images_in_full_agreement": 2,
+        "images_in_full_agreement": 1,
     }
-    assert summarize({"c": agreement(1.0)})["mean_matched_iou"] is None
+    assert summarize({"c": agreement(0.0)})["mean_matched_iou"] is None
+
+
+def test_images_without_detections_are_no_agreement() -> None:
+    assert summarize({"a": agreement(None), "b": agreement(0.5, 0.8), "c": agreement(None)}) == {
+        "images": 3,
+        "images_with_detections": 1,
+        "share_matched": 0.5,
+        "mean_matched_iou": 0.8,
+        "images_in_full_agreement": 0,
+    }
+    nothing = summarize({"a": agreement(None), "b": agreement(None)})
+    assert nothing["images_with_detections"] == 0
+    assert nothing["share_matched"] is None
+    assert nothing["images_in_full_agreement"] == 0

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from src.evaluation.gate import gate_passes
+from src.evaluation.gate import Gates, gate_passes
+from src.evaluation.verdict import LargeDrop, NoBoxes, NothingFound, Verdict
 from src.reporting.report import Pictures, write_report
 
 PICTURES = Pictures("pareto.png", "eval_int8/per_class.png", ["eval_int8/worst_1.jpg", "eval_int8/worst_2.jpg"])
@@ -33,6 +34,7 @@ ACCURACY: dict[str, Any] = {
         "least_score": 0.25,
         "least_iou": 0.5,
         "images": 150,
+        "images_with_detections": 150,
         "share_matched": 0.97,
         "mean_matched_iou": 0.953,
         "images_in_full_agreement": 120,
@@ -74,15 +76,18 @@ UPSTREAM: dict[str, Any] = {
     "quantize": {"method": "static", "target": "onnxruntime"},
 }
 
+GATES, UNOPPOSED = Gates(max_drop=0.03), Verdict([])
+
 
 def page(
     accuracy: dict[str, Any] = ACCURACY,
     latency: dict[str, Any] = LATENCY,
-    max_drop: float = 0.03,
+    verdict: Verdict = UNOPPOSED,
+    gates: Gates = GATES,
     **quantize: str,
 ) -> str:
     upstream = {**UPSTREAM, "quantize": {**UPSTREAM["quantize"], **quantize}}
-    return write_report(accuracy, latency, upstream, "distill:\n  T: 2.0\n", max_drop, PICTURES)
+    return write_report(accuracy, latency, upstream, "distill:\n  T: 2.0\n", verdict, gates, PICTURES)
 
 
 def line(text: str, start: str) -> str:
@@ -175,7 +180,34 @@ def test_speed_in_words(speedup: float, words: str) -> None:
 def test_the_gate(drop: float, passes: bool, words: str) -> None:
     accuracy = {**ACCURACY, "int8_drop": {"vs_fp32": drop, "vs_teacher": 0.1}}
     assert gate_passes(drop, 0.03) is passes
-    assert words in page(accuracy)
+    assert words in page(accuracy, verdict=UNOPPOSED if passes else Verdict([LargeDrop(drop, 0.03)]))
+
+
+def test_the_smallest_accuracies_are_shown_where_they_are_set() -> None:
+    assert "It needs" not in page()
+    assert "It needs 45.0; it has 47.8. It needs 20.0 on each class." in page(gates=Gates(0.03, 0.45, 0.2))
+
+
+def test_a_page_that_proves_nothing_says_so_wherever_it_could_be_misread() -> None:
+    agreement = {**ACCURACY["agreement"], "images_with_detections": 0, "share_matched": None, "mean_matched_iou": None}
+    verdict = Verdict([NothingFound(150, 0.25)])
+    text = page({**ACCURACY, "agreement": agreement}, verdict=verdict)
+    assert text.splitlines()[0] == "# Verdict: this run proves nothing"
+    assert "Gate: passed, which shows nothing." in text
+    assert "## Cost and gain of each step\n\nThese changes show nothing: see the verdict.\n" in text
+    assert (
+        "Neither model finds anything at a score of 0.25 in the 150 test images: there is nothing to agree on." in text
+    )
+    assert "100.0%" not in text
+    for words in ("proves nothing", "shows nothing", "show nothing", "Neither model"):
+        assert words not in page()
+
+
+def test_images_in_which_neither_model_finds_anything_are_counted() -> None:
+    agreement = {**ACCURACY["agreement"], "images_with_detections": 120}
+    text = page({**ACCURACY, "agreement": agreement})
+    assert "On 120 of 150 test images, on average 97.0% of an image's" in text
+    assert "all detections match. In the others neither model finds anything." in text
 
 
 def test_agreement_pictures_settings_and_earlier_metrics_are_on_the_page() -> None:
@@ -199,7 +231,8 @@ def test_no_name_forges_markdown_or_an_escape_of_the_terminal() -> None:
     per_class = {name: {"map50": 0.125} for name in FORGED}
     upstream = {**UPSTREAM, "distill": {"val": {"per_class": per_class, "name": FORGED[3]}}}
     latency = {**LATENCY, "machine": {**LATENCY["machine"], "cpu": "Fast <b>9000</b>\n# title"}}
-    text = write_report(ACCURACY, latency, upstream, "# ```\n# <b>\x1b[31m\na: 1", 0.03, PICTURES)
+    settings_yaml = "# ```\n# <b>\x1b[31m\na: 1"
+    text = write_report(ACCURACY, latency, upstream, settings_yaml, Verdict([NoBoxes("test", FORGED)]), GATES, PICTURES)
 
     body, settings = text.split("## Settings\n\n")
     rows = [line for line in body.splitlines() if line.endswith("| 0.125 |")]
@@ -217,7 +250,7 @@ def test_no_name_forges_markdown_or_an_escape_of_the_terminal() -> None:
 
 def test_a_page_without_pairs_and_pictures() -> None:
     accuracy = {**ACCURACY, "agreement": {**ACCURACY["agreement"], "mean_matched_iou": None}}
-    text = write_report(accuracy, LATENCY, UPSTREAM, "a: 1", 0.03, Pictures("p.png", "c.png", []))
+    text = write_report(accuracy, LATENCY, UPSTREAM, "a: 1", UNOPPOSED, GATES, Pictures("p.png", "c.png", []))
     assert "There are no pairs." in text
     assert "images with the least agreement" not in text
 
