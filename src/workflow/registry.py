@@ -49,16 +49,20 @@ class Verdict:
         drop: loss of test mAP50-95 against ONNX FP32.
         max_drop: the loss that the gate allows.
         source: where both are recorded.
+        ended_well: whether all gates of the stage passed, those of a smallest accuracy among them.
     """
 
     drop: float
     max_drop: float
     source: str
+    ended_well: bool = True
 
     def __str__(self) -> str:
         """Return the verdict in words."""
+        smallest = "" if self.ended_well or not gate_passes(self.drop, self.max_drop) else ", another gate failed"
         return (
-            f"INT8 lost {self.drop:g} of mAP50-95 against ONNX FP32, the gate allows {self.max_drop:g} ({self.source})"
+            f"INT8 lost {self.drop:g} of mAP50-95 against ONNX FP32, the gate allows {self.max_drop:g}{smallest} "
+            f"({self.source})"
         )
 
 
@@ -142,7 +146,7 @@ def _passed(client: MlflowClient, project: Path, version: ModelVersion, shown: s
             f"{shown}: eval-int8 was not run on its bytes (md5 {md5}): make its settings those of the pipeline with "
             f"`python -m src.promote {version.run_id}`, and run `dvc repro`"
         )
-    if not gate_passes(verdict.drop, verdict.max_drop):
+    if not verdict.ended_well or not gate_passes(verdict.drop, verdict.max_drop):
         raise UserError(f"{shown}: the gate did not pass: {verdict}: promote another version")
     return verdict
 
@@ -184,7 +188,8 @@ def _of_runs(client: MlflowClient, md5: str, max_drop: float) -> Verdict | None:
         return None
     [run] = found
     drop = run.data.metrics["int8_drop/vs_fp32"]
-    return Verdict(drop, min(max_drop, float(run.data.params["max_drop"])), f"run {run.info.run_id}")
+    limit = min(max_drop, float(run.data.params["max_drop"]))
+    return Verdict(drop, limit, f"run {run.info.run_id}", run.info.status == "FINISHED")
 
 
 def _of_report(project: Path, md5: str, max_drop: float) -> Verdict | None:

@@ -73,14 +73,16 @@ def quantized(project: Path, seed: int) -> str:
         return log.run_id
 
 
-def evaluated(project: Path, drop: float, max_drop: float = 0.03, *, measured: bool = True) -> str:
+def evaluated(
+    project: Path, drop: float, max_drop: float = 0.03, *, measured: bool = True, other_gates_pass: bool = True
+) -> str:
     """Do what eval-int8 records of the model in models/; return the id of the run."""
     log = tracking.Run("eval_int8", project)
     log.params({"max_drop": max_drop})
     if measured:
         log.metrics({"int8_drop": {"vs_fp32": drop}})
     log.link({INT8_ONNX: project / INT8_ONNX}, {})
-    log.end("FINISHED" if measured and drop <= max_drop else "FAILED")
+    log.end("FINISHED" if measured and drop <= max_drop and other_gates_pass else "FAILED")
     assert log.run_id
     return log.run_id
 
@@ -188,6 +190,13 @@ def test_a_version_whose_gate_did_not_pass_is_refused(project: Path, run_allows:
     with pytest.raises(UserError, match=r"^detector/1: the gate did not pass: INT8 lost 0\.04 .* allows 0\.03 \(run "):
         promote_version(project, "detector")
     assert aliases(project) == {"candidate": 1}
+
+
+def test_a_version_that_failed_a_gate_of_a_smallest_accuracy_is_refused(project: Path) -> None:
+    quantized(project, 0)
+    evaluated(project, 0.01, other_gates_pass=False)
+    with pytest.raises(UserError, match=r"^detector/1: the gate did not pass: .* another gate failed"):
+        promote_version(project, "detector")
 
 
 def test_without_a_run_the_report_decides_if_it_is_about_these_bytes(project: Path) -> None:
