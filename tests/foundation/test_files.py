@@ -103,6 +103,16 @@ def test_git_and_dvc_do_not_take_what_is_not_whole(tmp_path: Path) -> None:
         assert ignored.is_ignored_file(str(tmp_path / name)) or ignored.is_ignored_dir(str(tmp_path / name)), name
 
 
+def test_compiled_code_makes_no_stage_run_again(tmp_path: Path) -> None:
+    from dvc.ignore import DvcIgnoreFilter
+    from dvc_objects.fs import LocalFileSystem
+
+    (tmp_path / ".dvcignore").write_text((PROJECT / ".dvcignore").read_text())
+    compiled = tmp_path / "src/labels/__pycache__"
+    compiled.mkdir(parents=True)
+    assert DvcIgnoreFilter(LocalFileSystem(), str(tmp_path)).is_ignored_dir(str(compiled))
+
+
 def test_the_content_is_on_the_disk_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
     names = {}
