@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.config.quantize import WITHOUT_RANGES
 from src.evaluation.verdict import (
     Finding,
     LargeDrop,
@@ -51,6 +50,8 @@ def headline(
         latency: the content of reports/latency.json.
         quantize: the report of quantize: the last model may be a control.
     """
+    from src.config.quantize import WITHOUT_RANGES  # here: it needs onnx, and the words of gates need nothing
+
     failed = "a gate fails" if verdict.fails else ""
     if verdict.proves_nothing:
         return " and ".join(filter(None, ["this run proves nothing", failed]))

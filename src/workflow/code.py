@@ -48,9 +48,18 @@ def code_digest(*names: str) -> str:
     """Return a digest of the code of modules. Comments, docstrings and formatting do not change it."""
     whole = hashlib.sha256()
     for path in sorted({path for name in names for path in modules_of(name)}):
-        tree = _without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
-        whole.update(f"{path.relative_to(PROJECT).as_posix()}\n{ast.unparse(tree)}\n".encode())
+        code = without_comments(path.read_text(encoding="utf-8"))
+        whole.update(f"{path.relative_to(PROJECT).as_posix()}\n{code}\n".encode())
     return whole.hexdigest()
+
+
+def without_comments(code: str) -> str:
+    """Return Python code without comments, docstrings and formatting of its own.
+
+    Raises:
+        SyntaxError: it is no Python code.
+    """
+    return ast.unparse(_without_docstrings(ast.parse(code)))
 
 
 def dependencies_of(name: str) -> list[str]:

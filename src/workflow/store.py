@@ -23,6 +23,7 @@ from src.workflow.moved_store import follow_the_project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as EntityOfRun
 
 EXPERIMENT = "shrink"
 """The name in MLflow, unless MLFLOW_EXPERIMENT_NAME gives another."""
@@ -175,17 +176,7 @@ def recorded_run(project: Path, run_id: str) -> RecordedRun:
             accepted if it has a winner.
     """
     with reading_store(project) as client:
-        from mlflow import MlflowException
-
-        try:
-            run = client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code not in UNKNOWN:
-                raise
-            shown = without_password(store_uri(project))
-            raise UserError(
-                f"run {run_id}: not in {shown} ({brief(error)}): copy the id from the MLflow page"
-            ) from error
+        run = _run_of(client, project, run_id)
     metrics = run.data.metrics
     if run.info.status != "FINISHED" and "best" not in metrics:
         raise UserError(
@@ -200,6 +191,31 @@ def recorded_run(project: Path, run_id: str) -> RecordedRun:
         metrics.get("best_std", 0.0),
         run.info.status == "FINISHED",
     )
+
+
+def attach(project: Path, run_id: str, stage: str, text: str, name: str) -> None:
+    """Add a text to the artifacts of a recorded run. It replaces one of the same name.
+
+    Args:
+        project: the root of the checkout.
+        run_id: in MLflow; also of a run that failed.
+        stage: that must have run, such as `eval_int8`.
+        text: of the artifact.
+        name: its path among the run's artifacts.
+
+    Raises:
+        UserError: the store does not answer, has no such run, or another stage ran.
+    """
+    with reading_store(project) as client:
+        ran = _run_of(client, project, run_id).data.tags.get("stage")
+        if ran != stage:
+            raise UserError(
+                f"run {run_id}: expected a run of {stage}, found one of {ran}: copy the id from the MLflow page"
+            )
+        try:
+            client.log_text(run_id, text, name)
+        except OSError as error:
+            raise UserError(f"run {run_id}: {name} cannot be added ({brief(error)}): make it writable") from error
 
 
 def brief(error: BaseException) -> str:
@@ -217,6 +233,23 @@ def without_password(text: str) -> str:
     'sqlite:////home/ann@work/mlflow.db'
     """
     return re.sub(r"(\b(?!sqlite|file)[a-zA-Z][\w+.-]*://)\S*@", r"\1", text)
+
+
+def _run_of(client: MlflowClient, project: Path, run_id: str) -> EntityOfRun:
+    """Return a run of a store.
+
+    Raises:
+        UserError: the store has no such run.
+    """
+    from mlflow import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in UNKNOWN:
+            raise
+        shown = without_password(store_uri(project))
+        raise UserError(f"run {run_id}: not in {shown} ({brief(error)}): copy the id from the MLflow page") from error
 
 
 def _expect_whole_password(uri: str) -> None:
