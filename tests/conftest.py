@@ -7,6 +7,7 @@ import os
 # Before torch is imported: tests run side by side, and threads that wait for each other's cores spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mlflow import MlflowClient
 import src.detector  # noqa: F401  # before anything imports ultralytics
 from src.labels.digits import compose_scenes
 from src.labels.layout import write_yolo
+from tests.compared import Compared
 from tests.quantization.networks import exported_detector
 
 # dvc.yaml says `python`: the one that runs these tests, also where its environment was not activated.
@@ -62,6 +64,20 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def compared_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project of tests/compared.py, made once and copied."""
+    folder = tmp_path_factory.mktemp("compared")
+    Compared(folder).make()
+    return folder
+
+
+@pytest.fixture
+def compared(compared_template: Path, tmp_path: Path) -> Compared:
+    """A project in git and DVC, to make two sides of it."""
+    return Compared(Path(shutil.copytree(compared_template, tmp_path / "compared")))
 
 
 @pytest.fixture(scope="session")

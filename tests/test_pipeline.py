@@ -26,6 +26,7 @@ FLOORS = (
     {"workflow"},
     {"trainings"},
     {"searching"},
+    {"comparing"},
 )
 """Each folder imports itself and the floors below its own. Stages and commands are on top."""
 

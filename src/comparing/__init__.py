@@ -1,0 +1,1 @@
+"""Two versions of the project side by side: what changed, what that can be believed to mean, and what else differs."""

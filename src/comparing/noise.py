@@ -1,0 +1,99 @@
+"""How far a metric moves when nothing that matters changed, as far as the reports tell it.
+
+Accuracy: the deviation or interval that a report gives beside the metric. One seed tells nothing of other seeds, so
+without them the noise is not known. Latency: a run of eval-int8 holds the median and the 95th percentile of its passes.
+Their distance is how far that run's passes vary, and medians of two runs that differ by less than both distances
+together say nothing. It is a narrow bound: processes differ by the load of the machine as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import hypot
+from typing import Any
+
+from src.comparing.sides import ACCURACY, LATENCY, Side, is_number, value_at
+
+DEVIATIONS = 1.96
+"""Standard deviations on each side of a mean that hold 95% of a normal distribution."""
+
+TIMED = {
+    "int8_vs_fp32": ("onnx_int8", "onnx_fp32"),
+    "int8_vs_teacher": ("onnx_int8", "teacher_onnx"),
+    "pruned_vs_student": ("onnx_fp32", "student_onnx"),
+    "student_vs_teacher": ("student_onnx", "teacher_onnx"),
+    "int8_vs_fp32_openvino": ("onnx_int8_openvino", "onnx_fp32_openvino"),
+}
+"""The two timed models of each speedup in reports/latency.json."""
+
+
+def accuracy_noise(before: Side, now: Side, path: str) -> float | None:
+    """Return the largest change of a metric of reports/eval_int8.json that is noise; None if it is not known.
+
+    Where one side alone has a deviation or interval, it stands for both.
+    """
+    found = [half_width(side.reports.get(ACCURACY, {}), path) for side in (before, now)]
+    known = [width for width in found if width is not None]
+    return hypot(known[0], known[-1]) if known else None
+
+
+def half_width(report: Mapping[str, Any], path: str) -> float | None:
+    """Return half the width of the interval that holds a metric with 95%; None if the report gives none.
+
+    A report gives it beside the metric, as a standard deviation or as a 95% interval of two numbers or of `low` and
+    `high`: `<metric>_std` or `<metric>_interval`, or under the metric's path in `deviations` or `intervals`.
+
+    >>> half_width({"int8_drop": {"vs_fp32": 0.01, "vs_fp32_interval": [0.0, 0.03]}}, "int8_drop.vs_fp32")
+    0.015
+    >>> half_width({"int8_drop": {"vs_fp32": 0.01}}, "int8_drop.vs_fp32") is None
+    True
+    """
+    return next((width for width in _half_widths(report, path) if width is not None), None)
+
+
+def latency_noise(before: Side, now: Side, name: str) -> float | None:
+    """Return the largest change of the median of a model in reports/latency.json that is noise, ms.
+
+    None where a report lacks the percentiles.
+    """
+    spreads = [_spread_ms(side, name) for side in (before, now)]
+    return None if None in spreads else sum(spread for spread in spreads if spread is not None)
+
+
+def speedup_noise(before: Side, now: Side, name: str) -> float | None:
+    """Return the largest change of a speedup in reports/latency.json that is noise.
+
+    The larger of its two models' spreads, relative to the median, moves the ratio: the two run in turns, so that what
+    slows the machine slows both.
+    """
+    total = 0.0
+    for side in (before, now):
+        speedup = side.metric(LATENCY, f"speedup.{name}")
+        medians = [side.metric(LATENCY, f"{model}.p50_ms") for model in TIMED.get(name, ())]
+        spreads = [_spread_ms(side, model) for model in TIMED.get(name, ())]
+        if speedup is None or not medians or None in spreads:
+            return None
+        relative = [spread / median for spread, median in zip(spreads, medians, strict=True) if spread and median]
+        total += speedup * max(relative, default=0.0)
+    return total
+
+
+def _half_widths(report: Mapping[str, Any], path: str) -> Iterator[float | None]:
+    for found in (value_at(report, f"{path}_interval"), value_at(report, f"intervals.{path}")):
+        yield _half_of(found)
+    for found in (value_at(report, f"{path}_std"), value_at(report, f"deviations.{path}")):
+        yield DEVIATIONS * found if is_number(found) else None
+
+
+def _half_of(interval: Any) -> float | None:
+    """Return half the width of an interval; None if it is none."""
+    ends = [interval.get("low"), interval.get("high")] if isinstance(interval, Mapping) else interval
+    if not isinstance(ends, list) or len(ends) != 2 or not all(is_number(end) for end in ends):
+        return None
+    return abs(ends[1] - ends[0]) / 2
+
+
+def _spread_ms(side: Side, name: str) -> float | None:
+    """Return the distance of the 95th percentile from the median."""
+    median, high = (side.metric(LATENCY, f"{name}.{percentile}") for percentile in ("p50_ms", "p95_ms"))
+    return None if median is None or high is None else max(high - median, 0.0)
