@@ -54,6 +54,19 @@ def test_nothing_of_the_pull_request_is_part_of_a_script() -> None:
     assert not [step["run"] for _, step in STEPS if "${{" in step.get("run", "")]
 
 
+def test_the_check_fails_after_the_comment_is_written_and_the_comment_is_posted_all_the_same() -> None:
+    steps = WORKFLOW["jobs"]["compare"]["steps"]
+    [check] = [number for number, step in enumerate(steps) if "--fail-on stale,gate" in step.get("run", "")]
+    assert "-o comment.md" in steps[check]["run"]
+    writes = steps[check + 1]
+    assert writes["id"] == "compare"
+    assert "!cancelled()" in writes["if"]
+    posts = WORKFLOW["jobs"]["comment"]["if"]
+    assert "!cancelled()" in posts
+    assert "needs.compare.outputs.comment != ''" in posts
+    assert "head.repo.full_name == github.repository" in posts, "forks are checked, and get no comment"
+
+
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq stands in for the one in gh")
 @pytest.mark.parametrize("has_own", [True, False])
 def test_only_the_own_comment_is_edited(tmp_path: Path, has_own: bool) -> None:
