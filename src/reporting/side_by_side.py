@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from ultralytics.utils.patches import imread
 
-from src.evaluation.agreement import Detections
+from src.deployment.detections import Detections
 from src.foundation.errors import printable
 
 SIDE_PX = 320

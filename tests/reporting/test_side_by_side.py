@@ -4,7 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from src.evaluation.agreement import Detections
+from src.deployment.detections import Detections
 from src.reporting.accuracy_plots import draw_pareto, draw_per_class, pareto_front
 from src.reporting.side_by_side import SIDE_PX, Half, side_by_side
 
