@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from src.deployment.detections import Detections
 
+LEAST_IOU = 0.5
+"""Detections of two networks agree from this IoU on."""
+
 
 @dataclass(frozen=True)
 class Agreement:
