@@ -7,16 +7,16 @@ The page loads models/pruned.onnx and models/int8.onnx as they are; images stay 
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
+from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-import onnx
+from src.deployment.description import describe
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOST, PORT = "127.0.0.1", 8000
@@ -58,7 +58,7 @@ class Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with a file, or with the class names and the input size of the detector."""
         if self.path == "/detector.json":
-            self._answer(json.dumps(describe(self.project / "models/int8.onnx")).encode())
+            self._answer(json.dumps(asdict(describe(self.project / "models/int8.onnx"))).encode())
         else:
             super().do_GET()
 
@@ -79,13 +79,6 @@ class Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-
-def describe(network: Path) -> dict[str, Any]:
-    """Return class names in order and the side of the input, px, from the metadata that the export wrote."""
-    metadata = {entry.key: entry.value for entry in onnx.load(network).metadata_props}
-    names = ast.literal_eval(metadata["names"])
-    return {"names": [names[index] for index in sorted(names)], "imgsz": ast.literal_eval(metadata["imgsz"])[0]}
 
 
 def server(project: Path, port: int) -> ThreadingHTTPServer:

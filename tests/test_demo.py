@@ -18,7 +18,7 @@ from PIL import Image
 
 from demo.serve import MODELS, PROJECT, RUNTIME, server
 from src import calibrate, quantize
-from src.evaluation.agreement import Detections
+from src.deployment.detections import Detections
 from src.evaluation.detections import detect
 from src.workflow.stage_files import StageFiles
 from tests.quantization.networks import Log

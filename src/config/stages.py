@@ -7,8 +7,11 @@ from importlib import import_module
 STAGES = ("prepare_labels", "train_teacher", "distill", "prune", "calibrate", "quantize", "eval_int8")
 """In the order of the pipeline; each has a section in params.yaml."""
 
-BY_HAND = ("export_litert", "search")
+BY_HAND = ("export_litert", "predict", "search")
 """Run by hand only; without a section in params.yaml."""
+
+UNRECORDED = ("predict",)
+"""Commands that only use what others made: they get no MLflow run, whose library takes seconds to import."""
 
 
 def schema_of(stage: str) -> type:

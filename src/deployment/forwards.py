@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from src.deployment.openvino_request import open_request
 from src.deployment.session import open_session
 from src.detector.checkpoint import load_detector
 
@@ -42,16 +43,12 @@ def onnx_forward(network: Path, image: NDArray[np.float32], threads: int) -> Cal
 def openvino_forward(network: Path, image: NDArray[np.float32], threads: int) -> Callable[[], object]:
     """Return a function that runs an ONNX or OpenVINO detector in OpenVINO, on the CPU with `threads` threads.
 
-    Operators that are not in integers compute in float32, even if the processor has bfloat16. As in onnxruntime, the
-    image and the output are not copied; OpenVINO's default is to copy both.
+    As in onnxruntime, the image and the output are not copied; OpenVINO's default is to copy both.
 
     Raises:
         RuntimeError: OpenVINO does not support an operator of the network.
     """
-    import openvino
-
-    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    request = openvino.Core().compile_model(network, "CPU", settings).create_infer_request()
+    request = open_request(network, threads=threads)
     return lambda: request.infer({0: image}, share_inputs=True, share_outputs=True)
 
 

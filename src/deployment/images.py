@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from ultralytics.utils.patches import imread
 
+from src.deployment.letterbox import letterbox
 from src.foundation.errors import OutdatedError, UserError
 from src.foundation.prepared import IMAGE_SUFFIXES
 
-PADDING = 114
-"""Grey level with which ultralytics fills the part of the square that an image does not cover."""
+TIFF_SUFFIXES = (".tif", ".tiff")
 
 
 def choose_images(folder: Path, count: int, seed: int) -> list[Path]:
@@ -35,9 +33,6 @@ def choose_images(folder: Path, count: int, seed: int) -> list[Path]:
 def load_image(path: Path, imgsz: int) -> NDArray[np.float32]:
     """Return an image as ultralytics' validation passes it to a network with square input.
 
-    The longer side becomes `imgsz` (bilinear, the shorter one rounded up). The rest is filled with grey, half on either
-    side. ultralytics does the same in `BaseDataset.load_image` and `LetterBox(scaleup=False)`.
-
     Args:
         path: an image file.
         imgsz: px, side of the square.
@@ -48,18 +43,31 @@ def load_image(path: Path, imgsz: int) -> NDArray[np.float32]:
     Raises:
         UserError: the file cannot be read as an image.
     """
-    image = imread(path)
+    return letterbox(read_image(path), imgsz)[0]
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Return the pixels of an image file as training sees them: (H, W, 3), BGR, turned as its EXIF tag says.
+
+    ultralytics' `imread` does the same, but importing it imports torch. Of 16-bit images the high byte is kept. Without
+    its own way for colour TIFFs, OpenCV would scale 16 bits otherwise.
+
+    Raises:
+        UserError: the file cannot be read as an image.
+    """
+    try:
+        content = np.fromfile(path, np.uint8)
+        image = _colour_tiff(content) if path.suffix.lower() in TIFF_SUFFIXES else None
+        if image is None:
+            image = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):  # of an empty file, or one with too many pixels
+        image = None
     if image is None:
         raise UserError(f"{path}: expected an image, found a file that cannot be read as one: replace or remove it")
-    height, width = image.shape[:2]
-    ratio = imgsz / max(height, width)
-    if ratio != 1:
-        size_wh = (min(math.ceil(width * ratio), imgsz), min(math.ceil(height * ratio), imgsz))
-        image = cv2.resize(image, size_wh, interpolation=cv2.INTER_LINEAR)
-    height, width = image.shape[:2]
-    square = np.full((imgsz, imgsz, 3), PADDING, dtype=np.uint8)
-    # If the rest is odd, the extra pixel goes below or to the right.
-    top, left = (imgsz - height) // 2, (imgsz - width) // 2
-    square[top : top + height, left : left + width] = image
-    rgb = square[..., ::-1].transpose(2, 0, 1)[None]
-    return np.ascontiguousarray(rgb, dtype=np.float32) / np.float32(255)
+    return (image >> 8 if image.dtype == np.uint16 else image).astype(np.uint8, copy=False)
+
+
+def _colour_tiff(content: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Return the first page of a TIFF without alpha; None if it has no colours or cannot be read."""
+    read, pages = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED)
+    return pages[0][..., :3] if read and pages[0].ndim == 3 else None

@@ -11,20 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from src.deployment.detections import Detections
 
-@dataclass(frozen=True)
-class Detections:
-    """The detections of one image.
-
-    Attributes:
-        boxes_xyxy: (N, 4), px of the original image.
-        scores: (N,), [0, 1].
-        classes: (N,), indices.
-    """
-
-    boxes_xyxy: NDArray[np.float64]
-    scores: NDArray[np.float64]
-    classes: NDArray[np.int64]
+LEAST_IOU = 0.5
+"""Detections of two networks agree from this IoU on."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from src.deployment.detections import Detections
 from src.detector.runtime import settle
-from src.evaluation.agreement import Detections
 
 LEAST_SCORE = 0.25
 """The default threshold of ultralytics; below it are thousands of boxes that nobody would look at."""

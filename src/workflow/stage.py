@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from src import PROJECT
 from src.config.composition import typed
 from src.config.groups import GROUPS
+from src.config.stages import UNRECORDED
 from src.foundation.atomic import write_json
 from src.foundation.errors import UserError
 from src.workflow import sweep, tracking
@@ -55,8 +56,10 @@ class StageResult:
 Stage = Callable[[Any, StageFiles, tracking.Run], StageResult]
 
 
-def execute(stage: str, load: Callable[[], Stage], composed: DictConfig) -> float | None:
+def execute(stage: str, load: Callable[[], Any], composed: DictConfig) -> float | None:
     """Run a stage with the config that Hydra composed, and record it.
+
+    One of `UNRECORDED` is a function `run(params, files)`, and is not recorded.
 
     Args:
         stage: its name.
@@ -77,9 +80,12 @@ def execute(stage: str, load: Callable[[], Stage], composed: DictConfig) -> floa
         sys.exit(f"error: {message}")
 
 
-def _execute(stage: str, load: Callable[[], Stage], composed: DictConfig) -> float | None:
+def _execute(stage: str, load: Callable[[], Any], composed: DictConfig) -> float | None:
     params = typed(stage, composed)
     run = load()
+    if stage in UNRECORDED:
+        run(params, StageFiles(stage, PROJECT, _output_root()))
+        return None
     job = sweep.job()
     files = StageFiles(stage, PROJECT, _output_root(), in_sweep=job is not None)
     config_yaml = OmegaConf.to_yaml(composed, resolve=True)

@@ -36,6 +36,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from src import PROJECT
+from src.config.stages import UNRECORDED
 from src.foundation.atomic import write_json, write_text
 from src.foundation.errors import UserError
 from src.reporting.escaping import cell
@@ -167,6 +168,8 @@ class SweepCallback(Callback):
         global _started
         hydra = config.hydra
         stage, folder = hydra.job.config_name, folder_of(hydra)
+        if stage in UNRECORDED:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         if _is_search(hydra):

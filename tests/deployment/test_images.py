@@ -1,9 +1,12 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
+from ultralytics.utils.patches import imread
 
-from src.deployment.images import choose_images, load_image
+from src.deployment.images import choose_images, load_image, read_image
 from src.detector.dataset import view_of
 from src.foundation.errors import UserError
 from tests.quantization.networks import IMGSZ, random_images
@@ -46,5 +49,32 @@ def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
 
 def test_a_broken_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"broken\.png: expected an image"):
-        load_image(tmp_path / "broken.png", IMGSZ)
+    (tmp_path / "empty.png").touch()
+    for name in ("broken.png", "empty.png", "missing.png"):
+        with pytest.raises(UserError, match=rf"{name}: expected an image"):
+            load_image(tmp_path / name, IMGSZ)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("suffix", "dtype"),
+    [(suffix, np.uint8) for suffix in (".png", ".tif", ".jpg", ".webp", ".bmp")]
+    + [(suffix, np.uint16) for suffix in (".png", ".tif")],
+)
+def test_images_are_read_as_training_reads_them(suffix: str, dtype: type, channels: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, np.iinfo(dtype).max, (20, 30, channels), dtype=dtype)
+    path = tmp_path / f"image{suffix}"
+    assert cv2.imwrite(str(path), pixels)
+    found = read_image(path)
+    assert found.shape == (20, 30, 3)
+    np.testing.assert_array_equal(found, imread(path))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_images_are_turned_as_their_exif_tag_says(suffix: str, tmp_path: Path) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / f"turned{suffix}", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / f"turned{suffix}"), imread(tmp_path / f"turned{suffix}"))

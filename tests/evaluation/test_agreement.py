@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from src.evaluation.agreement import Agreement, Detections, compare, iou, summarize, worst_first
+from src.deployment.detections import Detections
+from src.evaluation.agreement import Agreement, compare, iou, summarize, worst_first
 
 
 def found(*boxes: tuple[float, float, float, float, int]) -> Detections:

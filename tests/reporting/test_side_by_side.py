@@ -4,9 +4,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from src.evaluation.agreement import Detections
+from src.deployment.detections import Detections
 from src.reporting.accuracy_plots import draw_pareto, draw_per_class, pareto_front
-from src.reporting.side_by_side import SIDE_PX, Half, side_by_side
+from src.reporting.boxes import SIDE_PX
+from src.reporting.side_by_side import Half, side_by_side
 
 
 def test_halves_are_side_by_side_with_boxes_at_their_coordinates(tmp_path: Path) -> None:

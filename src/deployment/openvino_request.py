@@ -1,0 +1,23 @@
+"""OpenVINO requests with the same options everywhere: on the CPU, one image at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import openvino
+
+
+def open_request(network: Path, *, threads: int) -> openvino.InferRequest:
+    """Return a request that runs an ONNX or OpenVINO network on the CPU with `threads` threads.
+
+    Operators that are not in integers compute in float32, even if the processor has bfloat16.
+
+    Raises:
+        RuntimeError: OpenVINO does not support an operator of the network.
+    """
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    return openvino.Core().compile_model(network, "CPU", settings).create_infer_request()
