@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,12 @@ def test_a_pass_that_is_longer_than_a_block_is_counted_once(tmp_path: Path) -> N
     machine = Machine(zone(tmp_path, "intel-rapl:0", "package-0"))
     assert measure_energy({"a": machine.runs("a", 70, 2 * BLOCK_S)}, tmp_path, machine.clock) == {"a": 0.07}
     assert len(machine.calls) == 2 * BLOCKS
+
+
+def test_a_process_that_was_stopped_at_the_begin_of_a_block_still_counts_a_pass(tmp_path: Path) -> None:
+    machine = Machine(zone(tmp_path, "intel-rapl:0", "package-0"))
+    jumps = count(step=2 * BLOCK_S)
+    assert measure_energy({"a": machine.runs("a", 70, 0)}, tmp_path, lambda: next(jumps)) == {"a": 0.07}
 
 
 def test_parts_of_a_package_and_the_platform_are_not_counted(tmp_path: Path) -> None:
