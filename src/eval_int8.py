@@ -16,7 +16,7 @@ if __name__ == "__main__":
 import json
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from src.detector.dataset import expect_classes, view_of
 from src.detector.runtime import settle
 from src.evaluation.agreement import LEAST_IOU, Agreement, compare, summarize, worst_first
 from src.evaluation.detections import LEAST_SCORE, detect
+from src.evaluation.energy import NoCounterError, measure_energy
 from src.evaluation.latency import Latency, measure, torch_threads
 from src.evaluation.machine import describe_machine
 from src.evaluation.verdict import Verdict, judge
@@ -183,11 +184,21 @@ def _latencies(models: Mapping[str, Path], image: NDArray[np.float32], params: E
         # After the exports: ultralytics sets torch's number of threads in each.
         with torch_threads(threads):
             latency = measure(forwards, params.latency_rounds)
+            energy, no_energy = _energy(forwards)
+    machine = {**describe_machine(), "threads": threads, "rounds": params.latency_rounds, "imgsz": params.imgsz}
     return {
-        **{name: {"p50_ms": of.p50_ms, "p95_ms": of.p95_ms} for name, of in latency.items()},
+        **{name: {"p50_ms": of.p50_ms, "p95_ms": of.p95_ms} | energy[name] for name, of in latency.items()},
         "speedup": _speedups(latency),
-        "machine": {**describe_machine(), "threads": threads, "rounds": params.latency_rounds, "imgsz": params.imgsz},
+        "machine": {**machine, "no_energy": no_energy},
     }
+
+
+def _energy(forwards: Mapping[str, Callable[[], object]]) -> tuple[dict[str, dict[str, float]], str | None]:
+    """Return the energy per image of each model; where it cannot be measured nothing, and why."""
+    try:
+        return {name: {"energy_mj": mj} for name, mj in measure_energy(forwards).items()}, None
+    except NoCounterError as error:
+        return {name: {} for name in forwards}, str(error)
 
 
 def _speedups(latency: Mapping[str, Latency]) -> dict[str, float]:

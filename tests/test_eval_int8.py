@@ -82,6 +82,7 @@ def test_all_five_models_are_measured_and_reported(project: Path, results: dict[
     latency = json.loads((project / "reports/latency.json").read_text())
     for name in (*eval_int8.MODELS, "teacher_onnx", "student_onnx"):
         assert 0 < latency[name]["p50_ms"] <= latency[name]["p95_ms"]
+        assert ("energy_mj" in latency[name]) == (latency["machine"]["no_energy"] is None)
     for suffix in ("", "_openvino") if HAS_OPENVINO else ("",):
         fp32, int8 = (latency[f"{name}{suffix}"]["p50_ms"] for name in ("onnx_fp32", "onnx_int8"))
         assert latency["speedup"][f"int8_vs_fp32{suffix}"] == pytest.approx(fp32 / int8, abs=0.001)
@@ -182,7 +183,11 @@ def test_every_model_is_timed_with_the_threads_of_the_setting(
 
     monkeypatch.setattr(eval_int8, "forwards_by_runtime", by_runtime)
     monkeypatch.setattr(eval_int8, "measure", measured)
+    monkeypatch.setattr(eval_int8, "measure_energy", lambda forwards: dict.fromkeys(forwards, 1.5))
     params = replace(PARAMS, threads=1, latency_threads=3)
     eval_int8.run(params, StageFiles("eval_int8", project, tmp_path), Log())
     assert asked == [3] * 5, "four networks in onnxruntime, and torch in the measurement"
-    assert json.loads((tmp_path / "reports/latency.json").read_text())["machine"]["threads"] == 3
+    latency = json.loads((tmp_path / "reports/latency.json").read_text())
+    assert latency["machine"]["threads"] == 3
+    assert latency["onnx_int8"] == {"p50_ms": 1.0, "p95_ms": 1.0, "energy_mj": 1.5}
+    assert "| 1.00 | 1.00 | 1.5 | onnxruntime |" in (tmp_path / "reports/report.md").read_text()

@@ -13,7 +13,8 @@ from src import PROJECT
 from src.config.stages import STAGES
 from src.workflow.code import _imports, dependencies_of, modules_of
 
-PIPELINE = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+DVC_YAML = yaml.safe_load((PROJECT / "dvc.yaml").read_text())
+PIPELINE = DVC_YAML["stages"]
 MODULES = {name: stage["cmd"].removeprefix("python -m src.") for name, stage in PIPELINE.items()}
 
 FLOORS = (
@@ -61,6 +62,15 @@ def test_params_are_the_sections_that_are_composed(name: str) -> None:
     defaults = yaml.safe_load((PROJECT / f"conf/{stage}.yaml").read_text())["defaults"]
     sections = {entry.removeprefix("params/") for entry in defaults if str(entry).startswith("params/")}
     assert set(PIPELINE[name]["params"]) == sections | {f"choices.{group}" for group in groups_of(stage)}
+
+
+@pytest.mark.parametrize("name", DVC_YAML["artifacts"])
+def test_an_artifact_is_a_model_that_a_stage_writes(name: str) -> None:
+    artifact = DVC_YAML["artifacts"][name]
+    assert artifact["path"] in [out for stage in PIPELINE.values() for out in stage["outs"]]
+    assert artifact["type"] == "model"
+    assert artifact["desc"]
+    assert artifact["labels"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

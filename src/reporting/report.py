@@ -141,6 +141,7 @@ def _gates(accuracy: Mapping[str, Any], verdict: Verdict, gates: Gates) -> str:
 
 def _models(accuracy: Mapping[str, Any], latency: Mapping[str, Any]) -> str:
     rows = []
+    in_mj = latency["machine"]["no_energy"] is None
     for one in timed(latency):
         model, times = accuracy[one.model], latency[one.key]
         rows.append(
@@ -153,10 +154,12 @@ def _models(accuracy: Mapping[str, Any], latency: Mapping[str, Any]) -> str:
                 _points(model["map50"]),
                 f"{times['p50_ms']:.2f}",
                 f"{times['p95_ms']:.2f}",
+                *([f"{times['energy_mj']:.1f}"] if in_mj else []),
                 one.runtime,
             ]
         )
-    header = ["model", "MiB", "M parameters", "GFLOPs", "mAP50-95", "mAP50", "p50 ms", "p95 ms", "runtime"]
+    header = ["model", "MiB", "M parameters", "GFLOPs", "mAP50-95", "mAP50", "p50 ms", "p95 ms"]
+    header += ["mJ", "runtime"] if in_mj else ["runtime"]
     teacher_ms, student_ms = latency["teacher_onnx"]["p50_ms"], latency["student_onnx"]["p50_ms"]
     return (
         f"{_table(header, rows)}\n\nIn onnxruntime the teacher takes {teacher_ms:.2f} ms and the student "
@@ -235,7 +238,16 @@ def _machine(latency: Mapping[str, Any]) -> str:
     return (
         f"Only the forward pass is timed: one image of {machine['imgsz']} px, on {plain(machine['cpu'])} ({flags}; "
         f"{machine['cores']} cores), {machine['threads']} thread(s), {machine['rounds']} rounds. In each round every "
-        f"model runs twice, and the second pass is timed. {versions}."
+        f"model runs twice, and the second pass is timed. {versions}.\n\n{_energy(machine['no_energy'])}"
+    )
+
+
+def _energy(no_energy: str | None) -> str:
+    if no_energy is not None:
+        return f"The energy per image was not measured: {plain(no_energy)}."
+    return (
+        "mJ is the energy of the processor's packages per image, with their idle power and the work of other "
+        "processes: compare the models, on an idle machine."
     )
 
 

@@ -63,6 +63,7 @@ LATENCY: dict[str, Any] = {
         "threads": 1,
         "rounds": 9,
         "imgsz": 160,
+        "no_energy": "this machine has <no> counter",
     },
 }
 IN_OPENVINO: dict[str, Any] = {
@@ -126,6 +127,18 @@ def test_the_table_has_all_five_models() -> None:
     assert line(text, "| Teacher ") == "| Teacher | 22.00 | 3.00 | 1.50 | 61.0 | 90.0 | 40.00 | 80.00 | torch |"
     assert line(text, "| ONNX INT8 ") == "| ONNX INT8 | 2.00 | 3.00 | 1.50 | 47.8 | 90.0 | 3.00 | 6.00 | onnxruntime |"
     assert "the teacher takes 15.00 ms and the student 5.00 ms" in text
+
+
+def test_energy_has_a_column_where_it_was_measured_and_else_a_reason() -> None:
+    measured = {name: {**of, "energy_mj": 12.345} if "p50_ms" in of else of for name, of in LATENCY.items()}
+    text = page(latency={**measured, "machine": {**LATENCY["machine"], "no_energy": None}})
+    assert line(text, "| model ").endswith("| p95 ms | mJ | runtime |")
+    assert line(text, "| ONNX INT8 ").endswith("| 3.00 | 6.00 | 12.3 | onnxruntime |")
+    assert line(text, "mJ is the energy of the processor's packages per image")
+    assert "| mJ |" not in page()
+    assert line(page(), "The energy") == (
+        "The energy per image was not measured: this machine has &#60;no&#62; counter."
+    )
 
 
 def test_steps_show_losses_and_mark_noise() -> None:
