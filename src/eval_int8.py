@@ -33,7 +33,7 @@ from src.detector.checkpoint import load_detector
 from src.detector.complexity import complexity
 from src.detector.dataset import expect_classes, view_of
 from src.detector.runtime import settle
-from src.evaluation.agreement import Agreement, compare, summarize, worst_first
+from src.evaluation.agreement import LEAST_IOU, Agreement, compare, summarize, worst_first
 from src.evaluation.detections import LEAST_SCORE, detect
 from src.evaluation.gate import gate_passes
 from src.evaluation.latency import Latency, measure, torch_threads
@@ -57,7 +57,6 @@ MODELS = {
     "onnx_int8": INT8_ONNX,
 }
 EARLIER_STAGES = STAGES[:-1]
-LEAST_IOU = 0.5
 MIB = 2**20
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_IOU = 0.5
+"""Two detections of one class with at least this IoU are the same: the threshold of the report and of the demo."""
+
 
 @dataclass(frozen=True)
 class Detections:
