@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import shutil
@@ -33,61 +32,6 @@ NEEDED = {
     "`make demo/node_modules`": (PROJECT / RUNTIME).is_dir(),
 }
 """The tests in the browser need these. `.ci/run` installs them, and sets BROWSER=required: there nothing is skipped."""
-
-
-@pytest.mark.parametrize("missing", [*MODELS.values(), RUNTIME])
-def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
-    for name in MODELS.values():
-        if name != missing:
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).touch()
-    with pytest.raises(SystemExit, match=f"error: {missing} is not there"):
-        server(tmp_path, 0)
-
-
-@pytest.fixture
-def small_server(tmp_path: Path) -> Iterator[int]:
-    """The port of a server of a project in miniature."""
-    for name in (*MODELS.values(), f"{RUNTIME}/ort.mjs", "demo/page/index.html", "demo/page/pictures/a.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
-    with server(tmp_path, 0) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield serving.server_port
-        serving.shutdown()
-
-
-def status_of(port: int, path: str, host: str | None = None, method: str = "GET") -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request(method, path, headers={} if host is None else {"Host": host.replace("PORT", str(port))})
-    try:
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("127.0.0.1:PORT", 200),
-        ("localhost:PORT", 200),
-        ("evil.example:PORT", 403),
-        ("evil.example", 403),
-        ("127.0.0.1:1", 403),
-        ("127.0.0.1:PORT.evil.example", 403),
-        ("", 403),
-    ],
-)
-def test_only_requests_to_this_machine_are_answered(small_server: int, host: str, status: int, method: str) -> None:
-    for path in ("/", "/models/int8.onnx", "/runtime/ort.mjs"):
-        assert status_of(small_server, path, host, method) == status, path
-
-
-@pytest.mark.parametrize("path", ["/pictures/", "/runtime/", "/runtime/../", "/models/"])
-def test_no_folder_is_listed(small_server: int, path: str) -> None:
-    assert status_of(small_server, "/pictures/a.png") == 200
-    assert status_of(small_server, path) == 404
 
 
 @pytest.fixture(scope="module")
