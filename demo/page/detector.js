@@ -9,7 +9,7 @@ export function letterbox(image, size) {
   const [width, height] = [Math.round(image.width * scale), Math.round(image.height * scale)];
   const [left, top] = [Math.round((size - width) / 2 - 0.1), Math.round((size - height) / 2 - 0.1)];
   const canvas = new OffscreenCanvas(size, size);
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = PADDING;
   context.fillRect(0, 0, size, size);
   context.drawImage(image, left, top, width, height);
