@@ -91,7 +91,7 @@ async function contrasts(page) {
 async function focusOrder(page) {
   const order = [];
   await page.locator("#sample").focus();
-  for (let tab = 0; tab < 7; tab++) {
+  for (let tab = 0; tab < 8; tab++) {
     order.push(await page.evaluate(() => document.activeElement.id || document.activeElement.localName));
     await page.keyboard.press("Tab");
   }
@@ -191,6 +191,14 @@ const scenarios = {
     await statusSays(page, "there is none");
     return shown(page);
   },
+  clipped: (page) =>
+    page.evaluate(async () => {
+      const { decode } = await import("/detector.js");
+      const boxes = [[10, 25, 40, 60], [190, 30, 30, 20]]; // centre, width, height, of two anchors, in a square of 200 px
+      const output = [0, 1, 2, 3].flatMap((row) => boxes.map((box) => box[row])).concat([0.9, 0.8]);
+      const [first, second] = decode(output, 1, { scale: 2, left: 0, top: 0, sides: [100, 50] }, 0.5);
+      return { first, second };
+    }),
   pair: (page) =>
     page.evaluate(async ({ first, second, leastIou }) => {
       const { compare } = await import("/comparison.js");
