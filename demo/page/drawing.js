@@ -6,7 +6,7 @@ const PADDING_PX = 4;
 const DASHES_PX = [7, 5];
 
 // The canvas has the pixels of the screen, not those of the image: lines and text are as sharp on a small image.
-// Boxes in `alone`, those without a partner, are dashed.
+// Boxes in `alone`, those without a partner, are dashed. `boxes` come best score first; the best are drawn on top.
 export function draw(canvas, image, boxes, names, alone) {
   canvas.style.setProperty("--ratio", image.width / image.height);
   const perPixel = window.devicePixelRatio;
@@ -17,7 +17,7 @@ export function draw(canvas, image, boxes, names, alone) {
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   context.scale(perPixel, perPixel);
   const scale = canvas.width / perPixel / image.width;
-  const scaled = boxes.map((box) => ({ ...box, xyxy: box.xyxy.map((value) => value * scale), dashed: alone.has(box) }));
+  const scaled = boxes.toReversed().map((box) => ({ ...box, xyxy: box.xyxy.map((value) => value * scale), dashed: alone.has(box) }));
   for (const box of scaled) outline(context, box);
   for (const box of scaled) caption(context, box, names[box.label], canvas.clientWidth);
 }

@@ -14,6 +14,8 @@ function session(name) {
   return sessions[name];
 }
 
+session("int8").catch(() => {}); // begins before the page asks; a fault is told when it does
+
 async function run({ input, size, names }) {
   const feed = { images: new ort.Tensor("float32", input, [1, 3, size, size]) };
   const passes = {};
