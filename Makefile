@@ -31,7 +31,7 @@ ui: .venv/ready ## the runs, at the address that it prints
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --workers 1 \
 		--backend-store-uri 'sqlite:///$(CURDIR)/mlflow.db'
 
-demo: .venv/ready demo/node_modules ## FP32 and INT8 side by side in the browser, on http://127.0.0.1:8000
+demo: .venv/ready demo/node_modules ## images, videos and the camera in the browser, on http://127.0.0.1:8000
 	$(BIN)/python -m demo.serve
 
 demo/node_modules: demo/package-lock.json # needs node; the browser's onnxruntime

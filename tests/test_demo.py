@@ -1,28 +1,33 @@
-"""The browser against Python: the demo must find the same boxes as ultralytics with the same files."""
+"""The demo in a headless Chromium: it finds the boxes that Python finds with the same files, and does what it says."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from math import floor
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
-from demo.serve import MODELS, PROJECT, RUNTIME, server
+from demo.serve import FP32, INT8, PROJECT, RUNTIME, server
 from src import calibrate, quantize
 from src.deployment.detections import Detections
-from src.evaluation.detections import detect
+from src.evaluation.agreement import LEAST_IOU, compare
+from src.evaluation.detections import LEAST_SCORE, detect
 from src.workflow.stage_files import StageFiles
 from tests.quantization.networks import Log
-from tests.rectangles import IMGSZ, rectangles, train_on_rectangles
+from tests.rectangles import COLOURS, IMGSZ, rectangles, train_on_rectangles
 from tests.test_calibrate import PARAMS as CALIBRATE
 from tests.test_quantize import PARAMS as QUANTIZE
 
@@ -34,60 +39,7 @@ NEEDED = {
 }
 """The tests in the browser need these. `.ci/run` installs them, and sets BROWSER=required: there nothing is skipped."""
 
-
-@pytest.mark.parametrize("missing", [*MODELS.values(), RUNTIME])
-def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
-    for name in MODELS.values():
-        if name != missing:
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).touch()
-    with pytest.raises(SystemExit, match=f"error: {missing} is not there"):
-        server(tmp_path, 0)
-
-
-@pytest.fixture
-def small_server(tmp_path: Path) -> Iterator[int]:
-    """The port of a server of a project in miniature."""
-    for name in (*MODELS.values(), f"{RUNTIME}/ort.mjs", "demo/page/index.html", "demo/page/pictures/a.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
-    with server(tmp_path, 0) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield serving.server_port
-        serving.shutdown()
-
-
-def status_of(port: int, path: str, host: str | None = None, method: str = "GET") -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request(method, path, headers={} if host is None else {"Host": host.replace("PORT", str(port))})
-    try:
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("127.0.0.1:PORT", 200),
-        ("localhost:PORT", 200),
-        ("evil.example:PORT", 403),
-        ("evil.example", 403),
-        ("127.0.0.1:1", 403),
-        ("127.0.0.1:PORT.evil.example", 403),
-        ("", 403),
-    ],
-)
-def test_only_requests_to_this_machine_are_answered(small_server: int, host: str, status: int, method: str) -> None:
-    for path in ("/", "/models/int8.onnx", "/runtime/ort.mjs"):
-        assert status_of(small_server, path, host, method) == status, path
-
-
-@pytest.mark.parametrize("path", ["/pictures/", "/runtime/", "/runtime/../", "/models/"])
-def test_no_folder_is_listed(small_server: int, path: str) -> None:
-    assert status_of(small_server, "/pictures/a.png") == 200
-    assert status_of(small_server, path) == 404
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +62,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def images(project: Path) -> list[Path]:
+    return sorted((project / "data/prepared/images/test").iterdir())
+
+
+@pytest.fixture(scope="module")
 def url(project: Path) -> Iterator[str]:
     with server(project, 0) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
@@ -117,48 +74,273 @@ def url(project: Path) -> Iterator[str]:
         serving.shutdown()
 
 
-def found_by_the_browser(url: str, image: Path) -> dict[str, Detections]:
-    command = ["node", str(PROJECT / "demo/check.mjs"), url, str(image)]
+def shown(url: str, scenario: str, argument: object = "") -> dict[str, Any]:
+    """What the page shows at the end of a scenario of demo/check.mjs, which throws no exception and logs no error."""
+    command = ["node", str(PROJECT / "demo/check.mjs"), url, scenario, str(argument)]
     environment = {**os.environ, "CHROMIUM": CHROMIUM}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    return {
-        name: Detections(
-            boxes_xyxy=np.array([box["xyxy"] for box in found["boxes"]]),
-            scores=np.array([box["score"] for box in found["boxes"]]),
-            classes=np.array([box["label"] for box in found["boxes"]]),
-        )
-        for name, found in json.loads(done.stdout).items()
-    }
+    page: dict[str, Any] = json.loads(done.stdout)
+    assert page.pop("errors") == []
+    return page
 
 
-@pytest.mark.slow
-def test_the_browser_finds_the_same_boxes_as_python(project: Path, url: str) -> None:
-    for image in sorted((project / "data/prepared/images/test").iterdir()):
-        browser = found_by_the_browser(url, image)
-        for name, file in MODELS.items():
+def detections(page: dict[str, Any], network: str) -> Detections:
+    """The boxes that the page lists for a network."""
+    rows = [row for row in page["boxes"] if row[0] == network]
+    return Detections(
+        boxes_xyxy=np.array([[float(value) for value in row[3].split(", ")] for row in rows]).reshape(-1, 4),
+        scores=np.array([float(row[2]) for row in rows]),
+        classes=np.array([list(COLOURS).index(row[1]) for row in rows]),
+    )
+
+
+def assert_same(found: Detections, python: Detections) -> None:
+    assert len(python.scores) > 0
+    np.testing.assert_array_equal(found.classes, python.classes)
+    # WebAssembly rounds differently from AVX: some values differ by a step of the INT8 grid.
+    np.testing.assert_allclose(found.scores, python.scores, atol=0.02)
+    np.testing.assert_allclose(found.boxes_xyxy, python.boxes_xyxy, atol=1.5)
+
+
+def test_the_browser_finds_the_same_boxes_as_python(project: Path, url: str, images: list[Path]) -> None:
+    for image in images:
+        page = shown(url, "compared", image)
+        for network, file in {"INT8": INT8, "FP32": FP32}.items():
             [python] = detect(project / file, [image], imgsz=IMGSZ, threads=1)
-            found = browser[Path(name).stem]
-            assert len(python.scores) > 0
-            np.testing.assert_array_equal(found.classes, python.classes)
-            # WebAssembly rounds differently from AVX: some values differ by a step of the INT8 grid.
-            np.testing.assert_allclose(found.scores, python.scores, atol=0.02)
-            np.testing.assert_allclose(found.boxes_xyxy, python.boxes_xyxy.clip(0), atol=1.5)
+            assert_same(detections(page, network), python)
 
 
-@pytest.mark.slow
+def test_boxes_end_at_the_edges_of_the_image(url: str) -> None:
+    page = shown(url, "clipped")
+    assert page["first"]["xyxy"] == [0, 0, 15, 27.5]
+    assert page["second"]["xyxy"] == [87.5, 10, 100, 20]
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 64), (64, 80)])
 def test_an_image_that_is_not_square_keeps_its_boxes(
-    project: Path, url: str, width: int, height: int, tmp_path: Path
+    project: Path, url: str, images: list[Path], width: int, height: int, tmp_path: Path
 ) -> None:
-    square = Image.open(sorted((project / "data/prepared/images/test").iterdir())[0]).convert("RGB")
     longer = Image.new("RGB", (width, height), (114, 114, 114))
-    longer.paste(square)
+    longer.paste(Image.open(images[0]).convert("RGB"))
     longer.save(tmp_path / "longer.png")
-    browser = found_by_the_browser(url, tmp_path / "longer.png")
-    [python] = detect(project / "models/pruned.onnx", [tmp_path / "longer.png"], imgsz=IMGSZ, threads=1)
+    found = detections(shown(url, "compared", tmp_path / "longer.png"), "FP32")
+    [python] = detect(project / FP32, [tmp_path / "longer.png"], imgsz=IMGSZ, threads=1)
     sure = python.scores > 0.5  # browsers and OpenCV shrink images differently
     assert sure.any()
     for box, label in zip(python.boxes_xyxy[sure], python.classes[sure], strict=True):
-        distances = np.abs(browser["fp32"].boxes_xyxy - box).max(axis=1)
-        assert distances[browser["fp32"].classes == label].min() < 4
+        distances = np.abs(found.boxes_xyxy - box).max(axis=1)
+        assert distances[found.classes == label].min() < 4
+
+
+def test_the_page_begins_with_a_test_image(project: Path, url: str, images: list[Path]) -> None:
+    page = shown(url, "sample")
+    [python] = detect(project / INT8, [images[0]], imgsz=IMGSZ, threads=1)
+    assert_same(detections(page, "INT8"), python)
+    assert page["status"] == f"Test image 1 of 4: INT8 finds {len(python.scores)} objects."
+    assert page["numbers"].keys() == {"preprocessing", "network", "reading"}
+    assert all(re.fullmatch(r"(< )?\d+\.\d ms", text) for text in page["numbers"].values())
+
+
+def test_screen_readers_and_keyboards_reach_every_control(url: str) -> None:
+    page = shown(url, "sample")
+    names = ["Next test image", "Image", "Video", "Camera", "Stop", "Compare with FP32", "Score at least"]
+    assert not [name for name in names if not re.search(rf'(button|switch|slider) "{name}"', page["tree"])]
+    assert "status: " in page["tree"]
+    assert 'img "The image with ' in page["tree"]
+    assert page["order"] == ["sample", "image", "video", "camera", "compare", "threshold", "summary", "list"]
+
+
+def test_the_next_test_image(project: Path, url: str, images: list[Path]) -> None:
+    [python] = detect(project / INT8, [images[1]], imgsz=IMGSZ, threads=1)
+    assert_same(detections(shown(url, "nextSample"), "INT8"), python)
+
+
+def test_without_test_images_the_visitor_is_asked(project: Path, tmp_path: Path) -> None:
+    for name in ("demo", "models"):
+        (tmp_path / name).symlink_to(project / name)
+    with server(tmp_path, 0) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        page = shown(f"http://127.0.0.1:{serving.server_port}", "noSample")
+        serving.shutdown()
+    assert page["status"] == "Choose an image or a video, or open the camera."
+
+
+def test_without_fp32_there_is_no_comparison(project: Path, tmp_path: Path) -> None:
+    for name in ("demo", "data", INT8):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(project / name)
+    with server(tmp_path, 0) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        page = shown(f"http://127.0.0.1:{serving.server_port}", "noFp32")
+        serving.shutdown()
+    assert page["compareDisabled"]
+    assert page["boxes"]
+
+
+def test_the_first_threshold_is_that_of_the_report() -> None:
+    assert f'value="{LEAST_SCORE}"' in (PROJECT / "demo/page/index.html").read_text()
+
+
+def test_a_higher_threshold_hides_boxes(url: str) -> None:
+    page = shown(url, "threshold")
+    assert len(page["before"]) > len(page["after"])
+    assert page["redrawn"]
+
+
+def test_files_that_cannot_be_read_are_refused_in_a_line(url: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("neither image nor video")
+    assert shown(url, "unreadable", tmp_path / "notes.txt") == {
+        "image": "notes.txt: this browser cannot read it: choose a JPEG, PNG or WebP image",
+        "video": "notes.txt: this browser cannot play it: choose an MP4 (H.264) or WebM video",
+    }
+
+
+def film(image: Path, path: Path) -> None:
+    """Write a second of the image. VP8 in WebM is what both OpenCV writes and every Chromium plays."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 15, (IMGSZ, IMGSZ))
+    assert writer.isOpened()
+    for _ in range(15):
+        writer.write(cv2.imread(str(image)))
+    writer.release()
+
+
+def test_a_video_is_detected_on_until_it_ends(project: Path, url: str, images: list[Path], tmp_path: Path) -> None:
+    film(images[0], tmp_path / "still.webm")
+    page = shown(url, "video", tmp_path / "still.webm")
+    assert re.fullmatch(r"still.webm: ended after \d+ frames?.", page["status"])
+    assert page["stopDisabled"]
+    found = detections(page, "INT8")
+    [python] = detect(project / INT8, [images[0]], imgsz=IMGSZ, threads=1)
+    sure = python.scores > 0.7  # VP8 changes pixels
+    assert sure.any()
+    assert not set(np.flatnonzero(sure)) & compare(python, found, LEAST_IOU).alone[0]
+
+
+def test_the_camera_gives_frames_until_it_is_stopped(url: str) -> None:
+    page = shown(url, "camera")
+    assert page["live"]["status"] == "Camera: detecting. Stop ends it."
+    assert page["live"]["numbers"].keys() == {"rate", "preprocessing", "network", "reading"}
+    assert not page["live"]["stopDisabled"]
+    assert re.fullmatch(r"Camera: stopped after \d+ frames.", page["stopped"]["status"])
+    assert page["stopped"]["stopDisabled"]
+    assert page["states"] == ["ended"]
+    assert page["still"]
+
+
+def test_frames_do_not_wait_for_slow_networks(url: str) -> None:
+    page = shown(url, "slowCamera")
+    [frames] = re.findall(r"\d+", page["status"])
+    assert page["taken"] <= int(frames) + 1  # one was in work when it was stopped
+
+
+def test_an_image_takes_the_place_of_the_camera(project: Path, url: str, images: list[Path]) -> None:
+    page = shown(url, "imageDuringCamera", images[0])
+    assert page["states"] == ["ended"]
+    assert page["status"].startswith(f"{images[0].name}: INT8 finds")
+    [python] = detect(project / INT8, [images[0]], imgsz=IMGSZ, threads=1)
+    assert_same(detections(page, "INT8"), python)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "status"),
+    [
+        ("lostCamera", "Camera: it was lost: connect it and press Camera again"),
+        ("refusedCamera", "Camera: it was refused: allow the camera for this page in the browser's settings"),
+        ("noCamera", "Camera: there is none: connect one"),
+    ],
+)
+def test_a_camera_that_is_lost_refused_or_absent_is_told_in_a_line(url: str, scenario: str, status: str) -> None:
+    page = shown(url, scenario)
+    assert page["status"] == status
+    assert page["stopDisabled"]
+
+
+@pytest.fixture(scope="module")
+def disagreeing(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a demo whose FP32 network finds nothing of the first class."""
+    root = tmp_path_factory.mktemp("disagreeing")
+    for name in ("demo", "data", INT8):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).symlink_to(project / name)
+    network = onnx.load(project / FP32)
+    found = network.graph.output[0].name
+    for node in network.graph.node:
+        node.output[:] = ["all" if name == found else name for name in node.output]
+    kept = np.array([1] * 4 + [0] + [1] * (len(COLOURS) - 1), dtype=np.float32).reshape(1, -1, 1)
+    network.graph.initializer.append(onnx.numpy_helper.from_array(kept, "kept"))
+    network.graph.node.append(onnx.helper.make_node("Mul", ["all", "kept"], [found]))
+    onnx.save(network, root / FP32)
+    with server(root, 0) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+
+
+@pytest.fixture(scope="module")
+def of_both_classes(project: Path, images: list[Path]) -> Path:
+    found = detect(project / INT8, images, imgsz=IMGSZ, threads=1)
+    return next(image for image, one in zip(images, found, strict=True) if set(one.classes) == {0, 1})
+
+
+def test_the_share_of_boxes_that_agree(disagreeing: str, of_both_classes: Path) -> None:
+    page = shown(disagreeing, "compared", of_both_classes)
+    fp32, int8 = detections(page, "FP32"), detections(page, "INT8")
+    agreement = compare(fp32, int8, LEAST_IOU)
+    assert 0 < agreement.share < 1
+    assert page["numbers"]["share"] == f"{floor(100 * agreement.share)}%"
+    assert page["status"] == (
+        f"{of_both_classes.name}: INT8 finds {len(int8.scores)} objects. INT8 and FP32 agree on "
+        f"{2 * len(agreement.ious)} of their {len(fp32.scores) + len(int8.scores)} boxes."
+    )
+    assert re.fullmatch(r"\d+\.\d\d\W", page["numbers"]["speedup"])
+
+
+def test_the_share_of_frames_that_agree(url: str, disagreeing: str, of_both_classes: Path, tmp_path: Path) -> None:
+    film(of_both_classes, tmp_path / "still.webm")
+    for demo, share in ((url, 100), (disagreeing, 0)):
+        page = shown(demo, "comparedVideo", tmp_path / "still.webm")
+        told = re.search(r"after (\d+) frames?. INT8 agrees with FP32 on (\d+) of (\d+) frames.", page["status"])
+        assert told, page["status"]
+        frames, agreed, compared = map(int, told.groups())
+        assert compared == frames > 0
+        assert agreed == compared * share / 100
+        assert page["numbers"]["frames"] == f"{share}%"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_boxes_are_paired_as_in_python(url: str, seed: int) -> None:
+    random = np.random.default_rng(seed)
+
+    def some(number: int) -> Detections:
+        corners = random.integers(0, 40, (number, 2))
+        boxes = np.concatenate([corners, corners + random.integers(5, 30, (number, 2))], axis=1)
+        return Detections(boxes.astype(np.float64), np.ones(number), random.integers(0, 2, number))
+
+    first, second = some(40), some(30)
+    python = compare(first, second, LEAST_IOU)
+    lists = [
+        [{"label": int(c), "xyxy": box.tolist()} for c, box in zip(one.classes, one.boxes_xyxy, strict=True)]
+        for one in (first, second)
+    ]
+    page = shown(url, "pair", json.dumps({"first": lists[0], "second": lists[1], "leastIou": LEAST_IOU}))
+    assert [{index for index, alone in enumerate(one) if alone} for one in page["alone"]] == list(python.alone)
+    assert page["matched"] == 2 * len(python.ious) > 0
+    assert page["all"] == 70
+
+
+def test_boxes_without_a_partner_are_dashed(url: str) -> None:
+    page = shown(url, "dashes")
+    assert page["alone"] < 0.9 * page["paired"]
+
+
+def test_the_page_fits_phones_and_desktops(url: str) -> None:
+    for case, measured in shown(url, "layout").items():
+        assert measured["scrollWidth"] <= measured["innerWidth"], case
+        assert min(measured["heights"]) >= 44, case  # px: what a thumb hits
+        assert 300 < measured["canvas"] < measured["innerWidth"], case
+
+
+def test_text_is_readable_in_light_and_dark(url: str) -> None:
+    for scheme, contrasts in shown(url, "contrasts").items():
+        assert not {name: contrast for name, contrast in contrasts.items() if contrast < 4.5}, scheme  # WCAG 2.2, AA

@@ -1,85 +1,123 @@
-import * as ort from "./runtime/ort.wasm.min.mjs";
+// Joins the controls, the sources of frames, the networks and the page.
+import { compare } from "./comparison.js";
 import { decode, letterbox } from "./detector.js";
+import { Networks } from "./networks.js";
+import { Run } from "./run.js";
+import { camera, picture, videoFile } from "./sources.js";
+import { showFrame, showNumbers, showStatus } from "./view.js";
 
-const ROUNDS = 15; // timed passes of each network, after one untimed pass
-const status = document.getElementById("status");
-const threshold = document.getElementById("threshold");
+const element = (id) => document.getElementById(id);
+const networks = new Networks();
+let detector; // detector.json: class names, side of the input, least IoU, whether FP32 is there, number of test images
+let sample = -1; // number of the test image that was shown last
+let running = null; // the run whose frames come now
+let shown = null; // the frame on the page, and its run
 
-ort.env.wasm.wasmPaths = new URL("./runtime/", location.href).href;
-ort.env.wasm.numThreads = 1;
+async function start(source) {
+  running?.stopping.abort();
+  const run = (running = new Run(source));
+  element("stop").disabled = !source.live;
+  showStatus(`${source.name}: starting …`);
+  try {
+    for await (const image of source.frames(run.stopping.signal)) {
+      const frame = await detect(image);
+      if (run.stopping.signal.aborted) break;
+      present(frame, run);
+    }
+    if (running === run && source.live) showStatus(run.ending);
+  } catch (error) {
+    if (running === run) showStatus(`${source.name}: ${error.message}`, true);
+  } finally {
+    if (running === run) {
+      running = null;
+      element("stop").disabled = true;
+    }
+  }
+}
 
-let detector, sessions, current;
+async function detect(image) {
+  const started = performance.now();
+  const { input, ...geometry } = letterbox(image, detector.imgsz);
+  const preprocessing = performance.now() - started;
+  const names = element("compare").checked ? ["int8", "fp32"] : ["int8"];
+  return { image, geometry, preprocessing, passes: await networks.run(input, detector.imgsz, names) };
+}
 
-function showStatus(text, isError = false) {
-  status.textContent = text;
-  status.classList.toggle("error", isError);
+function present(frame, run) {
+  if (shown && shown.frame.image !== frame.image) shown.frame.image.close();
+  shown = { frame, run };
+  const found = read(frame);
+  run.add(frame, found);
+  show(found);
+}
+
+// Read the boxes from the networks' outputs.
+function read({ geometry, passes }) {
+  const threshold = Number(element("threshold").value);
+  const boxes = {};
+  const started = performance.now();
+  for (const [name, { output }] of Object.entries(passes)) {
+    boxes[name] = decode(output, detector.names.length, geometry, threshold);
+  }
+  const reading = (performance.now() - started) / Object.keys(passes).length;
+  return { boxes, reading, agreement: boxes.fp32 ? compare(boxes.fp32, boxes.int8, detector.least_iou) : null };
+}
+
+function show({ boxes, agreement }) {
+  const { frame, run } = shown;
+  showFrame(frame.image, boxes, detector.names, agreement);
+  showNumbers(run, agreement);
+  if (running === run || !run.source.live) showStatus(run.describe(boxes, agreement));
+}
+
+function showNextSample() {
+  sample = (sample + 1) % detector.samples;
+  const address = `samples/${sample}`;
+  const load = async () => createImageBitmap(await (await fetch(address)).blob());
+  start(picture(`Test image ${sample + 1} of ${detector.samples}`, load));
+}
+
+// What was shown is read again with another threshold; shares over frames of different settings are not mixed.
+function changeThreshold() {
+  element("threshold-shown").textContent = Number(element("threshold").value).toFixed(2);
+  if (!shown) return;
+  shown.run.forgetFrames();
+  show(read(shown.frame));
+}
+
+// A live source compares from its next frame on. Other frames are detected on again.
+function changeComparison() {
+  if (running?.source.live) running.forgetFrames();
+  else if (running) start(running.source);
+  else if (shown) start(picture(shown.run.source.name, async () => shown.frame.image));
+}
+
+function onFile(id, use) {
+  element(id).addEventListener("change", ({ target }) => {
+    if (target.files.length) use(target.files[0]);
+    target.value = ""; // the same file can be chosen again
+  });
 }
 
 async function load() {
   detector = await (await fetch("detector.json")).json();
-  sessions = {};
-  for (const name of ["fp32", "int8"]) {
-    sessions[name] = await ort.InferenceSession.create(`models/${name}.onnx`, { executionProviders: ["wasm"] });
-  }
-  showStatus("choose an image");
+  element("least-iou").textContent = detector.least_iou;
+  element("no-fp32").hidden = detector.fp32;
+  element("compare").disabled = !detector.fp32;
+  element("sample").hidden = !detector.samples;
+  element("boxes").open = window.matchMedia("(min-width: 60rem)").matches;
+  element("controls").disabled = false;
+  if (detector.samples) showNextSample();
+  else showStatus("Choose an image or a video, or open the camera.");
 }
 
-// Run both networks on the image in turns: if the machine slows down, it slows down both.
-async function detect(image) {
-  const prepared = letterbox(image, detector.imgsz);
-  const feed = { images: new ort.Tensor("float32", prepared.input, [1, 3, detector.imgsz, detector.imgsz]) };
-  const result = Object.fromEntries(Object.keys(sessions).map((name) => [name, { times: [] }]));
-  for (let round = 0; round <= ROUNDS; round++) {
-    for (const [name, session] of Object.entries(sessions)) {
-      const started = performance.now();
-      const { output0 } = await session.run(feed);
-      if (round > 0) result[name].times.push(performance.now() - started);
-      result[name].output = output0.data;
-    }
-  }
-  for (const one of Object.values(result)) one.p50_ms = one.times.sort((a, b) => a - b)[Math.floor(ROUNDS / 2)];
-  return { image, prepared, result };
-}
+element("sample").addEventListener("click", showNextSample);
+onFile("image", (file) => start(picture(file.name, () => createImageBitmap(file))));
+onFile("video", (file) => start(videoFile(file)));
+element("camera").addEventListener("click", () => start(camera()));
+element("stop").addEventListener("click", () => running?.stopping.abort());
+element("compare").addEventListener("change", changeComparison);
+element("threshold").addEventListener("input", changeThreshold);
+window.addEventListener("resize", () => shown && show(read(shown.frame)));
 
-function draw() {
-  const { image, prepared, result } = current;
-  const found = {};
-  for (const [name, { output, p50_ms: p50 }] of Object.entries(result)) {
-    const boxes = decode(output, detector.names.length, prepared, Number(threshold.value));
-    const figure = document.getElementById(name);
-    figure.querySelector("figcaption").textContent =
-      `${name.toUpperCase()}: ${boxes.length} detections, ${p50.toFixed(1)} ms (median of ${ROUNDS} passes)`;
-    const canvas = figure.querySelector("canvas");
-    [canvas.width, canvas.height] = [image.width, image.height];
-    const context = canvas.getContext("2d");
-    context.drawImage(image, 0, 0);
-    context.lineWidth = Math.max(1, image.width / 300);
-    context.font = `${Math.max(9, image.width / 40)}px system-ui, sans-serif`;
-    for (const { label, score, xyxy: [left, top, right, bottom] } of boxes) {
-      context.strokeStyle = context.fillStyle = `hsl(${(label * 137) % 360} 90% 45%)`;
-      context.strokeRect(left, top, right - left, bottom - top);
-      context.fillText(`${detector.names[label]} ${score.toFixed(2)}`, left, top - 2);
-    }
-    found[name] = { p50_ms: p50, boxes };
-  }
-  showStatus(`INT8 is ${(result.fp32.p50_ms / result.int8.p50_ms).toFixed(2)} times as fast as FP32 in this browser`);
-  document.body.dataset.found = JSON.stringify(found); // for tests
-}
-
-document.getElementById("image").addEventListener("change", async ({ target }) => {
-  if (!target.files.length) return;
-  delete document.body.dataset.found;
-  showStatus("detecting …");
-  try {
-    current = await detect(await createImageBitmap(target.files[0]));
-    draw();
-  } catch (error) {
-    showStatus(`${target.files[0].name}: ${error.message}: choose a JPEG, PNG or WebP image`, true);
-  }
-});
-threshold.addEventListener("input", () => {
-  document.getElementById("threshold-shown").value = Number(threshold.value).toFixed(2);
-  if (current) draw();
-});
-
-load().catch((error) => showStatus(`the networks could not be loaded: ${error.message}`, true));
+load().catch((error) => showStatus(`The page could not be started: ${error.message}`, true));

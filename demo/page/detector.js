@@ -2,14 +2,14 @@
 
 const PADDING = "rgb(114, 114, 114)"; // colour of the square around the image
 
-// Scale the image into a square of `size` px, centred. Return the input (1, 3, size, size), RGB in [0, 1], and the scale
-// and offset (px of the square) that map boxes back to the image.
+// Scale the image into a square of `size` px, centred. Return the input (1, 3, size, size), RGB in [0, 1], and what maps
+// boxes back to the image: the scale, the offset (px of the square), and the sides of the image.
 export function letterbox(image, size) {
   const scale = Math.min(size / image.width, size / image.height);
   const [width, height] = [Math.round(image.width * scale), Math.round(image.height * scale)];
   const [left, top] = [Math.round((size - width) / 2 - 0.1), Math.round((size - height) / 2 - 0.1)];
   const canvas = new OffscreenCanvas(size, size);
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = PADDING;
   context.fillRect(0, 0, size, size);
   context.drawImage(image, left, top, width, height);
@@ -19,12 +19,13 @@ export function letterbox(image, size) {
   for (let pixel = 0; pixel < pixels; pixel++) {
     for (let channel = 0; channel < 3; channel++) input[channel * pixels + pixel] = rgba[4 * pixel + channel] / 255;
   }
-  return { input, scale, left, top };
+  return { input, scale, left, top, sides: [image.width, image.height] };
 }
 
 // Return the boxes in px of the image. `output` (4 + classes, anchors) contains, per anchor, centre, width and height in
-// px of the square, then a score per class. Non-maximum suppression runs per class, best score first.
-export function decode(output, classes, { scale, left, top }, threshold, iou = 0.7) {
+// px of the square, then a score per class. Non-maximum suppression runs per class, best score first. Boxes end at the
+// edges of the image.
+export function decode(output, classes, { scale, left, top, sides }, threshold, iou = 0.7) {
   const anchors = output.length / (4 + classes);
   const found = [];
   for (let anchor = 0; anchor < anchors; anchor++) {
@@ -43,7 +44,8 @@ export function decode(output, classes, { scale, left, top }, threshold, iou = 0
   for (const box of found) {
     if (kept.every((other) => other.label !== box.label || overlap(other.xyxy, box.xyxy) <= iou)) kept.push(box);
   }
-  return kept;
+  const clip = (value, index) => Math.min(Math.max(value, 0), sides[index % 2]);
+  return kept.map((box) => ({ ...box, xyxy: box.xyxy.map(clip) }));
 }
 
 // Intersection over union, in [0, 1].
