@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 from src.deployment.description import describe
 from src.evaluation.agreement import LEAST_IOU
+from src.foundation.errors import UserError
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOST, PORT = "127.0.0.1", 8000
@@ -65,10 +66,13 @@ class Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with a file, or with what the page must know of the detector."""
-        if self.path == "/detector.json":
-            self._answer(json.dumps(self._describe()).encode())
-        else:
+        if self.path != "/detector.json":
             super().do_GET()
+            return
+        try:
+            self._answer(json.dumps(self._describe()).encode())
+        except UserError as error:
+            self.send_error(HTTPStatus.NOT_FOUND, str(error))
 
     def translate_path(self, path: str) -> str:
         """Return the path of the file for an address."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from onnx import helper, save
+from onnx import TensorProto, helper, save
 
 from demo.serve import FP32, INT8, RUNTIME, server
 from src.evaluation.agreement import LEAST_IOU
@@ -35,7 +35,11 @@ def small_project(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     (tmp_path / "data/prepared/labels/test/c.txt").touch()
-    network = helper.make_model(helper.make_graph([], "empty", [], []))
+    images, output = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("images", [1, 3, 64, 64]), ("output0", [1, 6, 84]))
+    )
+    network = helper.make_model(helper.make_graph([], "empty", [images], [output]))
     helper.set_model_props(network, {"names": "{1: 'dog', 0: 'cat'}", "imgsz": "[64, 64]"})
     save(network, tmp_path / INT8)
     return tmp_path
@@ -98,3 +102,8 @@ def test_the_page_is_told_about_the_detector(port: int, small_project: Path) -> 
 @pytest.mark.parametrize("path", ["/", "/models/int8.onnx", "/detector.json"])
 def test_a_browser_asks_whether_a_file_is_new(port: int, path: str) -> None:
     assert answer_of(port, path)[2] == "no-cache"
+
+
+def test_a_network_that_is_no_detector_is_an_answer_not_a_broken_connection(small_project: Path, port: int) -> None:
+    (small_project / INT8).write_bytes(b"no network")
+    assert answer_of(port, "/detector.json")[0] == 404
