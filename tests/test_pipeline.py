@@ -22,6 +22,8 @@ FLOORS = (
     {"labels", "detector"},
     {"deployment", "distillation"},
     {"quantization", "teaching", "pruning", "evaluation"},
+    {"delivery"},
+    {"targets"},
     {"config"},
     {"reporting"},
     {"workflow"},
@@ -31,7 +33,18 @@ FLOORS = (
 )
 """Each folder imports itself and the floors below its own. Stages and commands are on top."""
 
-SUBJECTS = ("labels", "detector", "distillation", "teaching", "pruning", "quantization", "deployment", "evaluation")
+SUBJECTS = (
+    "labels",
+    "detector",
+    "distillation",
+    "teaching",
+    "pruning",
+    "quantization",
+    "deployment",
+    "evaluation",
+    "delivery",
+    "targets",
+)
 
 
 def test_the_stages_are_those_of_the_config() -> None:

@@ -239,11 +239,15 @@ class Run:
         self.tags({f"output.{name}": md5 for name, md5 in outputs.items()})
         self._record("links", tuple(inputs), lambda store: link_upstream(store, inputs, outputs))
 
-    def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
-        """Record a finished child run, such as one try of a search."""
+    def child(
+        self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Any], files: Path | None = None
+    ) -> None:
+        """Record a finished child run, such as one try of a search, with a copy of the files in a folder."""
         run = Run(self._tags["stage"], self._project, self.run_id, name)
         run.params(params)
         run.metrics(metrics)
+        if files is not None:
+            run.artifact(files)
         run.end("FINISHED")
 
     def children(self) -> list[Child] | None:
