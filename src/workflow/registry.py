@@ -139,7 +139,7 @@ def _passed(client: MlflowClient, project: Path, version: ModelVersion, shown: s
         UserError: there is none, or the gate did not pass.
     """
     md5 = _md5(client, project, version, shown)
-    max_drop = float(_yaml(project / "params.yaml")["eval_int8"]["max_drop"])
+    max_drop = _max_drop(project)
     verdict = _of_runs(client, md5, max_drop) or _of_report(project, md5, max_drop)
     if verdict is None:
         raise UserError(
@@ -149,6 +149,18 @@ def _passed(client: MlflowClient, project: Path, version: ModelVersion, shown: s
     if not verdict.ended_well or not gate_passes(verdict.drop, verdict.max_drop):
         raise UserError(f"{shown}: the gate did not pass: {verdict}: promote another version")
     return verdict
+
+
+def _max_drop(project: Path) -> float:
+    """Return the loss that the pipeline's gate allows.
+
+    Raises:
+        UserError: params.yaml cannot be read.
+    """
+    try:
+        return float(_yaml(project / "params.yaml")["eval_int8"]["max_drop"])
+    except (OSError, YAMLError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"params.yaml: expected a number eval_int8.max_drop, found {brief(error)}: mend it") from error
 
 
 def _md5(client: MlflowClient, project: Path, version: ModelVersion, shown: str) -> str:

@@ -215,6 +215,18 @@ def test_without_a_run_the_report_decides_if_it_is_about_these_bytes(project: Pa
     assert "allows 0.03 (reports/eval_int8.json)" in promote_version(project, "detector")
 
 
+@pytest.mark.parametrize("text", ["eval_int8: {}\n", "eval_int8: {max_drop: null}\n", "eval_int8: [\n", None])
+def test_settings_without_a_gate_are_refused(project: Path, text: str | None) -> None:
+    quantized(project, 0)
+    evaluated(project, 0.0)
+    settings = project / "params.yaml"
+    settings.unlink()
+    if text is not None:
+        settings.write_text(text)
+    with pytest.raises(UserError, match=r"^params\.yaml: expected a number eval_int8\.max_drop, found .*: mend it$"):
+        promote_version(project, "detector")
+
+
 @pytest.mark.parametrize("asked", ["other", "detector/7", "detector/x", "detector@prod", "detector/"])
 def test_an_unknown_version_is_refused(project: Path, asked: str) -> None:
     quantized(project, 0)
