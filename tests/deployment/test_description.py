@@ -10,6 +10,7 @@ from src.foundation.errors import UserError
 from tests.quantization.networks import IMGSZ, single_convolution
 
 
+@pytest.mark.slow
 def test_an_export_says_its_classes_and_its_side(networks: dict[str, Path]) -> None:
     assert describe(networks["yolov8n"]) == Description(["class 0", "class 1", "class 2"], IMGSZ)
     assert describe(networks["yolo26n"]).imgsz == IMGSZ
@@ -23,6 +24,7 @@ def changed(network: Path, target: Path, key: str, value: str) -> Path:
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value", "fault"),
     [
