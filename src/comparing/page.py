@@ -22,6 +22,9 @@ MOST_CAUSES, MOST_PARAMS, MOST_PINS = 3, 10, 5
 MOST_LINES = 150
 """Of a folded list. GitHub refuses comments above 65,536 characters; `--json` has all lines."""
 
+MD5_SHOWN = 8
+"""Characters of a digest."""
+
 MARKS = {Verdict.BETTER: "🟢", Verdict.WORSE: "🔴"}
 
 
@@ -136,7 +139,7 @@ def _origins(found: Origins, stages: int) -> str:
         *_pair_rows("param ", _first(found.params, MOST_PARAMS)),
         *([["processor", *(_shown(value) for value in pair)] for pair in found.processor.values()]),
         *_pair_rows("version of ", found.versions),
-        *_pair_rows("data ", found.data),
+        *_pair_rows("data ", {path: (_short(old), _short(new)) for path, (old, new) in found.data.items()}),
     ]
     lines = [
         _stages("The code that ran differs", found.code, stages),
@@ -144,16 +147,16 @@ def _origins(found: Origins, stages: int) -> str:
         _pins(found.pins),
         _same_models(found),
     ]
-    if not found.params:
-        start = (
-            "No param changed, but this differs:"
-            if found.any_besides_params
-            else "Nothing: params, processor, versions, data and code are the same on both sides."
-        )
-    else:
-        start = "" if found.any_besides_params else "Params alone: processor, versions, data and code are the same."
     shown = _rows(["", "before", "now"], rows) if rows else ""
-    return "\n\n".join(part for part in (start, shown, *lines) if part)
+    return "\n\n".join(part for part in (_start(found), shown, *lines) if part)
+
+
+def _start(found: Origins) -> str:
+    """Return what opens the section: that no param changed never stands alone."""
+    rest = "processor, versions, data and the code that ran are the same"
+    if found.any_besides_params:
+        return "" if found.params else "No param changed, but this differs:"
+    return f"Params alone: {rest}." if found.params else f"Nothing: params, {rest} on both sides."
 
 
 def _stages(what: str, found: Mapping[str, Any], of: int) -> str:
@@ -233,6 +236,10 @@ def _first(pairs: Pairs, number: int) -> Pairs:
 
 def _rest(pairs: Pairs, number: int) -> Pairs:
     return dict(list(pairs.items())[number:])
+
+
+def _short(md5: str | None) -> str | None:
+    return None if md5 is None else md5[:MD5_SHOWN]
 
 
 def _shown(value: Any) -> str:
