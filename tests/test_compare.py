@@ -71,7 +71,7 @@ def test_without_a_deviation_nothing_of_accuracy_is_coloured(compared: Compared)
     compared.report("eval_int8", accuracy(int8=0.5, fp32=0.9))
     page = page_of(compared)
     assert row(page, "mAP50-95, INT8") == ["0.75", "0.5", "-0.25, noise not known"]
-    assert "each side is one seed" in unfolded(page)
+    assert "Noise is not known for one seed" in unfolded(page)
     assert not [mark for mark in MARKS if mark in page]
 
 
@@ -188,6 +188,13 @@ def test_stale_stages_are_named_with_the_reason(compared: Compared) -> None:
     assert "- train-teacher (stale at `HEAD`, too): " in page_of(compared, "HEAD")
 
 
+def test_comments_alone_are_said_to_change_no_result(compared: Compared) -> None:
+    compared.write("src/train_teacher.py", "EPOCHS = 12 # of the teacher\n")
+    assert "so `dvc repro` runs them, with the same results:" in page_of(compared)
+    compared.write("src/eval_int8.py", "SCORE = 0.5\n")
+    assert "so `dvc repro` may give other results:" in page_of(compared)
+
+
 def test_new_and_removed_metrics(compared: Compared) -> None:
     compared.report("eval_int8", {key: value for key, value in accuracy().items() if key != "student"})
     compared.report("prune", {"val": {"map50_95": 0.6}})
@@ -283,6 +290,9 @@ def test_gates_on_the_accuracy_of_int8(compared: Compared) -> None:
     assert line.startswith("❌ **Gate failed.** INT8 loses 0.0100")
     for part in ("to reach 0.8 ", "the class parameters, but it reached 0.75", "the class <b>, but test has no box"):
         assert part in line, part
+    compared.report("prepare_labels", {"classes": {f"class {number}": {} for number in range(80)}})
+    line = page_of(compared).splitlines()[2]
+    assert line.endswith("78 more gates fail.")
 
 
 def test_objections_of_the_report_stand_beside_the_gate(compared: Compared) -> None:

@@ -16,7 +16,7 @@ from src.evaluation.verdict import Verdict as GateVerdict
 from src.reporting.escaping import code, plain
 from src.reporting.verdict_words import failure
 
-MOST_CAUSES, MOST_PARAMS, MOST_PINS = 3, 10, 5
+MOST_GATES, MOST_CAUSES, MOST_PARAMS, MOST_PINS = 3, 3, 10, 5
 """Shown without unfolding, per stage and page."""
 
 MOST_LINES = 150
@@ -63,8 +63,10 @@ def gate_line(gate: Gate) -> str:
     parts = [
         f"{verdict} INT8 {moved} {abs(gate.drop):.4f} of mAP50-95 against ONNX FP32 on test; "
         f"`eval_int8.max_drop` allows a loss of {gate.max_drop}.",
-        *(f"{plain(line)}." for line in (failure(GateVerdict(others)) or "").splitlines()),
+        *(f"{plain(line)}." for line in (failure(GateVerdict(others[:MOST_GATES])) or "").splitlines()),
     ]
+    if len(others) > MOST_GATES:
+        parts.append(f"{len(others) - MOST_GATES} more gates fail.")
     if gate.objections:
         proves = "**The run proves nothing**" if gate.proves_nothing else "Objections"
         parts.append(f"{proves}, see reports/report.md: {', '.join(plain(one) for one in gate.objections)}.")
@@ -77,9 +79,10 @@ def _stale(comparison: Comparison) -> str:
     if not stale:
         return f"No stage is stale: dvc.lock records the code, params and data of this side. {not_here}".rstrip()
     lines = [f"- {_stale_stage(one, comparison)}" for one in stale]
+    alone = all(cause.comments_alone for one in stale for cause in one.causes) and all(one.causes for one in stale)
     title = (
         f"⚠️ **Stale: {len(stale)} of {comparison.stages} stages.** dvc.lock records other code, params or data than "
-        "this side has, so `dvc repro` may give other results:"
+        f"this side has, so `dvc repro` {'runs them, with the same results' if alone else 'may give other results'}:"
     )
     return "\n\n".join(part for part in (title, "\n".join(lines), not_here) if part)
 
@@ -108,8 +111,8 @@ def _table(comparison: Comparison) -> str:
     text = _rows(["", "before", "now", "change"], rows)
     if any(change.verdict == Verdict.NOISE_NOT_KNOWN for change in changed):
         text += (
-            "\n\nNoise is not known: each side is one seed, and no report gives a deviation. Such a change is not "
-            "coloured: sweep `seed=0,1,2` before you believe it."
+            "\n\nNoise is not known for one seed where no report gives a deviation. Such a change is not coloured: "
+            "sweep `seed=0,1,2` before you believe it."
         )
     return text
 
