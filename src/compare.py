@@ -22,6 +22,7 @@ from src.comparing.page import write_page
 from src.foundation.atomic import write_text
 from src.foundation.errors import UserError
 from src.reporting.verdict_words import failure
+from src.workflow.streams import outlive_readers
 
 STALE, GATE = "stale", "gate"
 ARTIFACT = "report/comparison.md"
@@ -59,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _write(path: Path, text: str) -> None:
+    try:
+        write_text(path, text)
+    except OSError as error:
+        sys.exit(f"error: {path}: cannot be written ({error.strerror}): name another file")
+
+
 def main() -> None:
     """Read the command line, compare, and write."""
     arguments = _parser().parse_args()
@@ -73,7 +81,7 @@ def main() -> None:
         sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
     text = json.dumps(comparison.as_json(), indent=2, allow_nan=False) + "\n" if arguments.json else page
     if arguments.output:
-        write_text(arguments.output, text)
+        _write(arguments.output, text)
     else:
         print(text, end="")
     if failed := failures(comparison, arguments.fail_on):
@@ -81,4 +89,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     main()

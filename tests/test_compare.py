@@ -54,7 +54,7 @@ def test_nothing_changed(compared: Compared) -> None:
     assert "✅ **Gate passed.** INT8 loses 0.0100" in page
     assert "No stage is stale" in page
     assert "No metric of the table changed" in page
-    assert "Nothing: params, processor, versions, data and code are the same on both sides." in page
+    assert "Nothing: params, processor, versions, data and the code that ran are the same on both sides." in page
     assert "<details>" not in page
 
 
@@ -71,7 +71,7 @@ def test_without_a_deviation_nothing_of_accuracy_is_coloured(compared: Compared)
     compared.report("eval_int8", accuracy(int8=0.5, fp32=0.9))
     page = page_of(compared)
     assert row(page, "mAP50-95, INT8") == ["0.75", "0.5", "-0.25, noise not known"]
-    assert "each side is one seed" in unfolded(page)
+    assert "Noise is not known for one seed" in unfolded(page)
     assert not [mark for mark in MARKS if mark in page]
 
 
@@ -80,6 +80,17 @@ def test_a_metric_within_noise_is_grey(compared: Compared) -> None:
     page = page_of(compared)
     assert row(page, "mAP50-95, INT8") == ["0.75", "0.755", "+0.005, within noise (±0.014)"]
     assert not [mark for mark in MARKS if mark in page]
+
+
+@pytest.mark.parametrize(
+    ("size_mib", "change"),
+    [(1.755, "+0.005, within noise (±0.01)"), (2.0, "▲ +0.25 🔴"), (1.5, "▼ -0.25 🟢")],
+)
+def test_the_size_of_the_file(compared: Compared, size_mib: float, change: str) -> None:
+    report = accuracy()
+    report["onnx_int8"]["size_mib"] = size_mib
+    compared.report("eval_int8", report)
+    assert row(page_of(compared), "INT8, MiB")[2] == change
 
 
 @pytest.mark.parametrize(("int8", "change"), [(0.85, "▲ +0.1 🟢"), (0.65, "▼ -0.1 🔴")])
@@ -177,6 +188,13 @@ def test_stale_stages_are_named_with_the_reason(compared: Compared) -> None:
     assert "- train-teacher (stale at `HEAD`, too): " in page_of(compared, "HEAD")
 
 
+def test_comments_alone_are_said_to_change_no_result(compared: Compared) -> None:
+    compared.write("src/train_teacher.py", "EPOCHS = 12 # of the teacher\n")
+    assert "so `dvc repro` runs them, with the same results:" in page_of(compared)
+    compared.write("src/eval_int8.py", "SCORE = 0.5\n")
+    assert "so `dvc repro` may give other results:" in page_of(compared)
+
+
 def test_new_and_removed_metrics(compared: Compared) -> None:
     compared.report("eval_int8", {key: value for key, value in accuracy().items() if key != "student"})
     compared.report("prune", {"val": {"map50_95": 0.6}})
@@ -214,6 +232,12 @@ def test_all_that_cannot_be_read_is_said_at_once(
         assert [line for line in lines if line.startswith(start)], start
     assert len([line for line in lines if "reports/" in line]) == 3
     assert capsys.readouterr().out == ""
+
+
+def test_a_comment_that_cannot_be_written_is_said(compared: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
+    (compared.root / "comment.md").mkdir()
+    with pytest.raises(SystemExit, match=r"^error: .*comment\.md: cannot be written \(Is a directory\)"):
+        run_main(compared, monkeypatch, "main", "-o", str(compared.root / "comment.md"))
 
 
 def test_a_report_that_cannot_be_read_before_is_said_and_not_compared(compared: Compared) -> None:
@@ -266,6 +290,9 @@ def test_gates_on_the_accuracy_of_int8(compared: Compared) -> None:
     assert line.startswith("❌ **Gate failed.** INT8 loses 0.0100")
     for part in ("to reach 0.8 ", "the class parameters, but it reached 0.75", "the class <b>, but test has no box"):
         assert part in line, part
+    compared.report("prepare_labels", {"classes": {f"class {number}": {} for number in range(80)}})
+    line = page_of(compared).splitlines()[2]
+    assert line.endswith("78 more gates fail.")
 
 
 def test_objections_of_the_report_stand_beside_the_gate(compared: Compared) -> None:

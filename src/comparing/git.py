@@ -55,4 +55,7 @@ def _names(listed: bytes) -> list[str]:
 def _git(project: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     # DVC may hold the lock of git's index.
     command = ["git", "--no-optional-locks", *arguments]
-    return subprocess.run(command, cwd=project, capture_output=True, check=False)
+    try:
+        return subprocess.run(command, cwd=project, capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise UserError("git is not installed: install it, and compare in a git repository") from error

@@ -16,11 +16,14 @@ from src.evaluation.verdict import Verdict as GateVerdict
 from src.reporting.escaping import code, plain
 from src.reporting.verdict_words import failure
 
-MOST_CAUSES, MOST_PARAMS, MOST_PINS = 3, 10, 5
+MOST_GATES, MOST_CAUSES, MOST_PARAMS, MOST_PINS = 3, 3, 10, 5
 """Shown without unfolding, per stage and page."""
 
 MOST_LINES = 150
 """Of a folded list. GitHub refuses comments above 65,536 characters; `--json` has all lines."""
+
+MD5_SHOWN = 8
+"""Characters of a digest."""
 
 MARKS = {Verdict.BETTER: "🟢", Verdict.WORSE: "🔴"}
 
@@ -60,8 +63,10 @@ def gate_line(gate: Gate) -> str:
     parts = [
         f"{verdict} INT8 {moved} {abs(gate.drop):.4f} of mAP50-95 against ONNX FP32 on test; "
         f"`eval_int8.max_drop` allows a loss of {gate.max_drop}.",
-        *(f"{plain(line)}." for line in (failure(GateVerdict(others)) or "").splitlines()),
+        *(f"{plain(line)}." for line in (failure(GateVerdict(others[:MOST_GATES])) or "").splitlines()),
     ]
+    if len(others) > MOST_GATES:
+        parts.append(f"{len(others) - MOST_GATES} more gates fail.")
     if gate.objections:
         proves = "**The run proves nothing**" if gate.proves_nothing else "Objections"
         parts.append(f"{proves}, see reports/report.md: {', '.join(plain(one) for one in gate.objections)}.")
@@ -74,9 +79,10 @@ def _stale(comparison: Comparison) -> str:
     if not stale:
         return f"No stage is stale: dvc.lock records the code, params and data of this side. {not_here}".rstrip()
     lines = [f"- {_stale_stage(one, comparison)}" for one in stale]
+    alone = all(cause.comments_alone for one in stale for cause in one.causes) and all(one.causes for one in stale)
     title = (
         f"⚠️ **Stale: {len(stale)} of {comparison.stages} stages.** dvc.lock records other code, params or data than "
-        "this side has, so `dvc repro` may give other results:"
+        f"this side has, so `dvc repro` {'runs them, with the same results' if alone else 'may give other results'}:"
     )
     return "\n\n".join(part for part in (title, "\n".join(lines), not_here) if part)
 
@@ -105,8 +111,8 @@ def _table(comparison: Comparison) -> str:
     text = _rows(["", "before", "now", "change"], rows)
     if any(change.verdict == Verdict.NOISE_NOT_KNOWN for change in changed):
         text += (
-            "\n\nNoise is not known: each side is one seed, and no report gives a deviation. Such a change is not "
-            "coloured: sweep `seed=0,1,2` before you believe it."
+            "\n\nNoise is not known for one seed where no report gives a deviation. Such a change is not coloured: "
+            "sweep `seed=0,1,2` before you believe it."
         )
     return text
 
@@ -136,7 +142,7 @@ def _origins(found: Origins, stages: int) -> str:
         *_pair_rows("param ", _first(found.params, MOST_PARAMS)),
         *([["processor", *(_shown(value) for value in pair)] for pair in found.processor.values()]),
         *_pair_rows("version of ", found.versions),
-        *_pair_rows("data ", found.data),
+        *_pair_rows("data ", {path: (_short(old), _short(new)) for path, (old, new) in found.data.items()}),
     ]
     lines = [
         _stages("The code that ran differs", found.code, stages),
@@ -144,16 +150,16 @@ def _origins(found: Origins, stages: int) -> str:
         _pins(found.pins),
         _same_models(found),
     ]
-    if not found.params:
-        start = (
-            "No param changed, but this differs:"
-            if found.any_besides_params
-            else "Nothing: params, processor, versions, data and code are the same on both sides."
-        )
-    else:
-        start = "" if found.any_besides_params else "Params alone: processor, versions, data and code are the same."
     shown = _rows(["", "before", "now"], rows) if rows else ""
-    return "\n\n".join(part for part in (start, shown, *lines) if part)
+    return "\n\n".join(part for part in (_start(found), shown, *lines) if part)
+
+
+def _start(found: Origins) -> str:
+    """Return what opens the section: that no param changed never stands alone."""
+    rest = "processor, versions, data and the code that ran are the same"
+    if found.any_besides_params:
+        return "" if found.params else "No param changed, but this differs:"
+    return f"Params alone: {rest}." if found.params else f"Nothing: params, {rest} on both sides."
 
 
 def _stages(what: str, found: Mapping[str, Any], of: int) -> str:
@@ -233,6 +239,10 @@ def _first(pairs: Pairs, number: int) -> Pairs:
 
 def _rest(pairs: Pairs, number: int) -> Pairs:
     return dict(list(pairs.items())[number:])
+
+
+def _short(md5: str | None) -> str | None:
+    return None if md5 is None else md5[:MD5_SHOWN]
 
 
 def _shown(value: Any) -> str:

@@ -92,18 +92,18 @@ def _side(name: str, read: _Read, reports: Iterable[str]) -> Side:
         if report is not None:
             side.reports[path] = report
     side.params = _parsed(side, PARAMS, "settings in YAML", read, yaml.safe_load) or {}
-    side.pins = _pins((read(PINS) or b"").decode("utf-8", "replace"))
+    side.pins = _parsed(side, PINS, "pinned versions", read, _pins) or {}
     return side
 
 
 def _parsed(side: Side, path: str, expected: str, read: _Read, parse: Callable[[bytes], Any]) -> dict[str, Any] | None:
     """Return the mapping that a file holds; None if it is missing or, with a fault, cannot be read."""
-    raw = read(path)
-    if raw is None:
-        return None
     try:
+        raw = read(path)
+        if raw is None:
+            return None
         found = parse(raw)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         side.faults.append(f"{path}: expected {expected}, found none ({reason})")
         return None
@@ -120,6 +120,6 @@ def _not_in_json(constant: str) -> None:
 _STRICT: dict[str, Any] = {"parse_constant": _not_in_json}
 
 
-def _pins(text: str) -> dict[str, str]:
-    lines = (line.partition("#")[0].strip().partition("==") for line in text.splitlines())
+def _pins(raw: bytes) -> dict[str, str]:
+    lines = (line.partition("#")[0].strip().partition("==") for line in raw.decode("utf-8").splitlines())
     return {package: version for package, equals, version in lines if equals}
