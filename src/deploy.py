@@ -168,7 +168,7 @@ class _Trial:
 
 
 def _expect_packages(targets: Mapping[str, Target]) -> None:
-    """Check that what the targets need is installed.
+    """Check that what the targets need is installed. Without it ultralytics would install packages of TFLite itself.
 
     Raises:
         UserError: with all that is missing.

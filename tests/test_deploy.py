@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +14,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import yaml
+from mlflow import MlflowClient
 
-from src import calibrate, deploy
+from src import PROJECT, calibrate, deploy
 from src.config.deploy import Deploy
 from src.delivery import integer_graph as integers
 from src.delivery.measuring import MeanPrecision, detections_of
@@ -135,6 +141,14 @@ def test_the_same_inputs_give_the_same_bytes(project: Path, tmp_path: Path) -> N
         assert first.read_bytes() == second.read_bytes(), name
 
 
+def test_the_same_weights_give_the_same_bytes_in_tflite(source: Source, tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch")
+    first, second = tmp_path / "first.tflite", tmp_path / "second.tflite"
+    for file in (first, second):
+        target_of("litert").write(source, file)
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_a_file_that_loses_too_much_is_not_written(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,8 +195,8 @@ def test_all_missing_packages_are_named_before_anything_is_made(
 def test_every_file_finds_what_the_network_in_float_finds(
     source: Source, project: Path, tmp_path: Path, name: str
 ) -> None:
-    if name.startswith("openvino"):
-        pytest.importorskip("openvino")
+    for package in target_of(name).packages:
+        pytest.importorskip(package)
     boxes, scores = agreement(opened(source, name, tmp_path), project)
     assert boxes > 0.98
     assert scores < 0.01
@@ -268,3 +282,42 @@ def test_outputs_on_a_grid_for_pixels_lose_the_boxes(
     monkeypatch.setattr(integers, "LEAST_LOGIT", -640.0)
     boxes, _ = agreement(opened(shared, "integer", tmp_path), project)
     assert boxes < 0.98  # what every file has to reach
+
+
+def test_the_command_writes_what_passes_and_fails_in_one_line(project: Path, tmp_path: Path, empty_store: Path) -> None:
+    for name in ("src", "conf"):
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("data", "models"):
+        (tmp_path / name).symlink_to(project / name)
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params["common"] |= {"imgsz": IMGSZ, "threads": 1}
+    params["eval_int8"]["latency_rounds"] = 1
+    params["quantize"]["weight_type"] = "uint8"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    shutil.copy(PROJECT / "dvc.yaml", tmp_path)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    hidden = {"MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "src.deploy", "target=[integer,onnxruntime_avx2]", "max_drop=1"],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key not in hidden},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr.splitlines()[-1] == "error: onnxruntime_avx2: weight_type must be int8, got uint8"
+    assert "Traceback" not in ended.stderr
+    [output] = (tmp_path / "outputs/deploy").iterdir()
+    assert [path.name for path in (output / "models").iterdir()] == ["integer"]
+    assert "| onnxruntime_avx2 |" in (output / "report.md").read_text()
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    [child] = [one for one in runs if "mlflow.parentRunId" in one.data.tags]
+    assert child.info.run_name == "integer"
+    assert {"drop", "agreement/share_matched", "val/map50_95", "latency/p50_ms"} <= child.data.metrics.keys()
+    assert {one.path for one in client.list_artifacts(child.info.run_id, "integer")} == {
+        "integer/card.json",
+        "integer/card.md",
+        "integer/integer.onnx",
+    }

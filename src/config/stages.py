@@ -7,7 +7,7 @@ from importlib import import_module
 STAGES = ("prepare_labels", "train_teacher", "distill", "prune", "calibrate", "quantize", "eval_int8")
 """In the order of the pipeline; each has a section in params.yaml."""
 
-BY_HAND = ("deploy", "export_litert", "predict", "search")
+BY_HAND = ("deploy", "predict", "search")
 """Run by hand only; without a section in params.yaml."""
 
 UNRECORDED = ("predict",)

@@ -85,7 +85,8 @@ def integer_graph(network: CalibratedNetwork, setting: Setting, form: str = "qop
     _describe(network.model, quantized, grids)
     if found := float_operators(quantized, form):
         kinds = ", ".join(sorted({node.op_type for node in found}))
-        raise UserError(f"the graph is not in integers, these operators compute in float: {kinds}")
+        other = ": choose integer_qdq" if form != "qdq" else ""
+        raise UserError(f"the graph is not in integers, these operators compute in float: {kinds}{other}")
     return quantized
 
 

@@ -7,7 +7,6 @@ to the greatest observed value. The operators that stay in float are found with 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import zipfile
@@ -23,7 +22,6 @@ from onnx import helper
 from src.deployment.graph import float_head
 from src.deployment.kernels import Convolutions
 from src.foundation.atomic import whole_file
-from src.foundation.errors import UserError
 
 _METADATA = "metadata.json"
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D"}
@@ -36,16 +34,6 @@ _ONNX_NAMES = {
     "SPLIT": "Split",
 }
 """ONNX names of the operators that `float_head` has to recognise."""
-
-
-def expect_litert() -> None:
-    """Raise a UserError if packages are missing. Without this check ultralytics would install them itself."""
-    packages = ("ai_edge_litert", "ai_edge_quantizer", "litert_torch")
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"TFLite needs {', '.join(missing)}: pip install -c constraints.txt -e '.[litert]' (Linux on x86-64, macOS)"
-        )
 
 
 def quantize_tflite(network: Path, target: Path, images: Iterable[NDArray[np.float32]], threads: int) -> None:

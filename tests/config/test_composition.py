@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src import PROJECT
 from src.config.composition import register, typed
-from src.config.stages import BY_HAND, STAGES, schema_of
+from src.config.stages import STAGES, schema_of
 from src.foundation.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -43,13 +43,11 @@ def _registered() -> None:
     register()
 
 
-@pytest.mark.parametrize(
-    "stage", [*STAGES, *(stage for stage in BY_HAND if stage not in ("deploy", "predict", "search"))]
-)
+@pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_composes_from_params_yaml(stage: str) -> None:
     params = composed(stage)
     assert isinstance(params, schema_of(stage))
-    section = yaml.safe_load((PROJECT / "params.yaml").read_text())["common" if stage in BY_HAND else stage]
+    section = yaml.safe_load((PROJECT / "params.yaml").read_text())[stage]
     assert {key: getattr(params, key) for key in section} == section
 
 

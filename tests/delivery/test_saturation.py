@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -26,14 +28,16 @@ def network(weights: np.ndarray) -> onnx.ModelProto:
 
 
 def quantized(model: onnx.ModelProto, per_channel: bool = True) -> onnx.ModelProto:
-    from dataclasses import replace
-
     return quantize_network(model, {"x": (0, 1), "y": (-10, 10)}, replace(SETTING, per_channel=per_channel))
 
 
+def constant(model: onnx.ModelProto, name: str) -> np.ndarray:
+    [stored] = [one for one in model.graph.initializer if one.name == name]
+    return numpy_helper.to_array(stored)
+
+
 def weights_of(model: onnx.ModelProto) -> np.ndarray:
-    [stored] = [one for one in model.graph.initializer if one.name == "w_quantized"]
-    return numpy_helper.to_array(stored).reshape(-1, CHANNELS)
+    return constant(model, "w_quantized").reshape(-1, CHANNELS)
 
 
 def sums_without_vnni(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -89,6 +93,15 @@ def test_the_function_stays_the_same(per_channel: bool) -> None:
     assert saturating(target) == []
     image = random.random((1, CHANNELS, 1, 1), dtype=np.float32)
     np.testing.assert_allclose(run(target, image).ravel(), run(model, image).ravel(), atol=0.12)
+
+
+def test_the_bias_is_on_the_grid_that_integer_kernels_take_it_for() -> None:
+    model = network(WEIGHTS)
+    target = quantized(model)
+    keep_from_saturating(target, model)
+    scale = constant(target, "x_scale") * constant(target, "w_scale")
+    np.testing.assert_allclose(constant(target, "b_quantized_scale"), scale, rtol=1e-6)
+    np.testing.assert_allclose(constant(target, "b_quantized") * scale, constant(model, "b"), atol=scale.max())
 
 
 @pytest.mark.parametrize("seed", range(30))
