@@ -7,7 +7,7 @@ IMAGES ?= data/prepared/images/train
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-fast check ui demo bench-budget bench-compression bench-distillation bench-first-run bench-growth bench-precision bench-searching bench-steps bench-speed torture
+.PHONY: help repro test test-fast check ui demo bench-budget bench-compression bench-distillation bench-first-run bench-growth bench-precision bench-saturation bench-searching bench-steps bench-speed torture
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,9 @@ bench-steps: .venv/ready ## time of a step, a training and a sweep: about 40 min
 
 bench-precision: .venv/ready ## accuracy in bfloat16 and in float32, three seeds: about an hour on 2 cores; goes on where it stopped
 	$(BIN)/python -m benchmarks.precision $(BCCD)
+
+bench-saturation: .venv/ready ## accuracy of INT8 with the instructions of AVX2 alone, on the models of this checkout: minutes
+	$(BIN)/python -m benchmarks.saturation
 
 bench-searching: .venv/ready ## a search with optuna against a grid: about 40 minutes on 2 cores; goes on where it stopped
 	$(BIN)/python -m benchmarks.searching

@@ -7,7 +7,18 @@ from pathlib import Path
 import onnx
 import pytest
 
-from benchmarks import budget, compression, distillation, first_run, growth, precision, searching, speed, steps
+from benchmarks import (
+    budget,
+    compression,
+    distillation,
+    first_run,
+    growth,
+    precision,
+    saturation,
+    searching,
+    speed,
+    steps,
+)
 from benchmarks.parts import NETWORK, PARTS
 from benchmarks.reliability import __main__ as reliability
 from benchmarks.reliability.victim import Attempt
@@ -72,6 +83,13 @@ def test_budget_pairs_the_seeds_of_chain_and_search() -> None:
     assert "| 0 | yolov8n relu | 52.0 | 1.90 | 9.0 |" in page
     assert "Default chain 55.0 ± 7.1, found 56.5 ± 6.4." in page
     assert "interval: +1.5 [-4.9, +7.9], within noise." in page
+
+
+def test_saturation_compares_the_instructions_by_file() -> None:
+    scores = {"all": {"FP32": 0.75, "a": 0.74}, "AVX2": {"FP32": 0.75, "a": 0.70}}
+    page = saturation.page(scores, "0123")
+    assert row(page, "a") == ["74.00", "70.00", "-4.00"]
+    assert row(page, "FP32") == ["75.00", "75.00", "+0.00"]
 
 
 @pytest.mark.parametrize(
