@@ -258,7 +258,11 @@ def test_a_lock_file_with_marks_of_a_merge(compared: Compared) -> None:
     assert len(str(stopped.value).splitlines()) == 1
     compared.commit("marks of a merge")
     compared.write("dvc.lock", lock)
-    assert "main: DVC cannot read the pipeline" in unescape(page_of(compared))
+    compared.report("latency", latency(int8_ms=1.5))
+    page = page_of(compared)
+    assert "main: DVC cannot read the pipeline" in unescape(page)
+    assert "Nothing: params, processor, versions are the same on both sides." in page, "of data and code none is known"
+    assert row(page, "INT8, p50 ms")[2] == "▲ +0.5 🔴", "nothing is known of the file either"
 
 
 def test_a_revision_that_does_not_exist_is_an_error(compared: Compared) -> None:

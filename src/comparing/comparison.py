@@ -94,23 +94,13 @@ def compare(project: Path, revision: str) -> Comparison:
     """
     commit = commit_of(project, revision)
     before, now = side_at(project, commit, revision), working_tree(project)
-    staleness, recorded_now, faults = Staleness((), ()), {}, [*now.faults]
-    stale_before: frozenset[str] = frozenset()
-    recorded_before: dict[str, RecordedStage] = {}
     notes = [f"{revision}: {fault}" for fault in before.faults]
+    staleness, recorded_now = _pipeline_now(project, now.faults)
+    stale_before: frozenset[str] = frozenset()
+    recorded_before: dict[str, RecordedStage] | None = None
     try:
-        with opened(project) as repo:
-            staleness, recorded_now = with_comments_told(staleness_of(repo), project, repo), recorded_stages(repo)
+        stale_before, recorded_before = _pipeline_at(project, commit)
     except UserError as error:
-        faults.append(str(error))
-    if faults:
-        raise UserError("\n".join(faults))
-    try:
-        with opened(project) as repo, repo.switch(commit):
-            recorded_before = recorded_stages(repo)
-            stale_before = frozenset(one.stage for one in staleness_of(repo).stages)
-    except UserError as error:
-        recorded_before = recorded_now
         notes.append(f"{revision}: {error}")
     found = origins(before, now, recorded_before, recorded_now)
     conditions = _other_conditions(before, now)
@@ -128,6 +118,28 @@ def compare(project: Path, revision: str) -> Comparison:
         pictures=_pictures(project, changed_files(project, commit, "reports")),
         notes=notes,
     )
+
+
+def _pipeline_now(project: Path, faults: list[str]) -> tuple[Staleness, dict[str, RecordedStage]]:
+    """Return the stale stages of the working tree, and what dvc.lock records there.
+
+    Raises:
+        UserError: DVC cannot read the pipeline, or there are `faults` of other files: all of them.
+    """
+    try:
+        with opened(project) as repo:
+            found = with_comments_told(staleness_of(repo), project, repo), recorded_stages(repo)
+    except UserError as error:
+        raise UserError("\n".join([*faults, str(error)])) from error
+    if faults:
+        raise UserError("\n".join(faults))
+    return found
+
+
+def _pipeline_at(project: Path, commit: str) -> tuple[frozenset[str], dict[str, RecordedStage]]:
+    """Return the names of the stages that are stale in a commit, and what dvc.lock records there."""
+    with opened(project) as repo, repo.switch(commit):
+        return frozenset(one.stage for one in staleness_of(repo).stages), recorded_stages(repo)
 
 
 def _other_conditions(before: Side, now: Side) -> list[str]:

@@ -30,6 +30,7 @@ class Origins:
         code: by stage, the files and folders of src/ whose digest in dvc.lock differs.
         configs: by stage, the same of conf/.
         same_files: results that have the same bytes on both sides.
+        recorded: whether dvc.lock can be read on both sides; False: of data, code, configs and files nothing is known.
     """
 
     params: Pairs
@@ -40,6 +41,7 @@ class Origins:
     code: Mapping[str, list[str]]
     configs: Mapping[str, list[str]]
     same_files: frozenset[str]
+    recorded: bool
 
     @property
     def any_besides_params(self) -> bool:
@@ -50,8 +52,11 @@ class Origins:
 _Stages = Mapping[str, RecordedStage]
 
 
-def origins(before: Side, now: Side, recorded_before: _Stages, recorded_now: _Stages) -> Origins:
-    """Return what differs between two sides, and between what dvc.lock records on them."""
+def origins(before: Side, now: Side, recorded_before: _Stages | None, recorded_now: _Stages) -> Origins:
+    """Return what differs between two sides, and between what dvc.lock records on them; None: it cannot be read."""
+    recorded = recorded_before is not None
+    if recorded_before is None:
+        recorded_before = recorded_now = {}
     files = [_files(recorded) for recorded in (recorded_before, recorded_now)]
     return Origins(
         params=_pairs(flat(before.params), flat(now.params)),
@@ -62,6 +67,7 @@ def origins(before: Side, now: Side, recorded_before: _Stages, recorded_now: _St
         code=_by_stage(recorded_before, recorded_now, CODE),
         configs=_by_stage(recorded_before, recorded_now, CONFIG),
         same_files=frozenset(path for path, md5 in files[1].items() if files[0].get(path) == md5),
+        recorded=recorded,
     )
 
 

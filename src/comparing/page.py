@@ -156,7 +156,8 @@ def _origins(found: Origins, stages: int) -> str:
 
 def _start(found: Origins) -> str:
     """Return what opens the section: that no param changed never stands alone."""
-    rest = "processor, versions, data and the code that ran are the same"
+    of_lock = ", data and the code that ran" if found.recorded else ""
+    rest = f"processor, versions{of_lock} are the same"
     if found.any_besides_params:
         return "" if found.params else "No param changed, but this differs:"
     return f"Params alone: {rest}." if found.params else f"Nothing: params, {rest} on both sides."

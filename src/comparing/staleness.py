@@ -87,9 +87,7 @@ def with_comments_told(stale: Staleness, project: Path, repo: Any) -> Staleness:
     commit = last_commit_of(project, "dvc.lock")
     if commit is None or not stale.stages:
         return stale
-    recorded = {key: dep.hash_info for key, dep in _texts(repo).items()}
-    with repo.switch(commit):
-        ran = {key for key, dep in _texts(repo).items() if dep.hash_info == recorded.get(key) and not dep.status()}
+    ran = _as_they_ran(repo, commit)
 
     def told(stage: str, cause: Cause) -> Cause:
         known = cause.state == MODIFIED and (stage, cause.what) in ran
@@ -121,6 +119,18 @@ def _changed_params(dep: Any, sections: Mapping[str, str]) -> Iterator[Cause]:
             yield Cause(f"{PARAMS}: {key}", NEW if key in new else GONE)
         elif old[key] != new[key]:
             yield Cause(f"{PARAMS}: {key}", MODIFIED)
+
+
+def _as_they_ran(repo: Any, commit: str) -> set[tuple[str, str]]:
+    """Return the code and settings that a commit has as dvc.lock records them now; none if DVC cannot read it there."""
+    from dvc.exceptions import DvcException
+
+    recorded = {key: dep.hash_info for key, dep in _texts(repo).items()}
+    try:
+        with repo.switch(commit):
+            return {key for key, dep in _texts(repo).items() if dep.hash_info == recorded.get(key) and not dep.status()}
+    except DvcException:
+        return set()
 
 
 def _texts(repo: Any) -> dict[tuple[str, str], Any]:
