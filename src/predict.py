@@ -85,7 +85,7 @@ def run(params: Predict, files: StageFiles) -> None:
     """
     assert params.source is not None  # checked with the settings
     network = _path_of(params.model, files)
-    detector = OnnxDetector(network, params.runtime, params.cpu_threads)
+    detector = _opened(network, params, files)
     in_float = _in_float(params, detector, files) if params.compare else None
     name = without_password(params.source)
     source = open_source(params.source, files.project, name)
@@ -111,9 +111,13 @@ def _path_of(model: str, files: StageFiles) -> Path:
     return path
 
 
+def _opened(network: Path, params: Predict, files: StageFiles) -> OnnxDetector:
+    return OnnxDetector(network, params.runtime, params.cpu_threads, files.cache("runtimes"))
+
+
 def _in_float(params: Predict, detector: OnnxDetector, files: StageFiles) -> OnnxDetector:
     """Return the detector in float, which has to have the same classes."""
-    in_float = OnnxDetector(files.read(FLOAT_ONNX), params.runtime, params.cpu_threads)
+    in_float = _opened(files.read(FLOAT_ONNX), params, files)
     if in_float.names != detector.names:
         classes = ", ".join(in_float.names)
         raise SettingError("compare", f"needs a model with the classes of {FLOAT_ONNX} ({classes}), got {params.model}")

@@ -42,7 +42,7 @@ def call(detect: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("kind", ["yolov8n", "yolov8n of one class"])
 def test_it_finds_the_boxes_of_python(detect: Path, networks: dict[str, Path], kind: str, tmp_path: Path) -> None:
     score, iou = 0.0, 0.5
-    python = OnnxDetector(networks[kind], "openvino", threads=1)
+    python = OnnxDetector(networks[kind], "openvino", threads=1, cache=tmp_path)
     photograph = load_sample_images().images[0]
     for width, height in ((640, 427), (128, 96), (64, 64), (33, 50), (50, 33), (7, 300)):
         image = cv2.resize(photograph, (width, height), interpolation=cv2.INTER_AREA)

@@ -186,6 +186,20 @@ def test_openvino_finds_the_same(project: Path) -> None:
     assert read(run(project, runtime="openvino") / "detections.json") == first
 
 
+def test_what_openvino_compiled_is_kept_and_used_for_that_file_alone(project: Path) -> None:
+    pytest.importorskip("openvino")
+    whole = read(run(project, runtime="openvino") / "detections.json")
+    [compiled] = (project / ".cache/runtimes").rglob("*.blob")
+    written_ns = compiled.stat().st_mtime_ns
+    assert read(run(project, runtime="openvino") / "detections.json") == whole
+    assert compiled.stat().st_mtime_ns == written_ns
+    before = (project / "models/int8.onnx").stat()
+    small_detector(project / "models/int8.onnx", CAT, ([48.0, 32.0, 8.0, 8.0], [0.0, 0.1]), FAINT)
+    os.utime(project / "models/int8.onnx", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (project / "models/int8.onnx").stat().st_size == before.st_size
+    assert len(read(run(project, runtime="openvino") / "detections.json")) == 1
+
+
 def test_a_folder_is_read_in_order_and_what_cannot_be_read_is_named(
     project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -24,6 +24,7 @@ class OnnxDetector:
         network: an ONNX file.
         runtime: one of `RUNTIMES`.
         threads: of the runtime.
+        cache: see `open_runner`.
 
     Raises:
         UserError: the file is no detector of this project, or the runtime is missing or cannot run it.
@@ -33,10 +34,10 @@ class OnnxDetector:
         imgsz: px, side of its square input.
     """
 
-    def __init__(self, network: Path, runtime: str, threads: int) -> None:
+    def __init__(self, network: Path, runtime: str, threads: int, cache: Path) -> None:
         description = describe(network)
         self.names, self.imgsz = description.names, description.imgsz
-        self._run = open_runner(network, runtime, threads)
+        self._run = open_runner(network, runtime, threads, cache)
 
     def detect(self, image: NDArray[np.uint8], score: float, iou: float) -> tuple[Detections, tuple[float, ...]]:
         """Return the detections in an image, and the ms of each of `STEPS`.
