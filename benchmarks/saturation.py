@@ -77,8 +77,8 @@ def page(scores: Mapping[str, Mapping[str, float]], md5: str) -> str:
         "# INT8 where sums of 8-bit products are cut off",
         "",
         f"mAP50-95 on val, percent, in OpenVINO {machine['versions'].get('openvino', '')}: {machine['cpu']} with "
-        f"all its instructions ({', '.join(machine['flags'])}), and with those of AVX2 alone (`{LIMIT}=AVX2`). All files "
-        f"are made from the same network in float, md5 {md5}; one seed.",
+        f"all its instructions ({', '.join(machine['flags'])}), and with those of AVX2 alone (`{LIMIT}=AVX2`). All "
+        f"files are made from the same network in float, md5 {md5}; one seed.",
         "",
         "`make bench-saturation`",
         "",
