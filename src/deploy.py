@@ -37,6 +37,8 @@ from src.delivery.opened import Opened, in_onnxruntime
 from src.delivery.target import Source, Target
 from src.deployment.detections import Detections
 from src.deployment.images import load_image
+from src.detector.checkpoint import load_detector
+from src.detector.dataset import expect_classes
 from src.detector.runtime import settle
 from src.evaluation.agreement import compare
 from src.evaluation.detections import LEAST_SCORE
@@ -76,18 +78,9 @@ def run(params: Deploy, files: StageFiles, log: Run) -> StageResult:
     log.dataset("prepared", digest(prepared), PREPARED, {"split": "val"})
     source = _source(quantize, prepared, files)
     with tempfile.TemporaryDirectory(prefix="deploy-") as scratch:
-        trial = _Trial.of(source, prepared, evaluation, files.read(FLOAT_ONNX))
-        found: dict[str, Measured] = {}
-        faults: dict[str, str] = {}
-        for name, target in targets.items():
-            try:
-                found[name] = trial.measured(target, source, Path(scratch) / name)
-            except UserError as error:
-                faults[name] = f"{name}: {error}"
-            else:
-                if not gate_passes(found[name].drop, params.max_drop):
-                    faults[name] = _too_much(name, found[name], params.max_drop)
-        latency = trial.latencies(targets, found)
+        trial = _Trial.of(prepared, evaluation, files)
+        found, faults = _tried(targets, source, trial, Path(scratch), params.max_drop)
+        latency = trial.latencies(found)
         for name, measured in found.items():
             folder = None if name in faults else _write(name, targets[name], measured, trial, files)
             metrics = {**measured.metrics(), "latency": asdict(latency[name]), "written": folder is not None}
@@ -115,9 +108,9 @@ class _Trial:
         names: of the classes.
         images: of val.
         evaluation: the size of the images, threads, and how files are timed.
-        file: the network in float.
-        fp32: the same, opened, with its accuracy and detections.
-        made_from: the md5 of each file that a file is made from.
+        fp32: the network in float, with its accuracy.
+        detections: those of the network in float, per image.
+        made_from: the md5 of each file that a file is made from, by name.
     """
 
     prepared: Path
@@ -129,13 +122,14 @@ class _Trial:
     made_from: dict[str, str]
 
     @classmethod
-    def of(cls, source: Source, prepared: Path, evaluation: EvalInt8, network: Path) -> _Trial:
-        """Return the trial of files that are made from a source, with the network in float measured."""
-        names, images, imgsz = class_names(prepared), images_of(prepared, "val"), source.network.calibration.imgsz
+    def of(cls, prepared: Path, evaluation: EvalInt8, files: StageFiles) -> _Trial:
+        """Return the trial, with the network in float measured."""
+        names, images, imgsz = class_names(prepared), images_of(prepared, "val"), evaluation.imgsz
+        network = files.read(FLOAT_ONNX)
         opened = in_onnxruntime(network, evaluation.latency_threads)
         accuracy = accuracy_of(opened, names, prepared, imgsz)
         detections = list(detections_of(opened, names, images, imgsz))
-        made_from = {PRUNED: digest(source.weights), FLOAT_ONNX: digest(network)}
+        made_from = {name: digest(files.read(name)) for name in (PRUNED, FLOAT_ONNX, CALIBRATION)}
         fp32 = Measured(network, opened, accuracy, accuracy, {})
         return cls(prepared, names, images, evaluation, fp32, detections, made_from)
 
@@ -155,7 +149,7 @@ class _Trial:
         agreement = {image.name: compare(first, second, LEAST_IOU) for image, first, second in compared}
         return Measured(file, opened, accuracy, self.fp32.accuracy, agreement)
 
-    def latencies(self, targets: Mapping[str, Target], found: Mapping[str, Measured]) -> dict[str, Latency]:
+    def latencies(self, found: Mapping[str, Measured]) -> dict[str, Latency]:
         """Time one forward pass of every file and of the network in float, in turns."""
         image = load_image(self.images[0], self.evaluation.imgsz)
 
@@ -183,14 +177,36 @@ def _expect_packages(targets: Mapping[str, Target]) -> None:
 
 
 def _source(quantize: Quantize, prepared: Path, files: StageFiles) -> Source:
-    """Return what files are made from."""
+    """Return what files are made from.
+
+    Raises:
+        UserError: the network, its ranges and the dataset do not belong together.
+    """
+    weights = files.read(PRUNED)
+    expect_classes(load_detector(weights), class_names(prepared), weights)
     network = files.read(FLOAT_ONNX)
     calibration = read_calibration(files.read(CALIBRATION), network, quantize.imgsz)
     if quantize.method != "static":
         _logger.warning("quantize.method is %s; files are made from the pruned student: static", quantize.method)
     setting = Setting(**{item.name: getattr(quantize, item.name) for item in fields(Setting)})
     calibrated = CalibratedNetwork(onnx.load(network), calibration, prepared / "images/train", quantize.cpu_threads)
-    return Source(files.read(PRUNED), calibrated, setting, quantize.sensitivity_images)
+    return Source(weights, calibrated, setting, quantize.sensitivity_images)
+
+
+def _tried(
+    targets: Mapping[str, Target], source: Source, trial: _Trial, scratch: Path, max_drop: float
+) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Make and measure the file of every target; return those that could be, and why files are not to be written."""
+    found, faults = {}, {}
+    for name, target in targets.items():
+        try:
+            found[name] = trial.measured(target, source, scratch / name)
+        except UserError as error:
+            faults[name] = f"{name}: {error}"
+            continue
+        if not gate_passes(found[name].drop, max_drop):
+            faults[name] = _too_much(name, found[name], max_drop)
+    return found, faults
 
 
 def _too_much(name: str, measured: Measured, max_drop: float) -> str:

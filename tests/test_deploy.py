@@ -117,6 +117,7 @@ def test_files_are_written_with_their_cards_and_recorded(project: Path, tmp_path
     assert card["licence"] == "AGPL-3.0"
     assert [level["stride"] for level in card["levels"]] == [8, 16, 32]
     assert len(card["outputs"]) == 6
+    assert card["made_from"].keys() == {"models/pruned.pt", "models/pruned.onnx", "models/calibration.json"}
     assert card["agreement"]["images"] == card["measured"]["images"] == 2
     page = (tmp_path / "models/integer/card.md").read_text()
     for fact in (card["md5"], "uint8", "RGB", "AGPL-3.0", "class 1", str(card["levels"][2]["boxes"]["scale"])):
@@ -180,6 +181,12 @@ def test_an_unknown_target_is_one_line_with_the_known_ones() -> None:
     assert (key, fault) == ("target", f"must be a list of {', '.join(NAMES)}, got npu")
     [(key, fault)] = Deploy(target=["integer", "integer"], max_drop=0.01).contradictions()
     assert fault == "must name each target once, got integer more often"
+
+
+def test_a_network_of_other_classes_is_refused(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "class_names", lambda prepared: ["class 0", "another"])
+    with pytest.raises(UserError, match="has the classes class 0, class 1; the dataset has class 0, another"):
+        run(project, tmp_path, "integer")
 
 
 def test_all_missing_packages_are_named_before_anything_is_made(

@@ -47,7 +47,7 @@ LEVELS = "levels"
 """The entry of the file's metadata with the levels, as JSON."""
 
 _KEPT_METADATA = {"names", "imgsz", "license", "description"}
-"""Without the others ultralytics cannot take the file for one that it decodes itself."""
+"""The others tell ultralytics that it can decode the outputs, which it cannot."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import onnx
 
+from src.delivery.saturation import keep_from_saturating, saturating
 from src.delivery.target import Source
+from src.foundation.errors import UserError
 from src.quantization.calibrated_network import LayerRanking
 from src.quantization.targets import TARGETS
 
@@ -28,6 +30,21 @@ def quantized(source: Source, target: str, form: str | None = None) -> onnx.Mode
     format_ = form or source.setting.format
     setting = replace(source.setting, target=target, format=format_ if format_ in TARGETS[target].formats else "qdq")
     return source.network.quantized(setting, LayerRanking(source.network, setting, source.sensitivity_images))
+
+
+def write_without_saturation(source: Source, file: Path, target: str) -> None:
+    """Write the file of a target of stage quantize with weights whose products cannot saturate.
+
+    Raises:
+        UserError: the weights are not signed, or a convolution can saturate all the same.
+    """
+    if source.setting.weight_type != "int8":
+        raise UserError(f"weight_type must be int8, got {source.setting.weight_type}")
+    model = quantized(source, target, form="qdq")
+    keep_from_saturating(model, source.network.model)
+    if left := saturating(model):
+        raise UserError(f"{len(left)} convolutions can saturate, such as {left[0]}")
+    onnx.save(model, file)
 
 
 def write_quantized(source: Source, file: Path, target: str) -> None:

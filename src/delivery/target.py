@@ -57,3 +57,8 @@ class Target:
     foreign: Callable[[Sequence[str]], str | None]
     extra: str | None = None
     packages: tuple[str, ...] = ()
+
+
+def foreign_to_vnni(flags: Sequence[str]) -> str | None:
+    """Return why a time measured on a processor with these flags is not that of one without VNNI."""
+    return "this processor has VNNI and runs other kernels" if VNNI & set(flags) else None
