@@ -51,7 +51,11 @@ def main() -> None:
     argparse.ArgumentParser(description="INT8 where sums of 8-bit products are cut off.").parse_args()
     with tempfile.TemporaryDirectory(prefix="saturation-") as made:
         run_stage(PROJECT, "deploy", f"target=[{','.join(TARGETS)}]", "max_drop=1", f"hydra.run.dir={made}")
+        run_stage(
+            PROJECT, "quantize", "target=openvino", "float_head=false", "register=null", f"hydra.run.dir={made}/whole"
+        )
         files = {name: f"{made}/models/{name}/int8.onnx" for name in TARGETS}
+        files["openvino, the head in integers, too (quantize.float_head: false)"] = f"{made}/whole/models/int8.onnx"
         scores = {title: _scores({FP32: FLOAT_ONNX, **files}, isa) for title, isa in ISAS.items()}
     write_text(PAGE, page(scores, digest(PROJECT / FLOAT_ONNX)))
 

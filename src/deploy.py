@@ -40,7 +40,7 @@ from src.deployment.images import load_image
 from src.detector.checkpoint import load_detector
 from src.detector.dataset import expect_classes
 from src.detector.runtime import settle
-from src.evaluation.agreement import compare
+from src.evaluation.agreement import LEAST_IOU, compare
 from src.evaluation.detections import LEAST_SCORE
 from src.evaluation.gate import gate_passes
 from src.evaluation.latency import Latency, measure
@@ -62,7 +62,6 @@ from src.workflow.stage import StageResult
 from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
 
-LEAST_IOU = 0.5
 FP32 = "ONNX FP32"
 
 _logger = logging.getLogger(__name__)
