@@ -32,7 +32,7 @@ from src.deployment.onnx_detector import STEPS, OnnxDetector
 from src.deployment.sources import Frame, Source, open_source
 from src.evaluation.agreement import LEAST_IOU, Agreement, compare, summarize
 from src.foundation.atomic import write_json
-from src.foundation.errors import SettingError, UserError
+from src.foundation.errors import SettingError, UserError, printable
 from src.foundation.pipeline import FLOAT_ONNX, INT8_ONNX
 from src.reporting.boxes import Pixels, draw_boxes, enlarged
 from src.reporting.detection_files import detection_files
@@ -209,7 +209,7 @@ def _percentiles(times_ms: array[float]) -> dict[str, float]:
 def _tell(tally: Tally, source: Source, output: Path) -> None:
     """Log what was found and how long it took."""
     if tally.faults:
-        shown = "; ".join(tally.faults[:SHOWN_FAULTS])
+        shown = printable("; ".join(tally.faults[:SHOWN_FAULTS]))  # a file's name may hold anything
         more = "; the others are in summary.json" if len(tally.faults) > SHOWN_FAULTS else ""
         _logger.warning("%d could not be read: %s%s", len(tally.faults), shown, more)
     if source.passed_over:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,7 @@ def test_a_folder_is_read_in_order_and_what_cannot_be_read_is_named(
     for name in ("broken.png", "empty.jpg"):
         (folder / name).write_bytes(b"no image"[: 8 * (name == "broken.png")])
     (folder / "notes.txt").touch()
+    (folder / "\x1b[31m.png").touch()
     with caplog.at_level("INFO"):
         output = run(project, source="images")
     found = [entry["image_id"] for entry in read(output / "detections.json") if entry["category"] == "cat"]
@@ -218,9 +220,11 @@ def test_a_folder_is_read_in_order_and_what_cannot_be_read_is_named(
     assert pictures == {"a.jfif.jpg", "b.png", "below/c.jpg"}
     summary = read(output / "summary.json")
     assert summary["frames"] == 3
-    assert summary["not_read"] == ["broken.png: cannot be read as an image", "empty.jpg: cannot be read as an image"]
+    assert summary["not_read"] == [
+        f"{name}: cannot be read as an image" for name in ("\x1b[31m.png", "broken.png", "empty.jpg")
+    ]
     assert summary["passed_over"] == 1
-    assert "2 could not be read: broken.png: cannot be read as an image; empty.jpg" in caplog.text
+    assert "3 could not be read: \\x1b[31m.png: cannot be read as an image; broken.png" in caplog.text
     assert "1 files of the folder are no images" in caplog.text
 
 
@@ -311,7 +315,7 @@ def test_a_video_that_announces_far_too_many_frames_ends() -> None:
         def release(self) -> None:
             pass
 
-    *_, last = sources.Video(Capture(), "video.avi")
+    *_, last = islice(sources.Video(Capture(), "video.avi"), 2 * sources.MOST_FAILURES)
     assert (last.number, last.fault) == (sources.MOST_FAILURES - 1, "nor can the rest to frame 999999999999 be read")
 
 
