@@ -1,7 +1,8 @@
 """distill-student: trains a small detector on the labels and on the teacher's predictions for the same images.
 
 Reads data/prepared and, depending on `teaching`, models/teacher.pt and data/unlabelled. Writes models/student.pt,
-reports/distill.json and the curves in reports/distill/.
+models/control/ (the same student trained on the labels alone, where asked for), reports/distill.json and the curves in
+reports/distill/.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ if __name__ == "__main__":
 
 from src.config.distill import Distill
 from src.foundation.pipeline import STUDENT
+from src.trainings.control import train_control
 from src.trainings.job import training_job
 from src.trainings.student import student_network
 from src.trainings.teachers import Teachers, objective_of
@@ -23,7 +25,7 @@ from src.workflow.tracking import Run
 
 
 def run(params: Distill, files: StageFiles, log: Run) -> StageResult:
-    """Train the student and return its accuracy on val, its size and its arithmetic."""
+    """Train the student and its control; return the student's accuracy on val, its size and its arithmetic."""
     objective = objective_of(params)
     student, inputs = student_network(params.student, files)
     if objective:
@@ -32,4 +34,6 @@ def run(params: Distill, files: StageFiles, log: Run) -> StageResult:
     with training_job(params, files, log, inputs, architectures) as job:
         teachers = Teachers.of_stage(params, objective, job) if objective else None
         with student_criterion(params.teaching, student, teachers, job) as make_criterion:
-            return StageResult(job.train_output(STUDENT, student, make_criterion))
+            metrics = job.train_output(STUDENT, student, make_criterion)
+        control = train_control(params, student, job, has_soft_targets=make_criterion is not None)
+        return StageResult({**metrics, "control": control})

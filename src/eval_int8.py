@@ -17,6 +17,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,13 @@ from src.config.stages import STAGES
 from src.deployment.export import expect_size, export_onnx
 from src.deployment.forwards import forwards_by_runtime, onnx_forward, torch_forward
 from src.deployment.images import load_image
-from src.detector.accuracy import Accuracy, validate
+from src.detector.accuracy import Accuracy, validate_by_image
 from src.detector.checkpoint import load_detector
 from src.detector.complexity import complexity
 from src.detector.dataset import expect_classes, view_of
 from src.detector.runtime import settle
 from src.evaluation.agreement import LEAST_IOU, Agreement, compare, summarize, worst_first
+from src.evaluation.bootstrap import Scores, difference, score
 from src.evaluation.detections import LEAST_SCORE, detect
 from src.evaluation.energy import NoCounterError, measure_energy
 from src.evaluation.latency import Latency, measure, torch_threads
@@ -42,7 +44,7 @@ from src.evaluation.machine import describe_machine
 from src.evaluation.verdict import Verdict, judge
 from src.foundation.atomic import whole_folder, write_json, write_text
 from src.foundation.digests import digest
-from src.foundation.pipeline import FLOAT_ONNX, INT8_ONNX, PREPARED, PRUNED, STUDENT, TEACHER
+from src.foundation.pipeline import CONTROL, CONTROL_WEIGHTS, FLOAT_ONNX, INT8_ONNX, PREPARED, PRUNED, STUDENT, TEACHER
 from src.foundation.prepared import class_names, images_of
 from src.reporting.accuracy_plots import draw_per_class, draw_story
 from src.reporting.report import Pictures, write_report
@@ -59,6 +61,16 @@ MODELS = {
     "onnx_fp32": FLOAT_ONNX,
     "onnx_int8": INT8_ONNX,
 }
+COMPARED = {
+    "student_vs_teacher": ("teacher", "student"),
+    "student_vs_control": ("control", "student"),
+    "pruned_vs_student": ("student", "pruned"),
+    "fp32_vs_pruned": ("pruned", "onnx_fp32"),
+    "int8_vs_fp32": ("onnx_fp32", "onnx_int8"),
+    "int8_vs_teacher": ("teacher", "onnx_int8"),
+}
+"""What is compared with what before it, on the same images."""
+
 EARLIER_STAGES = STAGES[:-1]
 MIB = 2**20
 
@@ -74,7 +86,10 @@ def run(params: EvalInt8, files: StageFiles, log: Run) -> StageResult:
     prepared = files.read(PREPARED)
     log.dataset("prepared", digest(prepared), PREPARED, {"split": "test"})
     images = images_of(prepared, "test")
-    metrics: dict[str, Any] = _accuracies(models, prepared, params.imgsz, device)
+    control = files.read(CONTROL) / CONTROL_WEIGHTS
+    measured = {**models, "control": control} if control.exists() else models
+    metrics, scores = _accuracies(measured, prepared, params.imgsz, device)
+    metrics["differences"] = _differences(scores)
     metrics["int8_drop"] = {
         f"vs_{other}": round(metrics[name]["map50_95"] - metrics["onnx_int8"]["map50_95"], 6)
         for other, name in {"fp32": "onnx_fp32", "teacher": "teacher"}.items()
@@ -106,15 +121,19 @@ def _tell(verdict: Verdict, line: str, log: Run) -> None:
         _logger.warning("%s", objection)
 
 
-def _accuracies(models: Mapping[str, Path], prepared: Path, imgsz: int, device: str) -> dict[str, dict[str, Any]]:
-    results = {}
+def _accuracies(
+    models: Mapping[str, Path], prepared: Path, imgsz: int, device: str
+) -> tuple[dict[str, Any], dict[str, Scores]]:
+    """Return the accuracy and the size of each model, and its scores on draws of the images."""
+    results, scores = {}, {}
     with view_of(prepared) as data_yaml:
         for name, path in models.items():
             # Both ONNX files have the layers, and so the classes and the complexity, of the pruned network.
             checkpoint = path if path.suffix == ".pt" else models["pruned"]
             network = load_detector(checkpoint)
             expect_classes(network, class_names(prepared), checkpoint)
-            accuracy = validate(path, data_yaml, split="test", imgsz=imgsz, device=device)
+            accuracy, matches = validate_by_image(path, data_yaml, split="test", imgsz=imgsz, device=device)
+            scores[name] = score(matches)
             counted = complexity(network, imgsz)
             results[name] = {
                 "map50_95": accuracy.map50_95,
@@ -124,7 +143,15 @@ def _accuracies(models: Mapping[str, Path], prepared: Path, imgsz: int, device: 
                 "gflops": counted.gflops,
                 "size_mib": round(path.stat().st_size / MIB, 4),
             }
-    return results
+    return results, scores
+
+
+def _differences(scores: Mapping[str, Scores]) -> dict[str, Any]:
+    return {
+        name: asdict(difference(scores[before], scores[after]))
+        for name, (before, after) in COMPARED.items()
+        if before in scores
+    }
 
 
 def _per_class(accuracy: Accuracy) -> dict[str, dict[str, float]]:

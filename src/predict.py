@@ -221,5 +221,8 @@ def _tell(tally: Tally, source: Source, output: Path) -> None:
     _logger.info("ms per frame, median and 95th percentile: %s", shown)
     if tally.agreements:
         share = summarize(tally.agreements)["share_matched"]
-        _logger.info("share of the detections that agree with FP32, in the mean over frames: %s", share)
+        if share is None:
+            _logger.info("neither FP32 nor the model finds anything: there is nothing to agree on")
+        else:
+            _logger.info("share of the detections that agree with FP32, in the mean over frames: %.4f", share)
     _logger.info("outputs are in %s", output)

@@ -47,7 +47,7 @@ PROMOTED = "promoted"
 SEARCH = "search"
 """The command whose runs have the settings of several stages."""
 
-RESOURCES = {"threads", "device", "workers", "cache", "cache_gib", "register"}
+RESOURCES = {"threads", "device", "workers", "cache", "cache_gib", "control", "register"}
 """Settings of the machine, and names. They are not promoted: a sweep sets `threads` only to share the cores."""
 
 

@@ -11,6 +11,7 @@ from src import PROJECT, distill
 from src.config.composition import register, typed
 from src.config.distill import Distill
 from src.detector.checkpoint import ARCHITECTURES, load_detector
+from src.detector.trainer import ResumableTrainer
 from src.foundation.errors import UserError
 from src.trainings.job import TrainingJob
 from src.workflow.stage_files import StageFiles
@@ -111,6 +112,40 @@ def test_alpha_zero_equals_teaching_hard_to_the_bit(project: Path) -> None:
     distilled(project, "teaching=hard", output="hard")
     students = [(project / output / "models/student.pt").read_bytes() for output in ("alpha", "hard")]
     assert students[0] == students[1]
+
+
+def test_the_control_is_trained_on_the_labels_alone_and_resumes_at_its_epoch(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["epochs=2", "control=always"]
+    labels, _, _ = distilled(project, "epochs=2", "alpha=0", output="labels")
+    save, epochs = ResumableTrainer.save_model, list[tuple[str, int]]()
+
+    def recorded(trainer: ResumableTrainer) -> bool:
+        epochs.append((trainer.extras.checkpoint.name, trainer.epoch))
+        saved = save(trainer)
+        if epochs == [("state.pt", 0), ("state.pt", 1), ("control.state.pt", 0)]:
+            raise KeyboardInterrupt
+        return saved
+
+    monkeypatch.setattr(ResumableTrainer, "save_model", recorded)
+    with pytest.raises(KeyboardInterrupt):
+        distilled(project, *given, output="killed")
+    del epochs[:]
+    metrics, log, _ = distilled(project, *given, output="again")
+    assert epochs == [("control.state.pt", 1)]
+    assert log.below == ["control"]
+    assert metrics["control"] == {key: labels[key] for key in ("val", "best_epoch", "epochs")}
+    control, of_labels, student, killed = (
+        (project / path).read_bytes()
+        for path in (
+            "again/models/control/control.pt",
+            "labels/models/student.pt",
+            "again/models/student.pt",
+            "killed/models/student.pt",
+        )
+    )
+    assert control == of_labels != student == killed
 
 
 def test_a_student_and_its_generations_start_with_the_teachers_weights(project: Path) -> None:

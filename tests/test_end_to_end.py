@@ -141,14 +141,20 @@ def runs(client: MlflowClient, **tags: str) -> list[Run]:
     return client.search_runs([experiment.experiment_id], query)
 
 
+def run_of(client: MlflowClient, stage: str) -> Run:
+    """Return the run of a stage, without the runs below it."""
+    (run,) = [run for run in runs(client, stage=stage) if "mlflow.parentRunId" not in run.data.tags]
+    return run
+
+
 def test_every_stage_is_a_finished_run_with_metrics_params_and_config(client: MlflowClient) -> None:
     for stage in STAGES:
-        (run,) = runs(client, stage=stage)
+        run = run_of(client, stage)
         assert run.info.status == "FINISHED", stage
         assert run.data.tags["mlflow.source.git.commit"]
         artifacts = {entry.path for entry in client.list_artifacts(run.info.run_id)}
         assert {"config.yaml", f"{stage}.json"} <= artifacts, stage
-    (teacher,) = runs(client, stage="train_teacher")
+    teacher = run_of(client, "train_teacher")
     assert teacher.data.params["imgsz"] == "64"
     assert teacher.data.params["augmentation.mosaic"] == "0.5"
     assert {"val/map50_95", "epoch/map50_95", "epoch/train/box_loss", "parameters"} <= set(teacher.data.metrics)
@@ -156,12 +162,19 @@ def test_every_stage_is_a_finished_run_with_metrics_params_and_config(client: Ml
 
 
 def test_every_run_links_to_those_whose_outputs_it_read(client: MlflowClient) -> None:
-    ids = {stage: runs(client, stage=stage)[0].info.run_id for stage in STAGES}
+    ids = {stage: run_of(client, stage).info.run_id for stage in STAGES}
     for stage, reads in UPSTREAM.items():
-        (run,) = runs(client, stage=stage)
+        run = run_of(client, stage)
         for name, writer in reads.items():
             assert run.data.tags[f"upstream.{name}"] == ids[writer], (stage, name)
             assert f"/runs/{ids[writer]})" in run.data.tags["mlflow.note.content"]
+
+
+def test_the_control_is_a_run_below_that_of_its_stage(client: MlflowClient) -> None:
+    (control,) = runs(client, **{"mlflow.parentRunId": run_of(client, "distill").info.run_id})
+    assert control.info.run_name == "control"
+    assert "val/map50_95" in control.data.metrics
+    assert "verdict" in run_of(client, "eval_int8").data.tags
 
 
 def test_no_stage_reaches_for_the_network_or_installs_a_package(project: Path) -> None:
@@ -173,10 +186,14 @@ def test_the_report_tells_of_all_five_models(project: Path) -> None:
     for name in ("teacher", "student", "pruned", "onnx_fp32", "onnx_int8"):
         assert {"map50_95", "map50", "per_class", "parameters", "gflops", "size_mib"} <= set(results[name])
     assert set(results["int8_drop"]) == {"vs_fp32", "vs_teacher"}
+    assert results["control"]["size_mib"] == results["student"]["size_mib"]
+    assert results["verdict"]["objections"] > 0
     latency = json.loads((project / "reports/latency.json").read_text())
     assert latency["speedup"]["int8_vs_fp32"] > 0
     assert latency["onnx_int8"]["p50_ms"] > 0
     page = (project / "reports/report.md").read_text()
+    assert page.startswith("# Verdict: this run proves nothing\n"), "after one epoch"
+    assert "| labels alone |" in page
     for line in page.splitlines():
         if line.startswith("!["):
             assert (project / "reports" / line.partition("](")[2].rstrip(")")).is_file(), line

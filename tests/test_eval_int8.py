@@ -8,16 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from src import calibrate, eval_int8, quantize
 from src.config.eval_int8 import EvalInt8
 from src.deployment.forwards import HAS_OPENVINO
-from src.detector.accuracy import Accuracy, ClassAccuracy
+from src.detector.accuracy import Accuracy, ClassAccuracy, ImageMatches
+from src.evaluation.bootstrap import Scores
 from src.evaluation.latency import Latency
 from src.foundation.errors import UserError
 from src.workflow.stage_files import StageFiles
+from tests.evaluation.test_bootstrap import image
 from tests.quantization.networks import IMGSZ, Log, tiny_project
 from tests.test_calibrate import PARAMS as CALIBRATE
 from tests.test_quantize import PARAMS as QUANTIZE
@@ -37,14 +40,24 @@ PARAMS = EvalInt8(
     latency_threads=1,
     pictures=2,
 )
-SCORES = {"teacher.pt": 0.61, "student.pt": 0.49, "pruned.pt": 0.48, "pruned.onnx": 0.48, "int8.onnx": 0.46}
+SCORES = {
+    "teacher.pt": 0.61,
+    "student.pt": 0.49,
+    "control.pt": 0.45,
+    "pruned.pt": 0.48,
+    "pruned.onnx": 0.48,
+    "int8.onnx": 0.46,
+}
 
 
-def known_accuracy(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device: str) -> Accuracy:
+def known_accuracy(
+    detector: Path, data_yaml: Path, *, split: str, imgsz: int, device: str
+) -> tuple[Accuracy, list[ImageMatches]]:
     """Replace the validator: these networks are untrained, so their real scores are 0."""
     assert (split, imgsz) == ("test", IMGSZ)
     score = SCORES[detector.name]
-    return Accuracy(score, 0.9, 0.8, 0.7, {"cell": ClassAccuracy(score, 0.9)})
+    found = [image([0], (0.9, 0, round(10 * score))), image([0], (0.8, 0, round(10 * score))), image([0])]
+    return Accuracy(score, 0.9, 0.8, 0.7, {"cell": ClassAccuracy(score, 0.9)}), found
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +71,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True, scope="module")
 def _known_accuracies() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(eval_int8, "validate", known_accuracy)
+        patch.setattr(eval_int8, "validate_by_image", known_accuracy)
         yield
 
 
@@ -70,9 +83,9 @@ def results(project: Path) -> dict[str, Any]:
 
 
 def test_all_five_models_are_measured_and_reported(project: Path, results: dict[str, Any]) -> None:
-    assert list(results) == [*eval_int8.MODELS, "int8_drop", "agreement", "verdict"]
+    assert list(results) == [*eval_int8.MODELS, "control", "differences", "int8_drop", "agreement", "verdict"]
     json.dumps(results, allow_nan=False)
-    for name in eval_int8.MODELS:
+    for name in (*eval_int8.MODELS, "control"):
         assert set(results[name]) == {"map50_95", "map50", "per_class", "parameters", "gflops", "size_mib"}
     assert results["int8_drop"] == {"vs_fp32": 0.02, "vs_teacher": 0.15}
     assert results["onnx_int8"]["parameters"] == results["pruned"]["parameters"]
@@ -92,6 +105,23 @@ def test_all_five_models_are_measured_and_reported(project: Path, results: dict[
     for link in ("pareto.png", "eval_int8/per_class.png"):
         assert f"]({link})" in page
         assert (project / "reports" / link).is_file()
+
+
+def test_the_student_is_compared_with_its_control_on_the_same_images(project: Path, results: dict[str, Any]) -> None:
+    assert set(results["differences"]) == set(eval_int8.COMPARED)
+    of_control = results["differences"]["student_vs_control"]
+    # Two of three boxes are found, by the student at one IoU of ten more.
+    assert of_control["gained"] == pytest.approx(0.665 / 10)
+    assert 0 <= of_control["low"] < of_control["gained"] < of_control["high"]
+    assert results["differences"]["int8_vs_teacher"]["gained"] < 0
+    page = (project / "reports/report.md").read_text()
+    assert "| labels alone | 45.0 | 45.0 |" in page
+    assert "| labels and soft targets | 50.0 | 49.0 |" in page
+
+
+def test_without_a_control_the_student_is_compared_with_its_teacher_alone() -> None:
+    scores = {name: Scores(0.5, np.zeros(4)) for name in eval_int8.MODELS}
+    assert set(eval_int8._differences(scores)) == set(eval_int8.COMPARED) - {"student_vs_control"}
 
 
 def test_detectors_that_find_nothing_prove_nothing(project: Path, results: dict[str, Any]) -> None:

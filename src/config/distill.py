@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from src.config.architecture import Architecture
 from src.config.distillation import SoftTargets
 from src.config.teaching import Teaching
 from src.config.training import Training
+from src.foundation.constraints import OneOf
 
 
 @dataclass(kw_only=True)
 class Distill(SoftTargets, Training):
-    """A training with the distillation loss."""
+    """A training with the distillation loss.
+
+    Attributes:
+        student: its architecture and initial weights.
+        teaching: who teaches it.
+        control: when the same student is also trained on the labels alone: in the pipeline, always or never.
+    """
 
     student: Architecture
     teaching: Teaching
+    control: Annotated[str, OneOf("pipeline", "always", "never")]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from ultralytics import YOLO
 
 BATCH = 16  # for .pt files; exported files take one image at a time
@@ -33,8 +36,32 @@ class Accuracy:
     per_class: dict[str, ClassAccuracy]
 
 
+@dataclass(frozen=True)
+class ImageMatches:
+    """What one image adds to mAP: N detections and M boxes.
+
+    Attributes:
+        scores: (N,), [0, 1].
+        classes: (N,), indices.
+        correct: (N, 10), whether each detection matches a box of its class at IoU 0.50, 0.55 to 0.95.
+        labelled: (M,), the classes of the boxes, indices.
+    """
+
+    scores: NDArray[np.float32]
+    classes: NDArray[np.float32]
+    correct: NDArray[np.bool_]
+    labelled: NDArray[np.float32]
+
+
 def validate(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device: str) -> Accuracy:
-    """Return the accuracy of a detector on one split of a dataset.
+    """Return the accuracy of a detector on one split of a dataset; see `validate_by_image`."""
+    return validate_by_image(detector, data_yaml, split=split, imgsz=imgsz, device=device)[0]
+
+
+def validate_by_image(
+    detector: Path, data_yaml: Path, *, split: str, imgsz: int, device: str
+) -> tuple[Accuracy, list[ImageMatches]]:
+    """Return the accuracy of a detector on one split of a dataset, and what each image adds to it, in their order.
 
     Every image is letterboxed to the same square, for .pt files too (ultralytics would use rectangles), so that files
     of both kinds get the same pixels.
@@ -47,8 +74,19 @@ def validate(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device:
         device: "cpu" or a CUDA index; of several indices the first is used. Exported files run on the CPU.
     """
     is_export = detector.suffix != ".pt"
+    images: list[ImageMatches] = []
+
+    def keep(validator: Any) -> None:
+        """Keep what the last batch added: the validator forgets it at its end."""
+        stats = validator.metrics.stats
+        for index in range(len(images), len(stats["conf"])):
+            found = (stats[name][index] for name in ("conf", "pred_cls", "tp", "target_cls"))
+            images.append(ImageMatches(*found))
+
+    yolo = YOLO(detector, task="detect")
+    yolo.add_callback("on_val_batch_end", keep)
     with tempfile.TemporaryDirectory(prefix="validation-") as scratch:
-        metrics = YOLO(detector, task="detect").val(
+        metrics = yolo.val(
             data=str(data_yaml),
             split=split,
             imgsz=imgsz,
@@ -66,7 +104,7 @@ def validate(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device:
         metrics.names[int(index)]: ClassAccuracy(_rounded(box.maps[int(index)]), _rounded(box.ap50[position]))
         for position, index in enumerate(box.ap_class_index)
     }
-    return Accuracy(_rounded(box.map), _rounded(box.map50), _rounded(box.mp), _rounded(box.mr), per_class)
+    return Accuracy(_rounded(box.map), _rounded(box.map50), _rounded(box.mp), _rounded(box.mr), per_class), images
 
 
 def _rounded(value: float) -> float:

@@ -96,10 +96,11 @@ class StillRising(Finding):
 
 @dataclass(frozen=True)
 class StudentAboveTeacher(Finding):
-    """The student has more mAP50-95 on test than its teacher."""
+    """The student has more mAP50-95 on test than its teacher; `low` is the lower end of the difference's interval."""
 
     student: float
     teacher: float
+    low: float
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def judge(accuracy: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any]],
     """Return all findings on a run.
 
     Args:
-        accuracy: the accuracies of the models on test, `int8_drop` and `agreement`.
+        accuracy: the accuracies of the models on test, their `differences`, `int8_drop` and `agreement`.
         reports: of the earlier stages, by stage.
         gates: the limits of INT8.
     """
@@ -151,7 +152,11 @@ def judge(accuracy: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any]],
         *weak_teacher(accuracy["teacher"]["map50_95"], least),
         *nothing_found(accuracy["agreement"]),
         *still_rising({stage: reports[stage] for stage in TRAININGS}),
-        *student_above_teacher(accuracy["student"]["map50_95"], accuracy["teacher"]["map50_95"]),
+        *student_above_teacher(
+            accuracy["student"]["map50_95"],
+            accuracy["teacher"]["map50_95"],
+            accuracy["differences"]["student_vs_teacher"]["low"],
+        ),
         *no_boxes(classes),
     ]
     return Verdict(findings)
@@ -212,13 +217,13 @@ def still_rising(trainings: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     return [StillRising(stage, of["epochs"]) for stage, of in trainings.items() if of["best_epoch"] == of["epochs"]]
 
 
-def student_above_teacher(student: float, teacher: float) -> list[Finding]:
+def student_above_teacher(student: float, teacher: float, low: float) -> list[Finding]:
     """Return a finding if a student has more mAP50-95 than its teacher.
 
-    >>> student_above_teacher(0.805, 0.784), student_above_teacher(0.7, 0.7)
-    ([StudentAboveTeacher(student=0.805, teacher=0.784)], [])
+    >>> student_above_teacher(0.805, 0.784, 0.011), student_above_teacher(0.7, 0.7, -0.01)
+    ([StudentAboveTeacher(student=0.805, teacher=0.784, low=0.011)], [])
     """
-    return [StudentAboveTeacher(student, teacher)] if student > teacher else []
+    return [StudentAboveTeacher(student, teacher, low)] if student > teacher else []
 
 
 def no_boxes(classes: Mapping[str, Mapping[str, Any]]) -> list[Finding]:

@@ -86,7 +86,7 @@ def _row(row: Row, fp32: Row) -> str:
             _points(row.metrics["val"]["map50_95"]),
             "" if drop is None else f"{100 * drop:.2f}",
             _points(row.metrics["val"]["map50"]),
-            "" if agreement is None else f"{100 * agreement['share_matched']:.1f} %",
+            "" if agreement is None else _share(agreement["share_matched"]),
         ]
     if row.latency is None or fp32.latency is None:
         cells += [""] * 3
@@ -100,3 +100,7 @@ def _row(row: Row, fp32: Row) -> str:
 
 def _points(share: float) -> str:
     return f"{100 * share:.2f}"
+
+
+def _share(matched: float | None) -> str:
+    return "nothing found" if matched is None else f"{100 * matched:.1f} %"

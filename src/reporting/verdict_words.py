@@ -119,10 +119,11 @@ def _objection(finding: Finding) -> str:
                 f"{_train_longer(finding.stage)}"
             )
         case StudentAboveTeacher():
+            above, noise = ("as good as", ", within noise") if finding.low <= 0 else ("above", "")
             return (
-                f"The student is above its teacher: {_points(finding.student)} against {_points(finding.teacher)} "
-                "points of mAP50-95 on test. The teacher is not trained out: raise `train_teacher.epochs`, or choose a "
-                "larger one (`choices.teacher`)."
+                f"The student is {above} its teacher: {_points(finding.student)} against {_points(finding.teacher)} "
+                f"points of mAP50-95 on test{noise}. The teacher is not trained out: raise `train_teacher.epochs`, or "
+                "choose a larger one (`choices.teacher`)."
             )
         case NoBoxes():
             return f"{finding.split} has no box of {_names(finding.classes)}. {WITHOUT_BOXES[finding.split]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +23,7 @@ from src.detector.precision import dtype_for
 from src.detector.runtime import settle
 from src.detector.trainer import Trained
 from src.detector.training import NewNetwork, train
+from src.foundation.atomic import write_json
 from src.foundation.digests import digest
 from src.foundation.pipeline import PREPARED
 from src.foundation.prepared import SPLITS, class_names, images_of
@@ -116,7 +118,7 @@ class TrainingJob:
             finish: turns the trained network into the one that is kept.
         """
         path, table, picture = (self.checkpoints / f"{name}.{suffix}" for suffix in ("pt", "csv", "png"))
-        if not path.exists():
+        if not self._report_of(name).exists():
             with view_of(self.prepared) as data:
                 trained = train(
                     network,
@@ -134,9 +136,19 @@ class TrainingJob:
                 val = validate(path, data, split="val", imgsz=self.imgsz, device=self.device)
             size = asdict(complexity(kept, self.imgsz))
             self.log.child(name, {"epochs": self.arguments["epochs"], **size}, {"val": asdict(val)})
+            metrics = {"val": asdict(val), "best_epoch": trained.best_epoch, "epochs": len(trained.history)}
+            write_json(self._report_of(name), metrics)  # last: the network is finished
         for file in (path, table, picture):
             self.log.artifact(file, folder="on_the_way")
         return path
+
+    def helper_metrics(self, name: str) -> dict[str, Any]:
+        """Return the accuracy on val of a network that `train_helper` trained, its best epoch, and its epochs."""
+        metrics: dict[str, Any] = json.loads(self._report_of(name).read_text(encoding="utf-8"))
+        return metrics
+
+    def _report_of(self, name: str) -> Path:
+        return self.checkpoints / f"{name}.json"
 
     def _keep(self, trained: Trained, name: str, data: Path) -> dict[str, Any]:
         """Write the detector and its curves, record both, and return the detector's metrics.

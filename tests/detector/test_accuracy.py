@@ -14,8 +14,9 @@ from pycocotools.cocoeval import COCOeval
 from ultralytics import YOLO
 
 from src.detector import runtime
-from src.detector.accuracy import validate
+from src.detector.accuracy import validate, validate_by_image
 from src.detector.dataset import view_of
+from src.evaluation.bootstrap import map50_95
 
 SIDE, IMAGES, CLASSES, LOCATIONS = 96, 24, 3, 40
 NAMES = {0: "cat", 1: "dog", 2: "hen"}
@@ -128,3 +129,16 @@ def test_map_agrees_with_pycocotools(detector: Path) -> None:
     for of, of_class in zip(accuracy.per_class.values(), expected.T, strict=True):
         assert of.map50_95 == pytest.approx(of_class.mean(), abs=0.005)
         assert of.map50 == pytest.approx(of_class[0], abs=0.005)
+
+
+def test_what_each_image_adds_makes_the_same_map(detector: Path) -> None:
+    runtime.settle("cpu", 1)
+    with view_of(detector) as data:
+        accuracy, images = validate_by_image(detector / "lookup.onnx", data, split="test", imgsz=SIDE, device="cpu")
+    assert len(images) == IMAGES
+    for number, image in enumerate(images):
+        label = (detector / f"labels/test/{number:02d}.txt").read_text()
+        assert sorted(image.labelled) == sorted(int(line.split()[0]) for line in label.splitlines())
+        assert image.correct.shape == (len(image.scores), 10) == (len(image.classes), 10)
+    # ultralytics compares recalls in float, so a step of the curve may fall on either side of one of the hundred.
+    assert map50_95(images, np.ones((1, IMAGES), dtype=np.int64))[0] == pytest.approx(accuracy.map50_95, abs=0.001)

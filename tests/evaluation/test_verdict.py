@@ -26,6 +26,7 @@ ACCURACY: dict[str, Any] = {
     "teacher": {"map50_95": 0.6},
     "student": {"map50_95": 0.55},
     "onnx_int8": {"map50_95": 0.5, "per_class": {"ace": {"map50_95": 0.4}, "two": {"map50_95": 0.6}}},
+    "differences": {"student_vs_teacher": {"low": -0.08}},
     "int8_drop": {"vs_fp32": 0.01},
     "agreement": {"images": 40, "images_with_detections": 38, "least_score": 0.25},
 }
@@ -64,7 +65,7 @@ def test_a_good_run_has_no_findings() -> None:
         ("accuracy.int8_drop.vs_fp32", 0.031, LargeDrop(0.031, 0.03)),
         ("accuracy.teacher.map50_95", 0.006, WeakTeacher(0.006, LEAST_TEACHER)),
         ("accuracy.agreement.images_with_detections", 0, NothingFound(40, 0.25)),
-        ("accuracy.student.map50_95", 0.601, StudentAboveTeacher(0.601, 0.6)),
+        ("accuracy.student.map50_95", 0.601, StudentAboveTeacher(0.601, 0.6, -0.08)),
         ("reports.train_teacher.best_epoch", 12, StillRising("train_teacher", 12)),
         ("reports.distill.best_epoch", 12, StillRising("distill", 12)),
         ("reports.prune.best_epoch", 6, StillRising("prune", 6)),
@@ -79,7 +80,7 @@ def test_every_fact_alone_is_found(path: str, value: Any, finding: Finding) -> N
     found = judge(facts["accuracy"], facts["reports"], GATES).findings
     expected = [finding]
     if isinstance(finding, WeakTeacher):
-        expected.append(StudentAboveTeacher(0.55, 0.006))
+        expected.append(StudentAboveTeacher(0.55, 0.006, -0.08))
     assert found == expected
 
 

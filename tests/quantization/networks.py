@@ -39,6 +39,7 @@ REPORTS: dict[str, dict[str, Any]] = {
     "prepare_labels": {
         "classes": {name: {"boxes": {"train": 5, "val": 2, "test": 3}} for name in ("class 0", "class 1")}
     },
+    "distill": {"control": {"val": {"map50_95": 0.45}, "best_epoch": 2, "epochs": 3}},
     "quantize": {"method": "static", "target": "onnxruntime"},
 }
 """Facts in the reports of earlier stages, by stage."""
@@ -99,7 +100,7 @@ def exported_detector(architecture: str, classes: int, folder: Path, activation:
 
 
 def tiny_project(folder: Path) -> Path:
-    """Write a prepared dataset of two classes, one network as teacher, student and pruned, and earlier reports."""
+    """Write a prepared dataset of two classes, one network as every model of the pipeline, and earlier reports."""
     prepared = folder / "data" / "prepared"
     for split, number in {"train": 5, "val": 2, "test": 3}.items():
         labels = prepared / "labels" / split
@@ -109,9 +110,9 @@ def tiny_project(folder: Path) -> Path:
             (labels / f"{image.stem}.txt").write_text("0 0.5 0.5 0.4 0.4\n1 0.3 0.3 0.2 0.2\n")
     (prepared / "data.yaml").write_text("names: {0: class 0, 1: class 1}\n")
     (prepared / "manifest.csv").write_text("path,md5\n")
-    (folder / "models").mkdir()
+    (folder / "models/control").mkdir(parents=True)
     teacher = untrained_detector("yolov8n", 2, folder / "models" / "teacher.pt")
-    for name in ("student", "pruned"):
+    for name in ("student", "pruned", "control/control"):
         shutil.copy(teacher, folder / "models" / f"{name}.pt")
     (folder / "reports").mkdir()
     for stage in ("prepare_labels", "train_teacher", "distill", "prune", "calibrate", "quantize"):

@@ -12,6 +12,10 @@ from src.reporting.report import Pictures, write_report
 PICTURES = Pictures("pareto.png", "eval_int8/per_class.png", ["eval_int8/worst_1.jpg", "eval_int8/worst_2.jpg"])
 
 
+def interval(gained: float, low: float, high: float) -> dict[str, float]:
+    return {"gained": gained, "low": low, "high": high}
+
+
 def model(map50_95: float, size_mib: float) -> dict[str, Any]:
     return {
         "map50_95": map50_95,
@@ -30,6 +34,12 @@ ACCURACY: dict[str, Any] = {
     "onnx_fp32": model(0.481, 8.0),
     "onnx_int8": model(0.478, 2.0),
     "int8_drop": {"vs_fp32": 0.003, "vs_teacher": 0.132},
+    "differences": {
+        "student_vs_teacher": interval(-0.121, -0.14, -0.1),
+        "pruned_vs_student": interval(-0.008, -0.02, 0.01),
+        "fp32_vs_pruned": interval(0.0, -0.001, 0.001),
+        "int8_vs_fp32": interval(-0.003, -0.006, -0.001),
+    },
     "agreement": {
         "least_score": 0.25,
         "least_iou": 0.5,
@@ -73,7 +83,12 @@ IN_OPENVINO: dict[str, Any] = {
     "speedup": {**LATENCY["speedup"], "int8_vs_fp32_openvino": 2.75},
 }
 UPSTREAM: dict[str, Any] = {
-    "distill": {"val": {"map50_95": 0.5, "per_class": {"a|b": {"map50": 0.25}}}, "epochs": 20, "notes": ["x"]},
+    "distill": {
+        "val": {"map50_95": 0.5, "per_class": {"a|b": {"map50": 0.25}}},
+        "epochs": 20,
+        "notes": ["x"],
+        "control": None,
+    },
     "quantize": {"method": "static", "target": "onnxruntime"},
 }
 
@@ -144,26 +159,44 @@ def test_energy_has_a_column_where_it_was_measured_and_else_a_reason() -> None:
 def test_steps_show_losses_and_mark_noise() -> None:
     text = page()
     assert line(text, "- **A smaller") == (
-        "- **A smaller network** (Teacher to Student): 22.00 to 6.00 MiB; 3.00 times as fast; mAP50-95 -12.1 points."
+        "- **A smaller network** (Teacher to Student): 22.00 to 6.00 MiB; 3.00 times as fast; loses 12.1 points of "
+        "mAP50-95 [-14.0, -10.0]."
     )
     pruning = line(text, "- **Pruning")
     assert "**slower**: 0.83 times as fast" in pruning
-    assert pruning.endswith("mAP50-95 -0.8 points (within noise: one seed).")
-    assert line(text, "- **INT8**").endswith("2.00 times as fast; mAP50-95 -0.3 points (within noise: one seed).")
+    assert pruning.endswith("mAP50-95 -0.8 points [-2.0, +1.0], within noise.")
+    assert line(text, "- **INT8**").endswith("2.00 times as fast; loses 0.3 points of mAP50-95 [-0.6, -0.1].")
     assert "3.00 times as fast" in line(text, "- **Export")
 
 
 @pytest.mark.parametrize(
-    ("after", "is_noise"),
+    ("change", "words"),
     [
-        pytest.param(0.4985, True, id="a little better"),
-        pytest.param(0.479, False, id="worse"),
-        pytest.param(0.5, False, id="better"),
+        pytest.param((0.021, 0.004, 0.038), "; gains 2.1 points of mAP50-95 [+0.4, +3.8].", id="better on most draws"),
+        pytest.param((-0.042, -0.05, -0.03), "; loses 4.2 points of mAP50-95 [-5.0, -3.0].", id="worse on most draws"),
+        pytest.param((0.039, -0.01, 0.09), "; mAP50-95 +3.9 points [-1.0, +9.0], within noise.", id="better on many"),
+        pytest.param((0.0, 0.0, 0.0), "; mAP50-95 +0.0 points [+0.0, +0.0], within noise.", id="the same"),
     ],
 )
-def test_one_point_of_map_is_the_limit_of_noise(after: float, is_noise: bool) -> None:
-    accuracy = {**ACCURACY, "student": model(0.4895, 6.0), "pruned": model(after, 4.0)}
-    assert ("within noise: one seed" in line(page(accuracy), "- **Pruning").rpartition("mAP50-95")[2]) is is_noise
+def test_a_change_is_a_gain_or_loss_only_if_its_interval_excludes_zero(
+    change: tuple[float, float, float], words: str
+) -> None:
+    differences = {**ACCURACY["differences"], "pruned_vs_student": interval(*change)}
+    assert line(page({**ACCURACY, "differences": differences}), "- **Pruning").endswith(words)
+
+
+def test_a_page_with_a_control_shows_what_the_soft_targets_gained() -> None:
+    assert "Not known: no control was trained." in page()
+    accuracy = {**ACCURACY, "control": model(0.45, 6.0)}
+    accuracy["differences"] = {**ACCURACY["differences"], "student_vs_control": interval(0.039, 0.02, 0.06)}
+    distill = {**UPSTREAM["distill"], "control": {"val": {"map50_95": 0.46}}}
+    text = write_report(accuracy, LATENCY, {**UPSTREAM, "distill": distill}, "a: 1", UNOPPOSED, GATES, PICTURES)
+    assert "| labels alone | 46.0 | 45.0 |\n| labels and soft targets | 50.0 | 48.9 |" in text
+    assert "the soft targets: gains 3.9 points of mAP50-95 [+2.0, +6.0]. One seed was trained: sweep" in text
+    assert "Not known" not in text
+    accuracy["differences"]["student_vs_control"] = interval(0.039, -0.02, 0.06)
+    text = write_report(accuracy, LATENCY, {**UPSTREAM, "distill": distill}, "a: 1", UNOPPOSED, GATES, PICTURES)
+    assert "the soft targets: mAP50-95 +3.9 points [-2.0, +6.0], within noise. One seed" in text
 
 
 @pytest.mark.parametrize(
@@ -205,9 +238,10 @@ def test_a_page_that_proves_nothing_says_so_wherever_it_could_be_misread() -> No
     agreement = {**ACCURACY["agreement"], "images_with_detections": 0, "share_matched": None, "mean_matched_iou": None}
     verdict = Verdict([NothingFound(150, 0.25)])
     text = page({**ACCURACY, "agreement": agreement}, verdict=verdict)
-    assert text.splitlines()[0] == "# Verdict: this run proves nothing"
+    assert text.startswith("# Verdict: this run proves nothing\n\n- Neither FP32 nor INT8 finds anything")
     assert "Gate: passed, which shows nothing." in text
-    assert "## Cost and gain of each step\n\nThese changes show nothing: see the verdict.\n" in text
+    for section in ("Cost and gain of each step", "What distillation gained"):
+        assert f"## {section}\n\nThese changes show nothing: see the verdict.\n" in text
     assert (
         "Neither model finds anything at a score of 0.25 in the 150 test images: there is nothing to agree on." in text
     )
@@ -242,7 +276,7 @@ FORGED = ["=cmd()", "a|b", "<img src=x>", "\x1b[31mred", "a\n| b | 1 |", "`code`
 
 def test_no_name_forges_markdown_or_an_escape_of_the_terminal() -> None:
     per_class = {name: {"map50": 0.125} for name in FORGED}
-    upstream = {**UPSTREAM, "distill": {"val": {"per_class": per_class, "name": FORGED[3]}}}
+    upstream = {**UPSTREAM, "distill": {"val": {"per_class": per_class, "name": FORGED[3]}, "control": None}}
     latency = {**LATENCY, "machine": {**LATENCY["machine"], "cpu": "Fast <b>9000</b>\n# title"}}
     settings_yaml = "# ```\n# <b>\x1b[31m\na: 1"
     text = write_report(ACCURACY, latency, upstream, settings_yaml, Verdict([NoBoxes("test", FORGED)]), GATES, PICTURES)
