@@ -137,6 +137,7 @@ def _accuracies(
             counted = complexity(network, imgsz)
             results[name] = {
                 "map50_95": accuracy.map50_95,
+                "map50_95_interval": scores[name].interval,
                 "map50": accuracy.map50,
                 "per_class": _per_class(accuracy),
                 "parameters": counted.parameters,

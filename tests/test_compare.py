@@ -40,7 +40,9 @@ def row(page: str, title: str) -> list[str]:
 
 
 def with_interval(**values: float) -> dict[str, Any]:
-    return accuracy(**values, intervals={"onnx_int8": {"map50_95": [0.74, 0.76]}})
+    report = accuracy(**values)
+    report["onnx_int8"]["map50_95_interval"] = {"low": 0.74, "high": 0.76}
+    return report
 
 
 def run_main(compared: Compared, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -71,7 +73,7 @@ def test_without_a_deviation_nothing_of_accuracy_is_coloured(compared: Compared)
     compared.report("eval_int8", accuracy(int8=0.5, fp32=0.9))
     page = page_of(compared)
     assert row(page, "mAP50-95, INT8") == ["0.75", "0.5", "-0.25, noise not known"]
-    assert "Noise is not known for one seed" in unfolded(page)
+    assert "Noise is not known where no report gives an interval" in unfolded(page)
     assert not [mark for mark in MARKS if mark in page]
 
 
@@ -96,7 +98,9 @@ def test_the_size_of_the_file(compared: Compared, size_mib: float, change: str) 
 @pytest.mark.parametrize(("int8", "change"), [(0.85, "▲ +0.1 🟢"), (0.65, "▼ -0.1 🔴")])
 def test_a_metric_beyond_noise_is_coloured(compared: Compared, int8: float, change: str) -> None:
     compared.report("eval_int8", with_interval(int8=int8))
-    assert row(page_of(compared), "mAP50-95, INT8") == ["0.75", f"{int8}", change]
+    page = page_of(compared)
+    assert row(page, "mAP50-95, INT8") == ["0.75", f"{int8}", change]
+    assert "The noise of mAP50-95 is that of the test images." in unfolded(page)
 
 
 def test_latency_on_the_same_machine(compared: Compared) -> None:

@@ -1,21 +1,22 @@
 """How far a metric moves when nothing that matters changed, as far as the reports tell it.
 
-Accuracy: the deviation or interval that a report gives beside the metric. One seed tells nothing of other seeds, so
-without them the noise is not known. Latency: a run of eval-int8 holds the median and the 95th percentile of its passes.
-Their distance is how far that run's passes vary, and medians of two runs that differ by less than both distances
-together say nothing. It is a narrow bound: processes differ by the load of the machine as well.
+Accuracy: the interval that a report gives beside the metric, by a bootstrap over the test images. A report of before
+intervals has none: its noise is not known. The interval knows nothing of other seeds of the training. Latency: a run of
+eval-int8 holds the median and the 95th percentile of its passes. Their distance is how far that run's passes vary, and
+medians of two runs that differ by less than both distances together say nothing. It is a narrow bound: processes differ
+by the load of the machine as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import hypot
 from typing import Any
 
 from src.comparing.sides import ACCURACY, LATENCY, Side, is_number, value_at
 
-DEVIATIONS = 1.96
-"""Standard deviations on each side of a mean that hold 95% of a normal distribution."""
+INTERVALS = {"int8_drop.vs_fp32": "differences.int8_vs_fp32"}
+"""Where reports/eval_int8.json has the interval of a metric, if not beside it."""
 
 TIMED = {
     "int8_vs_fp32": ("onnx_int8", "onnx_fp32"),
@@ -30,7 +31,7 @@ TIMED = {
 def accuracy_noise(before: Side, now: Side, path: str) -> float | None:
     """Return the largest change of a metric of reports/eval_int8.json that is noise; None if it is not known.
 
-    Where one side alone has a deviation or interval, it stands for both.
+    Where one side alone has an interval, it stands for both.
     """
     found = [half_width(side.reports.get(ACCURACY, {}), path) for side in (before, now)]
     known = [width for width in found if width is not None]
@@ -40,15 +41,14 @@ def accuracy_noise(before: Side, now: Side, path: str) -> float | None:
 def half_width(report: Mapping[str, Any], path: str) -> float | None:
     """Return half the width of the interval that holds a metric with 95%; None if the report gives none.
 
-    A report gives it beside the metric, as a standard deviation or as a 95% interval of two numbers or of `low` and
-    `high`: `<metric>_std` or `<metric>_interval`, or under the metric's path in `deviations` or `intervals`.
-
-    >>> half_width({"int8_drop": {"vs_fp32": 0.01, "vs_fp32_interval": [0.0, 0.03]}}, "int8_drop.vs_fp32")
-    0.015
-    >>> half_width({"int8_drop": {"vs_fp32": 0.01}}, "int8_drop.vs_fp32") is None
+    >>> half_width({"teacher": {"map50_95": 0.7, "map50_95_interval": {"low": 0.68, "high": 0.72}}}, "teacher.map50_95")
+    0.02
+    >>> half_width({"teacher": {"map50_95": 0.7}}, "teacher.map50_95") is None
     True
     """
-    return next((width for width in _half_widths(report, path) if width is not None), None)
+    interval = value_at(report, INTERVALS.get(path, f"{path}_interval"))
+    low, high = (value_at(interval, end) for end in ("low", "high"))
+    return round(abs(high - low) / 2, 6) if is_number(low) and is_number(high) else None
 
 
 def latency_noise(before: Side, now: Side, name: str) -> float | None:
@@ -76,21 +76,6 @@ def speedup_noise(before: Side, now: Side, name: str) -> float | None:
         relative = [spread / median for spread, median in zip(spreads, medians, strict=True) if spread and median]
         total += speedup * max(relative, default=0.0)
     return total
-
-
-def _half_widths(report: Mapping[str, Any], path: str) -> Iterator[float | None]:
-    for found in (value_at(report, f"{path}_interval"), value_at(report, f"intervals.{path}")):
-        yield _half_of(found)
-    for found in (value_at(report, f"{path}_std"), value_at(report, f"deviations.{path}")):
-        yield DEVIATIONS * found if is_number(found) else None
-
-
-def _half_of(interval: Any) -> float | None:
-    """Return half the width of an interval; None if it is none."""
-    ends = [interval.get("low"), interval.get("high")] if isinstance(interval, Mapping) else interval
-    if not isinstance(ends, list) or len(ends) != 2 or not all(is_number(end) for end in ends):
-        return None
-    return abs(ends[1] - ends[0]) / 2
 
 
 def _spread_ms(side: Side, name: str) -> float | None:

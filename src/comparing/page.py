@@ -111,8 +111,13 @@ def _table(comparison: Comparison) -> str:
     text = _rows(["", "before", "now", "change"], rows)
     if any(change.verdict == Verdict.NOISE_NOT_KNOWN for change in changed):
         text += (
-            "\n\nNoise is not known for one seed where no report gives a deviation. Such a change is not coloured: "
-            "sweep `seed=0,1,2` before you believe it."
+            "\n\nNoise is not known where no report gives an interval. Such a change is not coloured: sweep "
+            "`seed=0,1,2` before you believe it."
+        )
+    if any(change.verdict in (Verdict.BETTER, Verdict.WORSE) and "map50_95" in change.metric for change in changed):
+        text += (
+            "\n\nThe noise of mAP50-95 is that of the test images. Another seed of the training may move it, too: "
+            "sweep `seed=0,1,2` before you believe a gain."
         )
     return text
 

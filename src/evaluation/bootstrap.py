@@ -21,6 +21,9 @@ from src.detector.accuracy import ImageMatches
 DRAWS, SEED, CONFIDENCE = 1000, 0, 0.95
 """A thousand draws settle the ends of an interval to about a tenth of its width."""
 
+QUANTILES = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+"""The ends of an interval."""
+
 BLOCK = 50
 """Draws that are scored at once: more need more memory."""
 
@@ -49,7 +52,7 @@ class Difference:
 def difference(before: Scores, after: Scores) -> Difference:
     """Return what `after` gained over `before`. Both were scored on the same draws."""
     draws = after.draws - before.draws
-    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(draws, QUANTILES)
     return Difference(*(round(float(value), 6) for value in (after.map50_95 - before.map50_95, low, high)))
 
 
@@ -59,6 +62,12 @@ class Scores:
 
     map50_95: float
     draws: NDArray[np.float64]
+
+    @property
+    def interval(self) -> dict[str, float]:
+        """The ends of the interval that holds 95% of the draws."""
+        low, high = np.quantile(self.draws, QUANTILES)
+        return {"low": round(float(low), 6), "high": round(float(high), 6)}
 
 
 def score(images: Sequence[ImageMatches]) -> Scores:
