@@ -157,9 +157,13 @@ def test_latencies_of_other_conditions_are_not_compared(
 
 def test_another_version_of_torch_leaves_onnxruntime_comparable(compared: Compared) -> None:
     versions = {**MACHINE["versions"], "torch": "3.0"}
-    compared.report("latency", {**latency(versions=versions), "teacher": {"p50_ms": 10.0, "p95_ms": 10.1}})
-    page = page_of(compared)
+    compared.report("latency", {**latency(), "teacher": {"p50_ms": 20.0, "energy_mj": 9}})
+    compared.commit("the energy of an image")
+    compared.call("git", "branch", "-f", "before")
+    compared.report("latency", {**latency(versions=versions), "teacher": {"p50_ms": 10.0, "energy_mj": 5}})
+    page = page_of(compared, "before")
     assert "Latencies and speedups are not compared" not in page
+    assert "`teacher.energy_mj` | 9 | 5 | -4, not compared |" in page
     assert "`teacher.p50_ms` | 20 | 10 | -10, not compared |" in page
 
 

@@ -6,7 +6,8 @@ from src.comparing.changes import Change, Verdict, present
 from src.comparing.conditions import other_conditions, runtime_of
 from src.comparing.sides import ACCURACY, LATENCY, Side, flat, is_number
 
-LATENCY_VALUES = ("p50_ms", "p95_ms")
+MEASURED = ("p50_ms", "p95_ms", "energy_mj")
+"""What depends on the machine in reports/latency.json, besides speedups."""
 
 
 def changed_metrics(before: Side, now: Side) -> list[Change]:
@@ -24,7 +25,7 @@ def changed_metrics(before: Side, now: Side) -> list[Change]:
 
 
 def _verdict(before: Side, now: Side, report: str, metric: str) -> Verdict:
-    timed = report == LATENCY and (metric.endswith(LATENCY_VALUES) or metric.startswith("speedup."))
+    timed = report == LATENCY and (metric.endswith(MEASURED) or metric.startswith("speedup."))
     if timed and other_conditions(before, now, runtime_of(metric)):
         return Verdict.NOT_COMPARED
     return Verdict.CHANGED
