@@ -13,6 +13,7 @@ from sklearn.datasets import load_sample_images
 
 from src import PROJECT
 from src.deployment.onnx_detector import OnnxDetector
+from tests.test_predict import small_detector
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +58,13 @@ def test_it_finds_the_boxes_of_python(detect: Path, networks: dict[str, Path], k
         np.testing.assert_allclose(
             found, np.column_stack([expected.classes, expected.scores, corners[:, :2], sizes]), atol=1e-3
         )
+
+
+def test_boxes_without_area_are_left_out(detect: Path, tmp_path: Path) -> None:
+    boxes = [([24.0, 32.0, width, height], [1.0, 0.0]) for width, height in ((-16.0, 16.0), (16.0, 0.0), (16.0, 16.0))]
+    network = small_detector(tmp_path / "network.onnx", *boxes)
+    cv2.imwrite(str(tmp_path / "image.ppm"), np.full((64, 64, 3), 255, dtype=np.uint8))
+    assert call(detect, network, tmp_path / "image.ppm").stdout == "0 1.000000 16.0000 24.0000 16.0000 16.0000\n"
 
 
 PIXELS = b"P6 2 1 255\n" + bytes(6)
