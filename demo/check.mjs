@@ -190,6 +190,13 @@ const scenarios = {
     await page.click("#stop");
     return { status: await statusSays(page, "stopped") };
   },
+  silentCamera: async (page) => {
+    await page.evaluate(() => (HTMLVideoElement.prototype.play = () => new Promise(() => {})));
+    await page.click("#camera");
+    await page.waitForFunction(() => window.stream);
+    await page.click("#stop");
+    return { status: await statusSays(page, "stopped") };
+  },
   imageDuringCamera: async (page) => {
     await page.click("#camera");
     await page.waitForFunction(() => Number(document.getElementById("rate").textContent) > 0);
@@ -206,8 +213,12 @@ const scenarios = {
   },
   lostBusyCamera: async (page) => {
     await slowDown(page, 2000);
+    await page.evaluate(() => {
+      const take = window.createImageBitmap;
+      window.createImageBitmap = (...of) => ((window.taken = true), take(...of));
+    });
     await page.click("#camera");
-    await page.waitForFunction(() => window.stream);
+    await page.waitForFunction(() => window.taken);
     await page.context().clearPermissions();
     await statusSays(page, "lost");
     return shown(page);

@@ -239,6 +239,7 @@ def test_frames_do_not_wait_for_slow_networks(url: str) -> None:
 
 
 def test_a_camera_that_gives_no_frames_can_be_stopped(url: str) -> None:
+    assert shown(url, "silentCamera") == {"status": "Camera: stopped after 0 frames."}
     assert shown(url, "stalledCamera") == {"status": "Camera: stopped after 1 frame."}
 
 
