@@ -44,6 +44,15 @@ async function choose(page, file) {
 
 const slide = (page, value) => page.locator("#threshold").fill(value);
 
+// The networks answer later by so many ms.
+const slowDown = (page, delay) =>
+  page.evaluate((delay) => {
+    const post = Worker.prototype.postMessage;
+    Worker.prototype.postMessage = function (...message) {
+      setTimeout(() => post.apply(this, message), delay);
+    };
+  }, delay);
+
 async function layout(page) {
   const measured = {};
   for (const width of [390, 1280]) {
@@ -134,6 +143,13 @@ const scenarios = {
     await statusSays(page, "ended");
     return shown(page);
   },
+  // The video ends while its first frame is in work.
+  slowVideo: async (page) => {
+    await slowDown(page, 2000);
+    await page.setInputFiles("#video", argument);
+    await statusSays(page, "ended");
+    return shown(page);
+  },
   comparedVideo: async (page) => {
     await page.click("#compare");
     await page.setInputFiles("#video", argument);
@@ -150,22 +166,36 @@ const scenarios = {
     await page.waitForTimeout(300); // ten frames of the fake camera
     return { live, stopped: await shown(page), states, still: last === (await drawn(page)) };
   },
-  // The networks answer late: frames come faster than they are done.
+  // Frames come faster than they are done. The fifth is in work when the camera is stopped.
   slowCamera: async (page) => {
+    await slowDown(page, 200);
     await page.evaluate(() => {
-      const post = Worker.prototype.postMessage;
-      Worker.prototype.postMessage = function (...message) {
-        setTimeout(() => post.apply(this, message), 200);
-      };
       const take = window.createImageBitmap;
       window.taken = 0;
-      window.createImageBitmap = (...of) => (window.taken++, take(...of));
+      window.createImageBitmap = (...of) => {
+        if (++window.taken === 5) document.getElementById("stop").click();
+        return take(...of);
+      };
     });
     await page.click("#camera");
-    await page.waitForFunction(() => window.taken >= 5);
+    await statusSays(page, "stopped");
+    await page.waitForTimeout(300); // longer than the networks take
+    return { status: await status(page), taken: await page.evaluate(() => window.taken) };
+  },
+  // No frame comes after the first.
+  stalledCamera: async (page) => {
+    await page.evaluate(() => (HTMLVideoElement.prototype.requestVideoFrameCallback = () => 0));
+    await page.click("#camera");
+    await statusSays(page, "detecting");
     await page.click("#stop");
-    const said = await statusSays(page, "stopped");
-    return { status: said, taken: await page.evaluate(() => window.taken) };
+    return { status: await statusSays(page, "stopped") };
+  },
+  silentCamera: async (page) => {
+    await page.evaluate(() => (HTMLVideoElement.prototype.play = () => new Promise(() => {})));
+    await page.click("#camera");
+    await page.waitForFunction(() => window.stream);
+    await page.click("#stop");
+    return { status: await statusSays(page, "stopped") };
   },
   imageDuringCamera: async (page) => {
     await page.click("#camera");
@@ -177,6 +207,18 @@ const scenarios = {
   lostCamera: async (page) => {
     await page.click("#camera");
     await page.waitForFunction(() => Number(document.getElementById("rate").textContent) > 0);
+    await page.context().clearPermissions();
+    await statusSays(page, "lost");
+    return shown(page);
+  },
+  lostBusyCamera: async (page) => {
+    await slowDown(page, 2000);
+    await page.evaluate(() => {
+      const take = window.createImageBitmap;
+      window.createImageBitmap = (...of) => ((window.taken = true), take(...of));
+    });
+    await page.click("#camera");
+    await page.waitForFunction(() => window.taken);
     await page.context().clearPermissions();
     await statusSays(page, "lost");
     return shown(page);
@@ -223,7 +265,7 @@ const scenarios = {
   contrasts,
 };
 
-const flags = { noCamera: [], refusedCamera: [FAKE_CAMERA], lostCamera: [FAKE_CAMERA] }[scenario] ?? [FAKE_CAMERA, ALLOWED];
+const flags = { noCamera: [], refusedCamera: [FAKE_CAMERA], lostCamera: [FAKE_CAMERA], lostBusyCamera: [FAKE_CAMERA] }[scenario] ?? [FAKE_CAMERA, ALLOWED];
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", ...flags],
@@ -235,7 +277,7 @@ try {
   page.on("pageerror", (error) => errors.push(error.message));
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
   await keepStream(page);
-  if (scenario === "lostCamera") await page.context().grantPermissions(["camera"]);
+  if (scenario.startsWith("lost")) await page.context().grantPermissions(["camera"]);
   await page.goto(url);
   await statusSays(page, scenario === "noSample" ? "Choose" : "finds");
   console.log(JSON.stringify({ ...(await scenarios[scenario](page)), errors }));

@@ -70,7 +70,9 @@ function player() {
 
 // A frame is taken when the one before is done: frames that come in between are left out, and none wait.
 async function* play(video, signal) {
-  await video.play();
+  if (signal.aborted) return;
+  const stopped = new Promise((resolve) => signal.addEventListener("abort", resolve));
+  await Promise.race([video.play(), stopped]); // a video without data never begins
   if (signal.aborted) return;
   do yield await createImageBitmap(video);
   while (await nextFrame(video, signal));
