@@ -394,6 +394,7 @@ def test_few_rows_are_on_top_and_the_rest_is_folded_and_short_enough(compared: C
     assert len(comparison.table) == len(ROWS) == 8
     assert len([line for line in unfolded(page).splitlines() if line.startswith("|")]) == 2 + 8
     assert f"{len(comparison.metrics) - MOST_LINES} more: `--json` has all." in page
+    assert page.count("\n| `") == MOST_LINES
     assert len(page) < 65_536, "GitHub's limit"
 
 
