@@ -311,7 +311,7 @@ def test_objections_of_the_report_stand_beside_the_gate(compared: Compared) -> N
     found = [{"finding": "WeakTeacher", "weight": "the run proves nothing"}, {"finding": "StillRising", "weight": "w"}]
     compared.report("eval_int8", accuracy(verdict={"objections": 2, "findings": found}))
     line = page_of(compared).splitlines()[2]
-    assert line.endswith("**The run proves nothing**, see reports/report.md: WeakTeacher, StillRising.")
+    assert line.endswith("**The run proves nothing**, see reports/report.md: weak teacher, still rising.")
 
 
 @pytest.mark.parametrize(

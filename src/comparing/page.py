@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -69,7 +71,7 @@ def gate_line(gate: Gate) -> str:
         parts.append(f"{len(others) - MOST_GATES} more gates fail.")
     if gate.objections:
         proves = "**The run proves nothing**" if gate.proves_nothing else "Objections"
-        parts.append(f"{proves}, see reports/report.md: {', '.join(plain(one) for one in gate.objections)}.")
+        parts.append(f"{proves}, see reports/report.md: {plain(listed(gate.objections))}.")
     return " ".join(parts)
 
 
@@ -99,6 +101,16 @@ def _cause(cause: Cause) -> str:
     if cause.comments_alone:
         return f"{code(cause.what)} (comments or formatting alone: its meaning is the same, but DVC compares bytes)"
     return f"{code(cause.what)} {cause.state}"
+
+
+def listed(findings: Sequence[str]) -> str:
+    """Return the names of findings in words, equal ones once with their number.
+
+    >>> listed(["StillRising", "StillRising", "StudentAboveTeacher"])
+    'still rising (2), student above teacher'
+    """
+    counts = Counter(re.sub("(?<!^)(?=[A-Z])", " ", name).lower() for name in findings)
+    return ", ".join(name if count == 1 else f"{name} ({count})" for name, count in counts.items())
 
 
 def _table(comparison: Comparison) -> str:
