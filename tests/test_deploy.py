@@ -322,7 +322,7 @@ def test_the_command_writes_what_passes_and_fails_in_one_line(project: Path, tmp
     runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
     [child] = [one for one in runs if "mlflow.parentRunId" in one.data.tags]
     assert child.info.run_name == "integer"
-    assert {"drop", "agreement/share_matched", "val/map50_95", "latency/p50_ms"} <= child.data.metrics.keys()
+    assert {"drop", "agreement/images_with_detections", "val/map50_95", "latency/p50_ms"} <= child.data.metrics.keys()
     assert {one.path for one in client.list_artifacts(child.info.run_id, "integer")} == {
         "integer/card.json",
         "integer/card.md",

@@ -86,7 +86,15 @@ def test_all_five_models_are_measured_and_reported(project: Path, results: dict[
     assert list(results) == [*eval_int8.MODELS, "control", "differences", "int8_drop", "agreement", "verdict"]
     json.dumps(results, allow_nan=False)
     for name in (*eval_int8.MODELS, "control"):
-        assert set(results[name]) == {"map50_95", "map50", "per_class", "parameters", "gflops", "size_mib"}
+        assert set(results[name]) == {
+            "map50_95",
+            "map50_95_interval",
+            "map50",
+            "per_class",
+            "parameters",
+            "gflops",
+            "size_mib",
+        }
     assert results["int8_drop"] == {"vs_fp32": 0.02, "vs_teacher": 0.15}
     assert results["onnx_int8"]["parameters"] == results["pruned"]["parameters"]
     assert results["agreement"]["images"] == 3

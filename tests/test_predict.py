@@ -362,7 +362,7 @@ def test_compare_shows_fp32_beside_int8_and_counts_what_agrees(project: Path, ca
     agreement = read(output / "summary.json")["agreement"]
     assert agreement["share_matched"] == pytest.approx(2 / 3, abs=1e-6)  # a cat in both, a dog in one
     assert agreement["least_iou"] == 0.5
-    assert "agree with FP32, in the mean over frames: 0.666667" in caplog.text
+    assert "agree with FP32, in the mean over frames: 0.6667" in caplog.text
     assert len(read(output / "detections.json")) == 2  # of INT8 alone
     picture = cv2.imread(str(output / "pictures/image.png"))
     assert picture is not None

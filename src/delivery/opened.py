@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
+from src.deployment.openvino_request import core
 from src.deployment.session import open_session
 from src.foundation.errors import UserError
 
@@ -87,13 +88,10 @@ def in_openvino(file: Path, threads: int) -> Opened:
     Raises:
         UserError: it cannot be read back.
     """
-    import openvino
-
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     try:
-        core = openvino.Core()
-        model = core.read_model(file)
-        compiled = core.compile_model(model, "CPU", settings)
+        model = core().read_model(file)
+        compiled = core().compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise unreadable(file, error) from error
     request = compiled.create_infer_request()

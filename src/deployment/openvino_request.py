@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache as only_once
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,19 @@ def open_request(network: Path, *, threads: int, cache: Path | None = None) -> o
     Raises:
         RuntimeError: OpenVINO does not support an operator of the network.
     """
-    import openvino
-
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     if cache is not None:
         settings["CACHE_DIR"] = str(cache)
-    return openvino.Core().compile_model(network, "CPU", settings).create_infer_request()
+    return core().compile_model(network, "CPU", settings).create_infer_request()
+
+
+@only_once
+def core() -> openvino.Core:
+    """Return OpenVINO's core, the same one for the whole process.
+
+    Each core has its own stack for signal handlers, and gives the one before back when it goes. If that one went first,
+    the next signal, such as Ctrl-C, is a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()

@@ -12,18 +12,19 @@ import pytest
 
 from src.deployment.forwards import forwards_by_runtime
 from src.deployment.images import load_image
+from src.deployment.openvino_request import core
 from src.quantization.int8 import quantize_network
 from tests.quantization.networks import IMGSZ, LEVELS, SETTING, random_images
 from tests.quantization.test_int8 import ranges_of
 
 pytestmark = pytest.mark.slow
 
-openvino = pytest.importorskip("openvino", reason="the extra openvino is not installed")
+pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
 
 def kernels(network: Path) -> Counter[str]:
     """Return how many convolutions OpenVINO runs in each precision."""
-    compiled = openvino.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     infos = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
     ran = [(info["layerType"].astype(str), info["primitiveType"].astype(str)) for info in infos]
     return Counter(kernel.rpartition("_")[2].lower() for layer, kernel in ran if layer == "Convolution")
