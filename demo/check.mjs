@@ -112,6 +112,7 @@ const scenarios = {
   nextSample: async (page) => {
     await page.click("#sample");
     await statusSays(page, "Test image 2");
+    await statusSays(page, "INT8 finds"); // before, the boxes are those of the first one
     return shown(page);
   },
   noSample: shown,

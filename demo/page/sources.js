@@ -80,6 +80,7 @@ async function* play(video, signal) {
 
 // Wait for a new frame. Return false if there is none: the video ended, or `signal` was aborted.
 function nextFrame(video, signal) {
+  if (video.error) throw video.error;
   if (signal.aborted || video.ended) return false;
   return new Promise((resolve, reject) => {
     const listening = new AbortController();
