@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class Meaning(StrEnum):
     """What a change means. Only BETTER and WORSE are coloured."""
 
     BETTER = "better"
@@ -40,7 +40,7 @@ class Change:
     metric: str
     old: float | None
     new: float | None
-    verdict: Verdict
+    verdict: Meaning
     noise: float | None = None
 
     @property
@@ -49,16 +49,16 @@ class Change:
         return None if self.old is None or self.new is None else self.new - self.old
 
 
-def present(old: float | None, new: float | None) -> Verdict | None:
+def present(old: float | None, new: float | None) -> Meaning | None:
     """Return the verdict that needs no noise: same, new or gone; None if both sides have it, with other values."""
     if old is None:
-        return Verdict.NEW
+        return Meaning.NEW
     if new is None:
-        return Verdict.GONE
-    return Verdict.SAME if old == new else None
+        return Meaning.GONE
+    return Meaning.SAME if old == new else None
 
 
-def judged(old: float, new: float, noise: float | None, higher_is_better: bool) -> Verdict:
+def judged(old: float, new: float, noise: float | None, higher_is_better: bool) -> Meaning:
     """Return the verdict on a change.
 
     Args:
@@ -73,7 +73,7 @@ def judged(old: float, new: float, noise: float | None, higher_is_better: bool) 
     'within noise'
     """
     if noise is None:
-        return Verdict.NOISE_NOT_KNOWN
+        return Meaning.NOISE_NOT_KNOWN
     if abs(new - old) <= noise:
-        return Verdict.WITHIN_NOISE
-    return Verdict.BETTER if (new > old) == higher_is_better else Verdict.WORSE
+        return Meaning.WITHIN_NOISE
+    return Meaning.BETTER if (new > old) == higher_is_better else Meaning.WORSE

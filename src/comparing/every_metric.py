@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from src.comparing.changes import Change, Verdict, present
+from src.comparing.changes import Change, Meaning, present
 from src.comparing.conditions import other_conditions, runtime_of
 from src.comparing.sides import ACCURACY, LATENCY, Side, flat, is_number
 
@@ -19,16 +19,16 @@ def changed_metrics(before: Side, now: Side) -> list[Change]:
         )
         for metric in sorted(old.keys() | new.keys()):
             verdict = present(old.get(metric), new.get(metric)) or _verdict(before, now, report, metric)
-            if verdict != Verdict.SAME:
+            if verdict != Meaning.SAME:
                 found.append(Change(metric, report, metric, old.get(metric), new.get(metric), verdict))
     return found
 
 
-def _verdict(before: Side, now: Side, report: str, metric: str) -> Verdict:
+def _verdict(before: Side, now: Side, report: str, metric: str) -> Meaning:
     timed = report == LATENCY and (metric.endswith(MEASURED) or metric.startswith("speedup."))
     if timed and other_conditions(before, now, runtime_of(metric)):
-        return Verdict.NOT_COMPARED
-    return Verdict.CHANGED
+        return Meaning.NOT_COMPARED
+    return Meaning.CHANGED
 
 
 def _rank(report: str) -> tuple[int, str]:

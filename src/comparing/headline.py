@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from src.comparing.changes import Change, Verdict, judged, present
+from src.comparing.changes import Change, Meaning, judged, present
 from src.comparing.noise import TIMED, accuracy_noise, latency_noise, speedup_noise
 from src.comparing.sides import ACCURACY, LATENCY, Side
 from src.foundation.pipeline import FLOAT_ONNX, INT8_ONNX, PRUNED, STUDENT, TEACHER
@@ -95,7 +95,7 @@ def table(before: Side, now: Side, timed_alike: Collection[str], latencies_compa
             assert old is not None
             assert new is not None
             same = timed and _times_the_same(row.metric, timed_alike)
-            verdict = Verdict.SAME_FILE if same else judged(old, new, noise, row.higher_is_better)
+            verdict = Meaning.SAME_FILE if same else judged(old, new, noise, row.higher_is_better)
         changes.append(Change(row.title, row.report, row.metric, old, new, verdict, noise))
     return changes
 

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from src.comparing.changes import Change, Verdict
+from src.comparing.changes import Change, Meaning
 from src.comparing.comparison import Comparison
 from src.comparing.gate import Gate
 from src.comparing.origins import Origins, Pairs
 from src.comparing.staleness import Cause, StaleStage
-from src.evaluation.verdict import LargeDrop
-from src.evaluation.verdict import Verdict as GateVerdict
+from src.evaluation.verdict import LargeDrop, Verdict
 from src.reporting.escaping import code, plain
 from src.reporting.verdict_words import failure
 
@@ -27,7 +26,7 @@ MOST_LINES = 150
 MD5_SHOWN = 8
 """Characters of a digest."""
 
-MARKS = {Verdict.BETTER: "🟢", Verdict.WORSE: "🔴"}
+MARKS = {Meaning.BETTER: "🟢", Meaning.WORSE: "🔴"}
 
 
 def write_page(comparison: Comparison, image_base: str | None = None) -> str:
@@ -65,7 +64,7 @@ def gate_line(gate: Gate) -> str:
     parts = [
         f"{verdict} INT8 {moved} {abs(gate.drop):.4f} of mAP50-95 against ONNX FP32 on test; "
         f"`eval_int8.max_drop` allows a loss of {gate.max_drop}.",
-        *(f"{plain(line)}." for line in (failure(GateVerdict(others[:MOST_GATES])) or "").splitlines()),
+        *(f"{plain(line)}." for line in (failure(Verdict(others[:MOST_GATES])) or "").splitlines()),
     ]
     if len(others) > MOST_GATES:
         parts.append(f"{len(others) - MOST_GATES} more gates fail.")
@@ -114,19 +113,19 @@ def listed(findings: Sequence[str]) -> str:
 
 
 def _table(comparison: Comparison) -> str:
-    changed = [change for change in comparison.table if change.verdict != Verdict.SAME]
+    changed = [change for change in comparison.table if change.verdict != Meaning.SAME]
     if not comparison.table:
         return "Neither side has metrics."
     if not changed:
         return "No metric of the table changed: mAP50-95 of all models, the drop of INT8, its size."
     rows = [[plain(one.title), _shown(one.old), _shown(one.new), _change(one)] for one in comparison.table]
     text = _rows(["", "before", "now", "change"], rows)
-    if any(change.verdict == Verdict.NOISE_NOT_KNOWN for change in changed):
+    if any(change.verdict == Meaning.NOISE_NOT_KNOWN for change in changed):
         text += (
             "\n\nNoise is not known where no report gives an interval. Such a change is not coloured: sweep "
             "`seed=0,1,2` before you believe it."
         )
-    if any(change.verdict in (Verdict.BETTER, Verdict.WORSE) and "map50_95" in change.metric for change in changed):
+    if any(change.verdict in (Meaning.BETTER, Meaning.WORSE) and "map50_95" in change.metric for change in changed):
         text += (
             "\n\nThe noise of mAP50-95 is that of the test images. Another seed of the training may move it, too: "
             "sweep `seed=0,1,2` before you believe a gain."
@@ -140,15 +139,15 @@ def _latencies(comparison: Comparison) -> str:
 
 
 def _change(change: Change) -> str:
-    if change.difference is None or change.verdict == Verdict.SAME:
+    if change.difference is None or change.verdict == Meaning.SAME:
         return change.verdict.value
     moved = f"{change.difference:+.3g}"
     match change.verdict:
-        case Verdict.BETTER | Verdict.WORSE:
+        case Meaning.BETTER | Meaning.WORSE:
             return f"{'▲' if change.difference > 0 else '▼'} {moved} {MARKS[change.verdict]}"
-        case Verdict.WITHIN_NOISE:
+        case Meaning.WITHIN_NOISE:
             return f"{moved}, within noise (±{change.noise:.2g})"
-        case Verdict.CHANGED:
+        case Meaning.CHANGED:
             return moved
     return f"{moved}, {change.verdict.value}"
 

@@ -42,7 +42,7 @@ REPLACED = ("replaced.by", "replaced.at")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateResult:
     """What eval-int8 measured on the bytes of a version.
 
     Attributes:
@@ -132,7 +132,7 @@ def _find(client: MlflowClient, asked: str, store: str) -> ModelVersion:
         ) from error
 
 
-def _passed(client: MlflowClient, project: Path, version: ModelVersion, shown: str) -> Verdict:
+def _passed(client: MlflowClient, project: Path, version: ModelVersion, shown: str) -> GateResult:
     """Return the verdict on a version.
 
     Raises:
@@ -184,7 +184,7 @@ def _md5(client: MlflowClient, project: Path, version: ModelVersion, shown: str)
         ) from error
 
 
-def _of_runs(client: MlflowClient, md5: str, max_drop: float) -> Verdict | None:
+def _of_runs(client: MlflowClient, md5: str, max_drop: float) -> GateResult | None:
     """Return the verdict of the last run of eval-int8 that measured these bytes; None if there is no such run.
 
     The gate is the stricter one of the run's and params.yaml's: a run by hand may have had any.
@@ -201,10 +201,10 @@ def _of_runs(client: MlflowClient, md5: str, max_drop: float) -> Verdict | None:
     [run] = found
     drop = run.data.metrics["int8_drop/vs_fp32"]
     limit = min(max_drop, float(run.data.params["max_drop"]))
-    return Verdict(drop, limit, f"run {run.info.run_id}", run.info.status == "FINISHED")
+    return GateResult(drop, limit, f"run {run.info.run_id}", run.info.status == "FINISHED")
 
 
-def _of_report(project: Path, md5: str, max_drop: float) -> Verdict | None:
+def _of_report(project: Path, md5: str, max_drop: float) -> GateResult | None:
     """Return the verdict of the checkout's report; None if dvc.lock does not have it as a report about these bytes."""
     try:
         stage = _yaml(project / "dvc.lock")["stages"]["eval-int8"]
@@ -212,12 +212,14 @@ def _of_report(project: Path, md5: str, max_drop: float) -> Verdict | None:
         if md5s[INT8_ONNX] != md5 or md5s[REPORT] != digest(project / REPORT):
             return None
         report = json.loads((project / REPORT).read_text(encoding="utf-8"))
-        return Verdict(float(report["int8_drop"]["vs_fp32"]), max_drop, REPORT)
+        return GateResult(float(report["int8_drop"]["vs_fp32"]), max_drop, REPORT)
     except (OSError, YAMLError, ValueError, KeyError, TypeError):  # of no run that ended well
         return None
 
 
-def _record(client: MlflowClient, project: Path, version: ModelVersion, before: str | None, verdict: Verdict) -> None:
+def _record(
+    client: MlflowClient, project: Path, version: ModelVersion, before: str | None, verdict: GateResult
+) -> None:
     """Write who promotes a version, when, from which commit and why; and at the version before, what replaced it."""
     name, now = version.name, datetime.now(UTC).isoformat(timespec="seconds")
     tags = {

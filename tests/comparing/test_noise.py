@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from src.comparing.changes import Verdict, judged
+from src.comparing.changes import Meaning, judged
 from src.comparing.noise import accuracy_noise, half_width, latency_noise, speedup_noise
 from src.comparing.sides import ACCURACY, LATENCY, Side
 from tests.compared import accuracy, latency
@@ -57,17 +57,17 @@ def test_a_speedup_moves_with_the_larger_relative_spread() -> None:
 @pytest.mark.parametrize(
     ("new", "noise", "higher_is_better", "expected"),
     [
-        (0.75, 0.125, True, Verdict.WITHIN_NOISE),
-        (0.625, 0.125, True, Verdict.WITHIN_NOISE),
-        (1.0, 0.125, True, Verdict.BETTER),
-        (1.0, 0.125, False, Verdict.WORSE),
-        (0.5, 0.125, True, Verdict.WORSE),
-        (0.5, 0.125, False, Verdict.BETTER),
-        (0.5, None, True, Verdict.NOISE_NOT_KNOWN),
-        (0.76, 0.0, True, Verdict.BETTER),
+        (0.75, 0.125, True, Meaning.WITHIN_NOISE),
+        (0.625, 0.125, True, Meaning.WITHIN_NOISE),
+        (1.0, 0.125, True, Meaning.BETTER),
+        (1.0, 0.125, False, Meaning.WORSE),
+        (0.5, 0.125, True, Meaning.WORSE),
+        (0.5, 0.125, False, Meaning.BETTER),
+        (0.5, None, True, Meaning.NOISE_NOT_KNOWN),
+        (0.76, 0.0, True, Meaning.BETTER),
     ],
 )
 def test_a_change_is_coloured_only_beyond_noise(
-    new: float, noise: float | None, higher_is_better: bool, expected: Verdict
+    new: float, noise: float | None, higher_is_better: bool, expected: Meaning
 ) -> None:
     assert judged(0.75, new, noise, higher_is_better) == expected

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-import src.detector  # noqa: F401  # before anything imports ultralytics
 from src.deployment.integer_decoder import Grid, Level, decode, decode_level, levels_from
 
 STRIDES = (8, 16, 32)

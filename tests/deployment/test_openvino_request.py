@@ -9,8 +9,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from src.deployment.forwards import HAS_OPENVINO
 from tests.quantization.networks import single_convolution
+
+pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
 SCRIPT = """
 import os, signal, sys
@@ -24,7 +25,6 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
-@pytest.mark.skipif(not HAS_OPENVINO, reason="needs openvino, see README")
 def test_a_signal_is_handled_after_networks_are_gone(tmp_path: Path) -> None:
     onnx.save(single_convolution()[0], tmp_path / "network.onnx")
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "network.onnx")]
