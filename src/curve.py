@@ -70,6 +70,17 @@ def table(points: Sequence[Point], param: str, metric: str, by: str | None) -> s
     return text.getvalue()
 
 
+def _experiments() -> list[dict[str, Any]]:
+    import dvc.api  # here: it takes longer to import than --help to answer
+    from dvc.exceptions import DvcException
+
+    try:
+        rows: list[dict[str, Any]] = dvc.api.exp_show(str(PROJECT))
+    except DvcException as error:
+        raise UserError(f"DVC cannot list the experiments: {error}") from error
+    return rows
+
+
 def main() -> None:
     """Read the command line, draw and write."""
     parser = argparse.ArgumentParser(
@@ -79,15 +90,8 @@ def main() -> None:
     parser.add_argument("--metric", default=METRIC, help=f"({METRIC}: on test)")
     parser.add_argument("--by", metavar="PARAM", help="a line for each value of this param, such as choices.teaching")
     arguments = parser.parse_args()
-    import dvc.api  # here: it takes longer to import than --help to answer
-    from dvc.exceptions import DvcException
-
     try:
-        try:
-            rows = dvc.api.exp_show(str(PROJECT))
-        except DvcException as error:
-            raise UserError(f"DVC cannot list the experiments: {error}") from error
-        points = points_of(rows, arguments.param, arguments.metric, arguments.by)
+        points = points_of(_experiments(), arguments.param, arguments.metric, arguments.by)
     except UserError as error:
         sys.exit(f"error: {error}")
     folder = PROJECT / FOLDER
