@@ -93,6 +93,7 @@ def main() -> None:
         "choices.augmentation=objects",
         f"common.imgsz={arguments.imgsz}",
         f"train_teacher.epochs={arguments.teacher_epochs}",
+        "distill.control=never",  # the control is no part of the chain that the search is compared with
     ]
     kept = kept_folder(f"budget-{arguments.data}", STAGES, settings, lists)
     project = cloned(kept / "project")
