@@ -39,8 +39,9 @@ from src.evaluation.agreement import LEAST_IOU, Agreement, compare, summarize, w
 from src.evaluation.bootstrap import Scores, difference, score
 from src.evaluation.detections import LEAST_SCORE, detect
 from src.evaluation.energy import NoCounterError, measure_energy
-from src.evaluation.latency import Latency, measure, torch_threads
+from src.evaluation.latency import measure, torch_threads
 from src.evaluation.machine import describe_machine
+from src.evaluation.speedups import speedups
 from src.evaluation.verdict import Verdict, judge
 from src.foundation.atomic import whole_folder, write_json, write_text
 from src.foundation.digests import digest
@@ -216,7 +217,7 @@ def _latencies(models: Mapping[str, Path], image: NDArray[np.float32], params: E
     machine = {**describe_machine(), "threads": threads, "rounds": params.latency_rounds, "imgsz": params.imgsz}
     return {
         **{name: {"p50_ms": of.p50_ms, "p95_ms": of.p95_ms} | energy[name] for name, of in latency.items()},
-        "speedup": _speedups(latency),
+        "speedup": speedups({name: of.p50_ms for name, of in latency.items()}),
         "machine": {**machine, "no_energy": no_energy},
     }
 
@@ -227,22 +228,6 @@ def _energy(forwards: Mapping[str, Callable[[], object]]) -> tuple[dict[str, dic
         return {name: {"energy_mj": mj} for name, mj in measure_energy(forwards).items()}, None
     except NoCounterError as error:
         return {name: {} for name in forwards}, str(error)
-
-
-def _speedups(latency: Mapping[str, Latency]) -> dict[str, float]:
-    """Return the speedup of the first of each pair over the second: a ratio of medians, both in the same runtime."""
-    pairs = {
-        "int8_vs_fp32": ("onnx_int8", "onnx_fp32"),
-        "int8_vs_teacher": ("onnx_int8", "teacher_onnx"),
-        "pruned_vs_student": ("onnx_fp32", "student_onnx"),
-        "student_vs_teacher": ("student_onnx", "teacher_onnx"),
-        "int8_vs_fp32_openvino": ("onnx_int8_openvino", "onnx_fp32_openvino"),
-    }
-    return {
-        name: round(latency[slow].p50_ms / latency[fast].p50_ms, 3)
-        for name, (fast, slow) in pairs.items()
-        if fast in latency and slow in latency
-    }
 
 
 def _write_reports(

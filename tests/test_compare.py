@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from mlflow import MlflowClient
 
 from src import PROJECT, compare
 from src.comparing.headline import ROWS
-from src.comparing.noise import TIMED
 from src.comparing.page import MOST_LINES, write_page
 from src.foundation.errors import UserError
 from tests.compared import MACHINE, Compared, accuracy, latency
@@ -430,10 +428,3 @@ def test_dvc_alone_has_to_be_installed() -> None:
     absent = ("cv2", "mlflow", "numpy", "onnx", "onnxruntime", "pandas", "torch", "ultralytics")
     code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import src.compare, dvc.repo"
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
-
-
-def test_the_speedups_are_those_of_eval_int8() -> None:
-    tree = ast.parse((PROJECT / "src/eval_int8.py").read_text())
-    [function] = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name == "_speedups"]
-    [pairs] = [one.value for one in function.body if isinstance(one, ast.Assign) and isinstance(one.value, ast.Dict)]
-    assert ast.literal_eval(pairs) == TIMED

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from src.comparing.changes import Change, Meaning, judged, present
-from src.comparing.noise import TIMED, accuracy_noise, latency_noise, speedup_noise
+from src.comparing.noise import accuracy_noise, latency_noise, speedup_noise
 from src.comparing.sides import ACCURACY, LATENCY, Side
+from src.evaluation.speedups import SPEEDUPS
 from src.foundation.pipeline import FLOAT_ONNX, INT8_ONNX, PRUNED, STUDENT, TEACHER
 
 _Noise = Callable[[Side, Side, str], float | None]
@@ -103,5 +104,5 @@ def table(before: Side, now: Side, timed_alike: Collection[str], latencies_compa
 def _times_the_same(metric: str, timed_alike: Collection[str]) -> bool:
     """Return whether a latency or speedup is that of the same files on both sides, so that only noise changed it."""
     name = metric.removeprefix("speedup.")
-    models = TIMED[name] if name in TIMED else (name.partition(".")[0],)
+    models = SPEEDUPS[name] if name in SPEEDUPS else (name.partition(".")[0],)
     return {FILES[model] for model in models} <= set(timed_alike)

@@ -14,18 +14,10 @@ from math import hypot
 from typing import Any
 
 from src.comparing.sides import ACCURACY, LATENCY, Side, is_number, value_at
+from src.evaluation.speedups import SPEEDUPS
 
 INTERVALS = {"int8_drop.vs_fp32": "differences.int8_vs_fp32"}
 """Where reports/eval_int8.json has the interval of a metric, if not beside it."""
-
-TIMED = {
-    "int8_vs_fp32": ("onnx_int8", "onnx_fp32"),
-    "int8_vs_teacher": ("onnx_int8", "teacher_onnx"),
-    "pruned_vs_student": ("onnx_fp32", "student_onnx"),
-    "student_vs_teacher": ("student_onnx", "teacher_onnx"),
-    "int8_vs_fp32_openvino": ("onnx_int8_openvino", "onnx_fp32_openvino"),
-}
-"""The two timed models of each speedup in reports/latency.json."""
 
 
 def accuracy_noise(before: Side, now: Side, path: str) -> float | None:
@@ -69,8 +61,8 @@ def speedup_noise(before: Side, now: Side, name: str) -> float | None:
     total = 0.0
     for side in (before, now):
         speedup = side.metric(LATENCY, f"speedup.{name}")
-        medians = [side.metric(LATENCY, f"{model}.p50_ms") for model in TIMED.get(name, ())]
-        spreads = [_spread_ms(side, model) for model in TIMED.get(name, ())]
+        medians = [side.metric(LATENCY, f"{model}.p50_ms") for model in SPEEDUPS.get(name, ())]
+        spreads = [_spread_ms(side, model) for model in SPEEDUPS.get(name, ())]
         if speedup is None or not medians or None in spreads:
             return None
         relative = [spread / median for spread, median in zip(spreads, medians, strict=True) if spread and median]
