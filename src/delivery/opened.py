@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
-from src.deployment.openvino_request import core
+from src.deployment.openvino_request import compiled, core
 from src.deployment.session import open_session
 from src.foundation.errors import UserError
 
@@ -83,22 +83,21 @@ def in_onnxruntime(file: Path, threads: int) -> Opened:
 
 
 def in_openvino(file: Path, threads: int) -> Opened:
-    """Open an ONNX file with a float head in OpenVINO, with the settings by which it is timed elsewhere, too.
+    """Open an ONNX file with a float head in OpenVINO, with the settings by which it is timed elsewhere.
 
     Raises:
         UserError: it cannot be read back.
     """
-    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     try:
         model = core().read_model(file)
-        compiled = core().compile_model(model, "CPU", settings)
+        network = compiled(model, threads)
     except RuntimeError as error:
         raise unreadable(file, error) from error
-    request = compiled.create_infer_request()
+    request = network.create_infer_request()
 
     def run(image: NDArray[Any]) -> list[NDArray[Any]]:
         found = request.infer({0: image}, share_inputs=True, share_outputs=True)
-        return [found[index] for index in range(len(compiled.outputs))]
+        return [found[index] for index in range(len(network.outputs))]
 
     def end(one: Any) -> End:
         return End(one.get_any_name(), tuple(one.get_shape()), str(one.get_element_type().to_dtype()))
@@ -106,8 +105,8 @@ def in_openvino(file: Path, threads: int) -> Opened:
     info = model.get_rt_info()
     end2end = "framework" in info and "end2end" in info["framework"] and str(info["framework"]["end2end"]) == "True"
     return Opened(
-        end(compiled.inputs[0]),
-        tuple(end(one) for one in compiled.outputs),
+        end(network.inputs[0]),
+        tuple(end(one) for one in network.outputs),
         prepare=as_it_is,
         run=run,
         decode=lambda found: found[0].copy(),  # the next pass writes into the same memory

@@ -24,10 +24,15 @@ def open_request(network: Path, *, threads: int, cache: Path | None = None) -> o
     Raises:
         RuntimeError: OpenVINO does not support an operator of the network.
     """
+    return compiled(network, threads, cache).create_infer_request()
+
+
+def compiled(network: Path | openvino.Model, threads: int, cache: Path | None = None) -> openvino.CompiledModel:
+    """Return a compiled network: see `open_request`."""
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     if cache is not None:
         settings["CACHE_DIR"] = str(cache)
-    return core().compile_model(network, "CPU", settings).create_infer_request()
+    return core().compile_model(network, "CPU", settings)
 
 
 @only_once
