@@ -69,6 +69,17 @@ class Trained:
     best_epoch: int
     history: tuple[dict[str, float], ...]
 
+    @property
+    def late_gain(self) -> float:
+        """What the last quarter of the epochs added to the best val mAP50-95; 0 for a single epoch.
+
+        >>> Trained(DetectionModel, 4, tuple({"map50_95": value} for value in (0.1, 0.4, 0.5, 0.625))).late_gain
+        0.125
+        """
+        scores = [epoch["map50_95"] for epoch in self.history]
+        before = len(scores) - max(len(scores) // 4, 1)
+        return round(max(scores) - max(scores[:before], default=max(scores)), 6)
+
 
 class _WithLearned(nn.Module):
     """A network and the modules that are trained along with it, as one module with the parameters of both.

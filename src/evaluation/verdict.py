@@ -88,10 +88,14 @@ class NothingFound(Finding):
 
 @dataclass(frozen=True)
 class StillRising(Finding):
-    """The best epoch of a stage's training is its last, so more epochs may be better."""
+    """The best epoch of a stage's training is its last, so more epochs may be better.
+
+    `late_gain` is what the last quarter of the epochs added to val mAP50-95.
+    """
 
     stage: str
     epochs: int
+    late_gain: float
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class NoBoxes(Finding):
 class Verdict:
     """All that speaks against a run, the gravest first.
 
-    >>> Verdict([StillRising("prune", 6)]).proves_nothing, Verdict([WeakTeacher(0.006, 0.1)]).proves_nothing
+    >>> Verdict([StillRising("prune", 6, 0.01)]).proves_nothing, Verdict([WeakTeacher(0.006, 0.1)]).proves_nothing
     (False, True)
     """
 
@@ -209,12 +213,18 @@ def still_rising(trainings: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     """Return a finding for each training whose best epoch is its last.
 
     Args:
-        trainings: by stage, `best_epoch` and the number of `epochs`. One that stopped early had its best before.
+        trainings: by stage, `best_epoch`, the number of `epochs`, and `late_gain`. One that stopped early had its best
+            before.
 
-    >>> still_rising({"train_teacher": {"best_epoch": 4, "epochs": 4}, "prune": {"best_epoch": 5, "epochs": 6}})
-    [StillRising(stage='train_teacher', epochs=4)]
+    >>> risen = {"best_epoch": 4, "epochs": 4, "late_gain": 0.02}
+    >>> still_rising({"distill": risen, "prune": {**risen, "best_epoch": 3}})
+    [StillRising(stage='distill', epochs=4, late_gain=0.02)]
     """
-    return [StillRising(stage, of["epochs"]) for stage, of in trainings.items() if of["best_epoch"] == of["epochs"]]
+    return [
+        StillRising(stage, of["epochs"], of["late_gain"])
+        for stage, of in trainings.items()
+        if of["best_epoch"] == of["epochs"]
+    ]
 
 
 def student_above_teacher(student: float, teacher: float, low: float) -> list[Finding]:

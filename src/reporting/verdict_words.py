@@ -115,7 +115,8 @@ def _objection(finding: Finding) -> str:
         case StillRising():
             name, _ = NETWORKS[finding.stage]
             return (
-                f"The {name} was still rising: its best epoch is its last, epoch {finding.epochs}. "
+                f"The {name} was still rising: its best epoch is its last, epoch {finding.epochs}, and the last "
+                f"quarter of the epochs added {_points(finding.late_gain)} points on val. "
                 f"{_train_longer(finding.stage)}"
             )
         case StudentAboveTeacher():

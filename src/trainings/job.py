@@ -168,6 +168,7 @@ class TrainingJob:
             "val": asdict(val),
             "best_epoch": trained.best_epoch,
             "epochs": len(trained.history),
+            "late_gain": trained.late_gain,
             **asdict(complexity(trained.network, self.imgsz)),
             "size_mib": round(path.stat().st_size / MIB, 4),
         }

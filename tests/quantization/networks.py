@@ -116,7 +116,7 @@ def tiny_project(folder: Path) -> Path:
         shutil.copy(teacher, folder / "models" / f"{name}.pt")
     (folder / "reports").mkdir()
     for stage in ("prepare_labels", "train_teacher", "distill", "prune", "calibrate", "quantize"):
-        report = {"val": {"map50_95": 0.5}, "best_epoch": 2, "epochs": 3, **REPORTS.get(stage, {})}
+        report = {"val": {"map50_95": 0.5}, "best_epoch": 2, "epochs": 3, "late_gain": 0.01, **REPORTS.get(stage, {})}
         (folder / "reports" / f"{stage}.json").write_text(json.dumps(report))
     (folder / "params.yaml").write_text("calibrate:\n  images: 4\n")
     return folder
