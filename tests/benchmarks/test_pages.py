@@ -76,11 +76,11 @@ def test_distillation_compares_with_labels_alone_on_test(monkeypatch: pytest.Mon
 
 def test_budget_pairs_the_seeds_of_chain_and_search() -> None:
     pairs = [
-        (budget.Detector("the default chain", 0.5, 2.0, 3.0), budget.Detector("yolov8n relu", 0.52, 1.9, 9.0)),
-        (budget.Detector("the default chain", 0.6, 2.0, 3.0), budget.Detector("yolov8n", 0.61, 2.0, 8.0)),
+        (budget.Detector("the default chain", 0.5, 2.0), budget.Detector("yolov8n relu", 0.52, 1.9)),
+        (budget.Detector("the default chain", 0.6, 2.0), budget.Detector("yolov8n", 0.61, 2.0)),
     ]
     page = budget.page("bccd", "A teacher.", ["imgsz=[320]"], pairs)
-    assert "| 0 | yolov8n relu | 52.0 | 1.90 | 9.0 |" in page
+    assert "| 0 | yolov8n relu | 52.0 | 1.90 |" in page
     assert "Default chain 55.0 ± 7.1, found 56.5 ± 6.4." in page
     assert "interval: +1.5 [-4.9, +7.9], within noise." in page
 
