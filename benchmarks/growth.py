@@ -209,7 +209,8 @@ def page(found: Mapping[str, Mapping[int, Cost]]) -> str:
         "# Time and memory as the work grows",
         "",
         f"{machine['cpu']}, {machine['cores']} processors. Images of {SIDE_PX} px; runs with 40 params and 20 metrics; "
-        f"quantize jobs of a small detector. Work that is repeated: medians of {REPEATS}.",
+        f"quantize jobs of a small detector. Work that is repeated: medians of {REPEATS}. Other work may have shared "
+        "the machine: the numbers show how the time grows, not how short it can be.",
         "",
         "`make bench-growth`",
     ]
