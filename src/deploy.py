@@ -146,7 +146,8 @@ class _Trial:
         accuracy = accuracy_of(opened, self.names, self.prepared, imgsz)
         compared = zip(self.images, self.detections, detections_of(opened, self.names, self.images, imgsz), strict=True)
         agreement = {image.name: compare(first, second, LEAST_IOU) for image, first, second in compared}
-        return Measured(file, opened, accuracy, self.fp32.accuracy, agreement)
+        beside = tuple(folder / name for name in target.beside)
+        return Measured(file, opened, accuracy, self.fp32.accuracy, agreement, beside)
 
     def latencies(self, found: Mapping[str, Measured]) -> dict[str, Latency]:
         """Time one forward pass of every file and of the network in float, in turns."""
@@ -219,7 +220,8 @@ def _write(name: str, target: Target, measured: Measured, trial: _Trial, files: 
     """Write a file with its card, and return their folder."""
     facts = facts_of(name, target, measured, trial.names, trial.evaluation.imgsz, trial.made_from)
     with whole_folder(files.write(f"models/{name}")) as folder:
-        shutil.copy(measured.file, folder / measured.file.name)
+        for file in (measured.file, *measured.beside):
+            shutil.copy(file, folder / file.name)
         write_json(folder / "card.json", facts)
         write_text(folder / "card.md", write_card(facts))
     return files.outputs[f"models/{name}"]

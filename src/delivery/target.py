@@ -46,6 +46,7 @@ class Target:
             is.
         extra: the extra of pyproject.toml that it needs; None: none.
         packages: the modules of that extra.
+        beside: the names of further files without which `file` is nothing.
     """
 
     file: str
@@ -57,6 +58,7 @@ class Target:
     foreign: Callable[[Sequence[str]], str | None]
     extra: str | None = None
     packages: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 def foreign_to_vnni(flags: Sequence[str]) -> str | None:
