@@ -25,6 +25,7 @@ from src.delivery.opened import Opened, in_onnxruntime, in_openvino
 from src.delivery.target import Source
 from src.deployment.images import load_image
 from src.evaluation.detections import detect
+from src.foundation.digests import digest
 from src.foundation.errors import UserError
 from src.quantization.calibrated_network import CalibratedNetwork
 from src.quantization.ranges.calibration import read_calibration
@@ -150,6 +151,35 @@ def test_the_same_weights_give_the_same_bytes_in_tflite(source: Source, tmp_path
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["ncnn", "ncnn_int8"])
+def test_the_same_weights_give_the_same_bytes_in_ncnn(source: Source, tmp_path: Path, name: str) -> None:
+    pytest.importorskip("pnnx")
+    target = target_of(name)
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        target.write(source, tmp_path / folder / target.file)
+        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == sorted([target.file, *target.beside])
+    for file in (target.file, *target.beside):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes(), file
+
+
+def test_both_files_of_ncnn_are_written_or_none(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pnnx")
+    result, _ = run(project, tmp_path / "good", "ncnn")
+    assert result.failure is None
+    written = tmp_path / "good/models/ncnn"
+    assert {path.name for path in written.iterdir()} == {"fp16.ncnn.param", "fp16.ncnn.bin", "card.json", "card.md"}
+    card = json.loads((written / "card.json").read_text())
+    assert card["beside"] == [{"file": "fp16.ncnn.bin", "md5": digest(written / "fp16.ncnn.bin")}]
+    assert card["size_mib"] > (written / "fp16.ncnn.bin").stat().st_size / 2**20
+    assert (card["input"]["layout"], card["input"]["shape"]) == ("CHW", [3, IMGSZ, IMGSZ])
+    accuracies = iter([0.7, 0.6])
+    monkeypatch.setattr(deploy, "accuracy_of", lambda *_: MeanPrecision(next(accuracies), 0.9))
+    result, _ = run(project, tmp_path / "bad", "ncnn", max_drop=0.05)
+    assert result.failure.startswith("ncnn: mAP50-95 0.6000 on val, 0.1000 below FP32 (0.7000)")
+    assert not (tmp_path / "bad/models").exists()
+
+
 def test_a_file_that_loses_too_much_is_not_written(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +225,8 @@ def test_all_missing_packages_are_named_before_anything_is_made(
     monkeypatch.setattr(deploy.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"openvino needs openvino: pip install .*\[openvino\].*; openvino_amx needs"):
         run(project, tmp_path, "openvino", "openvino_amx", "integer")
+    with pytest.raises(UserError, match=r"^ncnn needs ncnn, pnnx: pip install -c constraints.txt -e '.\[ncnn\]'$"):
+        run(project, tmp_path, "ncnn")
     assert not (tmp_path / "models").exists()
 
 
