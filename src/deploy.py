@@ -26,6 +26,7 @@ from typing import Any
 
 import onnx
 
+from src import PROJECT
 from src.config.composition import register
 from src.config.deploy import Deploy
 from src.config.eval_int8 import EvalInt8
@@ -168,6 +169,11 @@ def _expect_packages(targets: Mapping[str, Target]) -> None:
         UserError: with all that is missing.
     """
     missing = [
+        f"{name} needs {target.environment.folder}: {target.environment.command}"
+        for name, target in targets.items()
+        if target.environment and not (PROJECT / target.environment.python).exists()
+    ]
+    missing += [
         f"{name} needs {', '.join(lacking)}: pip install -c constraints.txt -e '.[{target.extra}]'"
         for name, target in targets.items()
         if (lacking := [module for module in target.packages if importlib.util.find_spec(module) is None])

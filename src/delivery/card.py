@@ -19,6 +19,7 @@ from src.evaluation.agreement import Agreement, summarize
 from src.foundation.digests import digest
 
 MIB = 2**20
+COLOURS = 3
 LICENCE = "AGPL-3.0"
 """Of this project and of ultralytics, on which the network is built."""
 
@@ -108,7 +109,7 @@ def facts_of(
 def _input(entry: End, imgsz: int) -> dict[str, Any]:
     return {
         **_end(entry),
-        "layout": "NCHW"[-len(entry.shape) :],
+        "layout": "NHWC" if entry.shape[-1] == COLOURS else "NCHW"[-len(entry.shape) :],
         "colours": "RGB",
         "scaling": "pixels 0 to 255 as they are" if entry.type == "uint8" else "pixels divided by 255",
         "letterbox": f"the longer side becomes {imgsz} px (bilinear); the rest is grey {PADDING}, half on either side",

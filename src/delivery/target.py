@@ -32,6 +32,24 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Environment:
+    """A virtual environment of its own, for packages that clash with the project's.
+
+    Attributes:
+        folder: in the project.
+        command: what makes it.
+    """
+
+    folder: str
+    command: str
+
+    @property
+    def python(self) -> str:
+        """Its interpreter, from the project."""
+        return f"{self.folder}/bin/python"
+
+
+@dataclass(frozen=True)
 class Target:
     """A target.
 
@@ -47,6 +65,7 @@ class Target:
         extra: the extra of pyproject.toml that it needs; None: none.
         packages: the modules of that extra.
         beside: the names of further files without which `file` is nothing.
+        environment: the environment of its own that it needs; None: none.
     """
 
     file: str
@@ -59,6 +78,7 @@ class Target:
     extra: str | None = None
     packages: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    environment: Environment | None = None
 
 
 def foreign_to_vnni(flags: Sequence[str]) -> str | None:
