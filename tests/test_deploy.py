@@ -193,6 +193,12 @@ def test_a_file_that_loses_too_much_is_not_written(
     )
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["onnxruntime"]
     assert "| no |" in (tmp_path / "report.md").read_text()
+    told = result.metrics["targets"]
+    assert (told["onnxruntime"]["written"], told["onnxruntime"]["fault"]) == (True, None)
+    assert (told["integer"]["written"], told["integer"]["fault"]) == (False, result.failure)
+    assert told["integer"]["drop"] == 0.1
+    assert told["integer"]["latency"]["p50_ms"] > 0
+    assert result.metrics["fp32"]["latency"]["p50_ms"] > 0
     assert [files for name, _, _, files in log.of("child") if name == "integer"] == [None]
 
 
@@ -223,12 +229,12 @@ def test_a_network_of_other_classes_is_refused(project: Path, tmp_path: Path, mo
 def test_all_missing_packages_are_named_before_anything_is_made(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploy.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"openvino needs openvino: pip install .*\[openvino\].*; openvino_amx needs"):
         run(project, tmp_path, "openvino", "openvino_amx", "integer")
     with pytest.raises(UserError, match=r"^ncnn needs ncnn, pnnx: pip install -c constraints.txt -e '.\[ncnn\]'$"):
         run(project, tmp_path, "ncnn")
-    monkeypatch.setattr(deploy, "PROJECT", tmp_path)
+    monkeypatch.setattr("src.delivery.target.PROJECT", tmp_path)
     with pytest.raises(UserError, match=r"^rknn needs \.venv-rknn: python3\.11 -m venv \.venv-rknn && .* install rknn"):
         run(project, tmp_path, "rknn")
     assert not (tmp_path / "models").exists()
@@ -285,8 +291,8 @@ def toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}/packages exec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    monkeypatch.setattr(deploy, "PROJECT", tmp_path)
-    monkeypatch.setattr("src.delivery.rockchip.PROJECT", tmp_path)
+    for module in ("target", "rockchip"):
+        monkeypatch.setattr(f"src.delivery.{module}.PROJECT", tmp_path)
     return tmp_path
 
 

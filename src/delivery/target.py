@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from src import PROJECT
 from src.delivery.opened import Opened
 from src.quantization.calibrated_network import CalibratedNetwork
 from src.quantization.setting import Setting
@@ -79,6 +81,14 @@ class Target:
     packages: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     environment: Environment | None = None
+
+    def lacking(self) -> str | None:
+        """Return what it needs and is not installed, with the command that installs it; None: nothing."""
+        if self.environment and not (PROJECT / self.environment.python).exists():
+            return f"{self.environment.folder}: {self.environment.command}"
+        missing = [module for module in self.packages if importlib.util.find_spec(module) is None]
+        install = f"pip install -c constraints.txt -e '.[{self.extra}]'"
+        return f"{', '.join(missing)}: {install}" if missing else None
 
 
 def foreign_to_vnni(flags: Sequence[str]) -> str | None:
