@@ -14,6 +14,7 @@ from pathlib import Path
 from src import PROJECT
 from src.foundation.atomic import whole_folder
 from src.foundation.digests import digest
+from src.foundation.pipeline import PREPARED, TEACHER
 from src.workflow.code import code_digest, modules_of
 
 
@@ -76,17 +77,19 @@ def taught_project(folder: Path, bccd: Path, epochs: int, settings: Sequence[str
         settings: overrides of its other parameters.
     """
     project = cloned(folder)
-    steps = {
-        "data/prepared": ("prepare_labels", ["data=bccd", f"data.root={bccd}"]),
-        "models/teacher.pt": ("train_teacher", [f"epochs={epochs}", *settings]),
-    }
-    for output, (stage, overrides) in steps.items():
-        if not (project / output).exists():
-            (project / output).parent.mkdir(exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix="made-", dir=project) as made:
-                run_stage(project, stage, *overrides, f"hydra.run.dir={made}")
-                os.replace(Path(made) / output, project / output)
+    make(project, [PREPARED], "prepare_labels", "data=bccd", f"data.root={bccd}")
+    make(project, [TEACHER], "train_teacher", f"epochs={epochs}", *settings)
     return project
+
+
+def make(project: Path, outputs: Sequence[str], stage: str, *overrides: str) -> None:
+    """Put outputs of a stage into a project, if the last of them is not there: it is put there last."""
+    if not (project / outputs[-1]).exists():
+        with tempfile.TemporaryDirectory(prefix="made-", dir=project) as made:
+            run_stage(project, stage, *overrides, f"hydra.run.dir={made}")
+            for output in outputs:
+                (project / output).parent.mkdir(exist_ok=True)
+                os.replace(Path(made) / output, project / output)
 
 
 def run_stage(project: Path, stage: str, *overrides: str, fails: bool = False) -> None:

@@ -15,7 +15,6 @@ from src.workflow.command import command
 if __name__ == "__main__":
     command("deploy")
 
-import importlib.util
 import logging
 import shutil
 import tempfile
@@ -88,8 +87,7 @@ def run(params: Deploy, files: StageFiles, log: Run) -> StageResult:
         rows = _rows(targets, found, faults, latency, trial)
         write_text(files.write("report.md"), write_page(rows, _conditions(params, trial, busy)))
         log.artifact(files.outputs["report.md"], folder="report")
-        metrics = {"fp32": rows[0].metrics, "targets": {name: one.metrics() for name, one in found.items()}}
-    return StageResult(metrics, "; ".join(faults.values()) or None)
+    return StageResult(_results(rows, busy), "; ".join(faults.values()) or None)
 
 
 def pipeline_settings() -> tuple[Quantize, EvalInt8]:
@@ -146,7 +144,8 @@ class _Trial:
         accuracy = accuracy_of(opened, self.names, self.prepared, imgsz)
         compared = zip(self.images, self.detections, detections_of(opened, self.names, self.images, imgsz), strict=True)
         agreement = {image.name: compare(first, second, LEAST_IOU) for image, first, second in compared}
-        return Measured(file, opened, accuracy, self.fp32.accuracy, agreement)
+        beside = tuple(folder / name for name in target.beside)
+        return Measured(file, opened, accuracy, self.fp32.accuracy, agreement, beside)
 
     def latencies(self, found: Mapping[str, Measured]) -> dict[str, Latency]:
         """Time one forward pass of every file and of the network in float, in turns."""
@@ -166,11 +165,7 @@ def _expect_packages(targets: Mapping[str, Target]) -> None:
     Raises:
         UserError: with all that is missing.
     """
-    missing = [
-        f"{name} needs {', '.join(lacking)}: pip install -c constraints.txt -e '.[{target.extra}]'"
-        for name, target in targets.items()
-        if (lacking := [module for module in target.packages if importlib.util.find_spec(module) is None])
-    ]
+    missing = [f"{name} needs {lacking}" for name, target in targets.items() if (lacking := target.lacking())]
     if missing:
         raise UserError("; ".join(missing))
 
@@ -219,7 +214,8 @@ def _write(name: str, target: Target, measured: Measured, trial: _Trial, files: 
     """Write a file with its card, and return their folder."""
     facts = facts_of(name, target, measured, trial.names, trial.evaluation.imgsz, trial.made_from)
     with whole_folder(files.write(f"models/{name}")) as folder:
-        shutil.copy(measured.file, folder / measured.file.name)
+        for file in (measured.file, *measured.beside):
+            shutil.copy(file, folder / file.name)
         write_json(folder / "card.json", facts)
         write_text(folder / "card.md", write_card(facts))
     return files.outputs[f"models/{name}"]
@@ -248,6 +244,29 @@ def _rows(
             for name, target in targets.items()
         ),
     ]
+
+
+def _results(rows: list[Row], busy: bool) -> dict[str, Any]:
+    """Return all figures, as they are in reports/deploy.json; the network in float is the first of the rows.
+
+    `busy` tells that the machine was, so that the times cannot be compared.
+    """
+    fp32, *files = rows
+    targets = {
+        row.name: {
+            **(row.metrics or {}),
+            **_latency(row),
+            "foreign": row.foreign,
+            "written": row.fault is None,
+            "fault": row.fault,
+        }
+        for row in files
+    }
+    return {"fp32": {**(fp32.metrics or {}), **_latency(fp32)}, "targets": targets, "busy": busy}
+
+
+def _latency(row: Row) -> dict[str, Any]:
+    return {"latency": asdict(row.latency)} if row.latency else {}
 
 
 def _conditions(params: Deploy, trial: _Trial, busy: bool) -> list[str]:

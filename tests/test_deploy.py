@@ -22,9 +22,11 @@ from src.config.deploy import Deploy
 from src.delivery import integer_graph as integers
 from src.delivery.measuring import MeanPrecision, detections_of
 from src.delivery.opened import Opened, in_onnxruntime, in_openvino
+from src.delivery.rockchip import ENVIRONMENT
 from src.delivery.target import Source
 from src.deployment.images import load_image
 from src.evaluation.detections import detect
+from src.foundation.digests import digest
 from src.foundation.errors import UserError
 from src.quantization.calibrated_network import CalibratedNetwork
 from src.quantization.ranges.calibration import read_calibration
@@ -150,6 +152,35 @@ def test_the_same_weights_give_the_same_bytes_in_tflite(source: Source, tmp_path
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["ncnn", "ncnn_int8"])
+def test_the_same_weights_give_the_same_bytes_in_ncnn(source: Source, tmp_path: Path, name: str) -> None:
+    pytest.importorskip("pnnx")
+    target = target_of(name)
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        target.write(source, tmp_path / folder / target.file)
+        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == sorted([target.file, *target.beside])
+    for file in (target.file, *target.beside):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes(), file
+
+
+def test_both_files_of_ncnn_are_written_or_none(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pnnx")
+    result, _ = run(project, tmp_path / "good", "ncnn")
+    assert result.failure is None
+    written = tmp_path / "good/models/ncnn"
+    assert {path.name for path in written.iterdir()} == {"fp16.ncnn.param", "fp16.ncnn.bin", "card.json", "card.md"}
+    card = json.loads((written / "card.json").read_text())
+    assert card["beside"] == [{"file": "fp16.ncnn.bin", "md5": digest(written / "fp16.ncnn.bin")}]
+    assert card["size_mib"] > (written / "fp16.ncnn.bin").stat().st_size / 2**20
+    assert (card["input"]["layout"], card["input"]["shape"]) == ("CHW", [3, IMGSZ, IMGSZ])
+    accuracies = iter([0.7, 0.6])
+    monkeypatch.setattr(deploy, "accuracy_of", lambda *_: MeanPrecision(next(accuracies), 0.9))
+    result, _ = run(project, tmp_path / "bad", "ncnn", max_drop=0.05)
+    assert result.failure.startswith("ncnn: mAP50-95 0.6000 on val, 0.1000 below FP32 (0.7000)")
+    assert not (tmp_path / "bad/models").exists()
+
+
 def test_a_file_that_loses_too_much_is_not_written(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +193,12 @@ def test_a_file_that_loses_too_much_is_not_written(
     )
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["onnxruntime"]
     assert "| no |" in (tmp_path / "report.md").read_text()
+    told = result.metrics["targets"]
+    assert (told["onnxruntime"]["written"], told["onnxruntime"]["fault"]) == (True, None)
+    assert (told["integer"]["written"], told["integer"]["fault"]) == (False, result.failure)
+    assert told["integer"]["drop"] == 0.1
+    assert told["integer"]["latency"]["p50_ms"] > 0
+    assert result.metrics["fp32"]["latency"]["p50_ms"] > 0
     assert [files for name, _, _, files in log.of("child") if name == "integer"] == [None]
 
 
@@ -192,10 +229,102 @@ def test_a_network_of_other_classes_is_refused(project: Path, tmp_path: Path, mo
 def test_all_missing_packages_are_named_before_anything_is_made(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploy.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"openvino needs openvino: pip install .*\[openvino\].*; openvino_amx needs"):
         run(project, tmp_path, "openvino", "openvino_amx", "integer")
+    with pytest.raises(UserError, match=r"^ncnn needs ncnn, pnnx: pip install -c constraints.txt -e '.\[ncnn\]'$"):
+        run(project, tmp_path, "ncnn")
+    monkeypatch.setattr("src.delivery.target.PROJECT", tmp_path)
+    with pytest.raises(UserError, match=r"^rknn needs \.venv-rknn: python3\.11 -m venv \.venv-rknn && .* install rknn"):
+        run(project, tmp_path, "rknn")
     assert not (tmp_path / "models").exists()
+
+
+RKNN = """
+import os
+import sys
+import numpy as np
+import onnxruntime
+
+class RKNN:
+    def __init__(self, verbose):
+        print("as the toolkit, on standard output")
+
+    def config(self, mean_values, std_values, target_platform):
+        assert (mean_values, std_values, target_platform) == ([[0, 0, 0]], [[255, 255, 255]], "rk3588")
+        return 0
+
+    def load_onnx(self, model):
+        self.session = onnxruntime.InferenceSession(model)
+        return 0
+
+    def build(self, do_quantization, dataset):
+        images = open(dataset).read().split()
+        assert do_quantization and len(images) == 5 and all(map(os.path.exists, images))
+        if "build" in os.environ.get("FAULT", ""):
+            print("E build: no layer for Det", "I at all", sep="\\n")
+            return -1
+
+    def export_rknn(self, file):
+        open(file, "w").write("built")
+        return 0
+
+    def init_runtime(self):
+        return 0
+
+    def inference(self, inputs, data_format):
+        [image] = inputs
+        assert data_format == ["nhwc"] and image.dtype == np.uint8
+        if "inference" in os.environ.get("FAULT", "") and image.any():
+            sys.exit("out of memory")
+        return self.session.run(None, {"images": (image.transpose(0, 3, 1, 2) / 255).astype(np.float32)})
+"""
+"""Stands in for rknn-toolkit2: computes in float."""
+
+
+@pytest.fixture
+def toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a project that has an environment with `RKNN`."""
+    (tmp_path / "packages/rknn").mkdir(parents=True)
+    (tmp_path / "packages/rknn/api.py").write_text(RKNN)
+    python = tmp_path / ENVIRONMENT.python
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}/packages exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    for module in ("target", "rockchip"):
+        monkeypatch.setattr(f"src.delivery.{module}.PROJECT", tmp_path)
+    return tmp_path
+
+
+def test_the_file_of_rknn_is_built_and_simulated_in_its_environment(
+    project: Path, source: Source, toolkit: Path
+) -> None:
+    result, _ = run(project, toolkit / "out", "rknn", max_drop=0.0)
+    assert result.failure is None
+    written = toolkit / "out/models/rknn"
+    assert {path.name for path in written.iterdir()} == {"rk3588.rknn", "card.json", "card.md"}
+    card = json.loads((written / "card.json").read_text())
+    assert (card["input"]["layout"], card["input"]["shape"]) == ("NHWC", [1, IMGSZ, IMGSZ, 3])
+    assert [one["name"] for one in card["outputs"]][:2] == ["boxes_8", "classes_8"]
+    boxes, scores = agreement(opened(source, "rknn", toolkit), project)  # the stand-in rounds nothing but pixels
+    assert boxes > 0.9999
+    assert scores < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        pytest.param("build", "E build: no layer for Det; build failed", id="build"),
+        pytest.param("inference", "out of memory", id="in the middle"),
+    ],
+)
+def test_what_rknn_cannot_do_is_one_line(
+    project: Path, toolkit: Path, monkeypatch: pytest.MonkeyPatch, fault: str, told: str
+) -> None:
+    monkeypatch.setenv("FAULT", fault)
+    result, _ = run(project, toolkit / "out", "rknn", max_drop=1.0)
+    assert result.failure == f"rknn: rknn-toolkit2 ended: {told}"
+    assert not (toolkit / "out/models").exists()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -204,6 +333,8 @@ def test_every_file_finds_what_the_network_in_float_finds(
 ) -> None:
     for package in target_of(name).packages:
         pytest.importorskip(package)
+    if (environment := target_of(name).environment) and not (PROJECT / environment.python).exists():
+        pytest.skip(f"{environment.folder} is not there")
     boxes, scores = agreement(opened(source, name, tmp_path), project)
     assert boxes > 0.98
     assert scores < 0.01

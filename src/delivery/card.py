@@ -19,6 +19,7 @@ from src.evaluation.agreement import Agreement, summarize
 from src.foundation.digests import digest
 
 MIB = 2**20
+COLOURS = 3
 LICENCE = "AGPL-3.0"
 """Of this project and of ultralytics, on which the network is built."""
 
@@ -33,6 +34,7 @@ class Measured:
         accuracy: its own.
         fp32: that of the network in float.
         agreement: of its detections with those of the network in float, by the names of images.
+        beside: further files that belong to it.
     """
 
     file: Path
@@ -40,6 +42,7 @@ class Measured:
     accuracy: MeanPrecision
     fp32: MeanPrecision
     agreement: dict[str, Agreement]
+    beside: tuple[Path, ...] = ()
 
     @property
     def drop(self) -> float:
@@ -48,8 +51,8 @@ class Measured:
 
     @property
     def size_mib(self) -> float:
-        """The size of the file."""
-        return round(self.file.stat().st_size / MIB, 4)
+        """The size of the file, with those beside it."""
+        return round(sum(file.stat().st_size for file in (self.file, *self.beside)) / MIB, 4)
 
     def metrics(self) -> dict[str, Any]:
         """Return the figures, as they are recorded."""
@@ -79,6 +82,7 @@ def facts_of(
         "target": name,
         "file": measured.file.name,
         "md5": digest(measured.file),
+        **({"beside": [_beside(file) for file in measured.beside]} if measured.beside else {}),
         "size_mib": measured.size_mib,
         "for": target.suits,
         "licence": LICENCE,
@@ -105,11 +109,15 @@ def facts_of(
 def _input(entry: End, imgsz: int) -> dict[str, Any]:
     return {
         **_end(entry),
-        "layout": "NCHW",
+        "layout": "NHWC" if entry.shape[-1] == COLOURS else "NCHW"[-len(entry.shape) :],
         "colours": "RGB",
         "scaling": "pixels 0 to 255 as they are" if entry.type == "uint8" else "pixels divided by 255",
         "letterbox": f"the longer side becomes {imgsz} px (bilinear); the rest is grey {PADDING}, half on either side",
     }
+
+
+def _beside(file: Path) -> dict[str, Any]:
+    return {"file": file.name, "md5": digest(file)}
 
 
 def _end(end: End) -> dict[str, Any]:

@@ -90,6 +90,25 @@ def integer_graph(network: CalibratedNetwork, setting: Setting, form: str = "qop
     return quantized
 
 
+def float_levels(model: onnx.ModelProto, imgsz: int) -> onnx.ModelProto:
+    """Return a detector in float that ends where the integer graph ends, for compilers that quantize it themselves.
+
+    Its outputs are named as those of the integer graph, boxes and classes of the smallest stride first.
+
+    Raises:
+        UserError: it has another head than one of boxes and classes per level.
+    """
+    levels = _levels(model, imgsz)
+    cut = _without_head(model, levels)
+    names = {level.boxes: f"boxes_{level.stride}" for level in levels}
+    names |= {level.classes: f"classes_{level.stride}" for level in levels}
+    for node in cut.graph.node:
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for output in cut.graph.output:
+        output.name = names[output.name]
+    return cut
+
+
 def read_levels(model: onnx.ModelProto) -> list[Level]:
     """Return the levels that an integer graph describes in its metadata."""
     [levels] = [entry.value for entry in model.metadata_props if entry.key == LEVELS]

@@ -36,6 +36,10 @@ class _Detector(torch.nn.Module):
         self.names: Mapping[int, str] = dict(enumerate(names))
         self.end2end = opened.without_duplicates
 
+    def __deepcopy__(self, copied: object) -> _Detector:
+        # ultralytics copies a detector before it validates it. A runtime may hold what cannot be copied, and predicts.
+        return self
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return boxes and scores of images, one pass each, as on a device."""
         return torch.from_numpy(np.concatenate([self.opened(image[None]) for image in images.numpy()]))

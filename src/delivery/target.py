@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from src import PROJECT
 from src.delivery.opened import Opened
 from src.quantization.calibrated_network import CalibratedNetwork
 from src.quantization.setting import Setting
@@ -32,6 +34,24 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Environment:
+    """A virtual environment of its own, for packages that clash with the project's.
+
+    Attributes:
+        folder: in the project.
+        command: what makes it.
+    """
+
+    folder: str
+    command: str
+
+    @property
+    def python(self) -> str:
+        """Its interpreter, from the project."""
+        return f"{self.folder}/bin/python"
+
+
+@dataclass(frozen=True)
 class Target:
     """A target.
 
@@ -46,6 +66,8 @@ class Target:
             is.
         extra: the extra of pyproject.toml that it needs; None: none.
         packages: the modules of that extra.
+        beside: the names of further files without which `file` is nothing.
+        environment: the environment of its own that it needs; None: none.
     """
 
     file: str
@@ -57,6 +79,16 @@ class Target:
     foreign: Callable[[Sequence[str]], str | None]
     extra: str | None = None
     packages: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    environment: Environment | None = None
+
+    def lacking(self) -> str | None:
+        """Return what it needs and is not installed, with the command that installs it; None: nothing."""
+        if self.environment and not (PROJECT / self.environment.python).exists():
+            return f"{self.environment.folder}: {self.environment.command}"
+        missing = [module for module in self.packages if importlib.util.find_spec(module) is None]
+        install = f"pip install -c constraints.txt -e '.[{self.extra}]'"
+        return f"{', '.join(missing)}: {install}" if missing else None
 
 
 def foreign_to_vnni(flags: Sequence[str]) -> str | None:

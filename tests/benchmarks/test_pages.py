@@ -18,6 +18,7 @@ from benchmarks import (
     searching,
     speed,
     steps,
+    targets,
 )
 from benchmarks.parts import NETWORK, PARTS
 from benchmarks.reliability import __main__ as reliability
@@ -149,6 +150,37 @@ def test_reliability_counts_losses_by_fault_and_place() -> None:
     assert "3 faults, 1 with a loss" in page
     assert "- killed, prune, SIGTERM after 2 s: models/pruned.pt differs; a traceback" in page
     assert "## Lost" not in reliability.page(attempts[:1])
+
+
+def test_targets_have_their_figures_or_the_reason() -> None:
+    latency, agreement = {"latency": {"p50_ms": 2.0}}, {"agreement": {"share_matched": 0.984}, "size_mib": 1.6}
+    fp32 = {"val": {"map50_95": 0.7513}, "size_mib": 5.88, "latency": {"p50_ms": 4.0}}
+    good = {"drop": 0.0021, **agreement, **latency, "foreign": None, "fault": None}
+    bad = {"drop": 0.0061, **agreement, **latency, "foreign": "the time of a simulator", "fault": None}
+    fault = {"foreign": None, "fault": "litert: 2 learned convolutions stay in float"}
+    columns = [
+        targets.Column("yolov8n", fp32, {"integer": good, "litert": good}, busy=False),
+        targets.Column("yolo11n", fp32, {"integer": bad, "litert": fault}, busy=True),
+    ]
+    ground = targets.Ground("digits", {}, 12)
+    page = targets.page(
+        ground, columns, ["integer", "litert", "ncnn"], {"ncnn": "not installed: ncnn"}, {"yolo26n": "x"}
+    )
+    assert row(page, "ONNX FP32: mAP50-95, MiB, ms") == ["75.13, 5.88, 4.00", "75.13, 5.88, 4.00"]
+    assert row(page, "integer") == ["0.21, 98.4 %, 1.60, 2.00", "0.61, 98.4 %, 1.60, 2.00 (*)"]
+    assert row(page, "litert") == ["0.21, 98.4 %, 1.60, 2.00", "none"]
+    assert row(page, "ncnn") == ["none", "none"]
+    assert "at most 0.5 points below FP32: missed by yolo11n (0.61)." in page
+    assert "- `integer`: the time of a simulator" in page
+    assert "- `litert` of yolo11n: 2 learned convolutions stay in float" in page
+    assert "- `ncnn`: not installed: ncnn" in page
+    assert "- `yolo26n`: x" in page
+    assert "12 epochs" in page
+    only = targets.page(ground, columns[:1], ["integer"], {}, {})
+    assert "reached by every student" in only
+    assert "No file" not in only
+    assert "busy" not in only
+    assert "The machine was busy during yolo11n: " in page
 
 
 def test_growth_compares_the_smallest_with_the_largest() -> None:
