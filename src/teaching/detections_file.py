@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from ultralytics.data.utils import exif_size
 
-from src.labels.conventions import COCO, EXPORT_AGAIN, check_convention
+from src.labels.conventions import COCO, EXPORT_AGAIN, LEAST_SHARE, check_convention
 from src.labels.faults import Faults, counted, shown
 from src.labels.folders import files_below, finite, read_text
 from src.labels.limits import parse_json
@@ -325,10 +325,14 @@ def _boxes(rows: _Rows, detections: Detections, faults: Faults) -> tuple[NDArray
     clipped = np.clip(corners, 0, np.tile(sizes_wh, 2))
     has_size: NDArray[np.bool_] = np.all(clipped[:, 2:] > clipped[:, :2], axis=1)
     files = np.array([path.as_posix() for path in rows.files])
+    within_a_pixel = np.all(np.abs(written) <= 1, axis=1)
     for path in dict.fromkeys(rows.files):
         own = files == path.as_posix()
         before = len(faults.fatal)
-        check_convention(COCO, written[own], sizes_wh[own], [path] * int(own.sum()), faults)
+        # No label means such a box, but a detector may: only many of them are fractions.
+        means_it = own & within_a_pixel if within_a_pixel[own].mean() < LEAST_SHARE else np.zeros_like(own)
+        checked = own & ~means_it
+        check_convention(COCO, written[checked], sizes_wh[checked], [path] * int(checked.sum()), faults)
         share = float((~has_size[own]).mean())
         if len(faults.fatal) == before and share > LARGEST_SHARE_WITHOUT_SIZE:
             first = rows.written[int(np.flatnonzero(own & ~has_size)[0])]

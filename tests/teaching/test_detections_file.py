@@ -166,6 +166,11 @@ def test_boxes_of_another_convention_are_refused_also_beside_a_good_file(
     assert "expected left and upper edge, width and height, px" in line
 
 
+def test_a_few_boxes_within_a_pixel_are_no_fractions(files: Files) -> None:
+    files.write("detector.json", [*[entry()] * 60, entry(bbox=[0, 0, 0.5, 0.4])])
+    assert len(files.read().found[files.images[0]].scores) == 61
+
+
 def test_an_image_that_a_name_does_not_tell_is_a_fault_and_more_of_its_path_mends_it(
     files: Files, tmp_path: Path
 ) -> None:
