@@ -1,8 +1,8 @@
 """distill-student: trains a small detector on the labels and on the teacher's predictions for the same images.
 
-Reads data/prepared and, depending on `teaching`, models/teacher.pt and data/unlabelled. Writes models/student.pt,
-models/control/ (the same student trained on the labels alone, where asked for), reports/distill.json and the curves in
-reports/distill/.
+Reads data/prepared and, depending on `teaching`, models/teacher.pt, data/unlabelled and data/predictions. Writes
+models/student.pt, models/control/ (the same student trained on the labels alone, where asked for), reports/distill.json
+and the curves in reports/distill/.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ultralytics.nn.tasks import DetectionModel
 from src.detector.checkpoint import save_detector
 from src.detector.criterion import MakeCriterion
 from src.detector.training import train
-from src.foundation.prepared import class_names
+from src.foundation.prepared import class_names, images_of
 from src.trainings import job
 from src.workflow import tracking
 from tests.conftest import TINY_TRAINING
@@ -27,6 +28,7 @@ class Diary(tracking.Run):
 
     def __init__(self) -> None:
         self.below: list[str] = []
+        self.measured: list[Any] = []  # apart from those of an epoch
         self.kept: dict[str, bytes] = {}  # the content of files, by name
 
     def child(self, name: str, params: Any, metrics: Any) -> None:
@@ -37,7 +39,8 @@ class Diary(tracking.Run):
         self.kept[path.name] = path.read_bytes() if path.is_file() else b""
 
     def metrics(self, metrics: Any, step: int | None = None) -> None:
-        pass
+        if step is None:
+            self.measured.append(metrics)
 
     def tags(self, values: Any) -> None:
         pass
@@ -55,13 +58,28 @@ def detector(prepared: Path, path: Path, seed: int) -> None:
 
 
 def small_project(root: Path, prepared: Path) -> Path:
-    """Make `root` a folder with prepared data, a teacher and a student, and images without labels."""
+    """Make `root` a folder with prepared data, a teacher and a student, images without labels and predictions.
+
+    The predictions are a box of each training image, of some of the images without labels, and of one of val.
+    """
     (root / "data").mkdir()
     (root / "data/prepared").symlink_to(prepared)
     unlabelled = root / "data/unlabelled"
     unlabelled.mkdir()
     for path in sorted((prepared / "images/train").iterdir())[:10]:
         shutil.copy(path, unlabelled / path.name)
+    predicted = [
+        *(f"images/train/{path.name}" for path in images_of(prepared, "train")),
+        *(f"data/unlabelled/{path.name}" for path in sorted(unlabelled.iterdir())[:4]),
+        images_of(prepared, "val")[0].name,
+    ]
+    (root / "data/predictions").mkdir()
+    results = [
+        {"image_id": image, "category_id": 1, "bbox": [index, 5, 20, 30], "score": 0.75}
+        for index, image in enumerate(predicted)
+    ]
+    (root / "data/predictions/results.json").write_text(json.dumps(results))
+    (root / "data/predictions/ids.json").write_text(json.dumps({"images": [], "categories": [{"id": 1, "name": "7"}]}))
     (root / "models").mkdir()
     detector(prepared, root / "models/teacher.pt", 5)
     detector(prepared, root / "models/student.pt", 6)

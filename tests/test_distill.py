@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import csv
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +87,8 @@ def test_another_content_of_an_architecture_starts_its_trainings_anew(
         pytest.param(["teaching=mean_teacher"], [], set(), id="mean teacher"),
         pytest.param(["teaching=mutual", "teaching.peer=yolo11n.yaml"], [], set(), id="mutual"),
         pytest.param(["teaching=unlabelled"], [], {"models/teacher.pt", "data/unlabelled"}, id="unlabelled"),
+        pytest.param(["teaching=predictions"], [], {"data/predictions", "data/unlabelled"}, id="predictions"),
+        pytest.param(["teaching=predictions", "alpha=0"], [], set(), id="alpha 0 needs no predictions"),
         pytest.param(["teaching=label_smoothing"], [], set(), id="label smoothing"),
         pytest.param(["teaching=hard"], [], set(), id="hard"),
         pytest.param(
@@ -253,6 +258,69 @@ def test_bad_teaching_settings_are_refused_before_any_training(
     monkeypatch.setattr("src.trainings.job.TrainingJob.train_helper", trained)
     with pytest.raises(UserError, match=message):
         distilled(project, *overrides)
+
+
+def with_labels_set_aside(project: Path) -> None:
+    """Replace the prepared data by a copy in which every second training image has no labels."""
+    prepared = project / "data/prepared"
+    original = prepared.resolve()
+    prepared.unlink()
+    shutil.copytree(original, prepared)
+    aside = prepared / "images/unlabelled"
+    aside.mkdir()
+    for image in sorted((prepared / "images/train").iterdir())[::2]:
+        (prepared / f"labels/train/{image.stem}.txt").unlink()
+        image.rename(aside / image.name)
+
+
+def test_images_whose_labels_were_set_aside_are_learned_from_their_predictions(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_labels_set_aside(project)
+    aside = sorted(path.name for path in (project / "data/prepared/images/unlabelled").iterdir())
+    shutil.rmtree(project / "data/unlabelled")
+    results = [{"image_id": name, "category": 4, "bbox": [5, 5, 20, 20], "score": 0.9} for name in aside[:8]]
+    (project / "data/predictions/results.json").write_text(json.dumps(results))
+    caplog.set_level("INFO")
+    _, log, files = distilled(project, "teaching=predictions", "epochs=2")
+    recorded = log.measured[0]["predictions"]
+    assert {key: recorded[key] for key in ("boxes", "labelled_images", "unlabelled_images")} == {
+        "boxes": 8,
+        "labelled_images": 0,
+        "unlabelled_images": 8,
+    }
+    assert set(files.inputs) == {"data/prepared", "data/predictions"}
+    table = next(csv.DictReader((project / "out/reports/distill/epochs.csv").open()))
+    assert float(table["train/unlabelled_response"]) > 0
+    told = [record.getMessage() for record in caplog.records]
+    assert "8 predicted boxes from 1 file: in 0 of 10 labelled images and 8 of 10 images without labels" in told
+    assert "10 labelled images have no prediction: there the labels are the soft targets, too" in told
+    assert "2 images without labels have no prediction either: they are left out" in told
+
+
+def test_another_file_of_predictions_gives_another_student_and_the_same_file_the_same(project: Path) -> None:
+    students = []
+    for run, score in enumerate([0.75, 0.75, 0.1]):
+        results = project / "data/predictions/results.json"
+        content = [{**entry, "score": score} for entry in json.loads(results.read_text())]
+        results.write_text(json.dumps(content))
+        distilled(project, "teaching=predictions", output=str(run))
+        students.append((project / str(run) / "models/student.pt").read_bytes())
+    assert students[0] == students[1] != students[2]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        pytest.param(["distillation=feature"], "must not compare features, as a file", id="loss"),
+        pytest.param(["teaching.min_score=1.5"], "teaching.min_score must be at least 0 and at most 1", id="score"),
+        pytest.param(["teaching.files=nowhere"], "teaching.files: is not a folder: put files of detections", id="none"),
+        pytest.param(["+teaching.classes={1: eleven}"], "'eleven' is no class of the dataset", id="map"),
+    ],
+)
+def test_bad_settings_of_predictions_are_refused(project: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        distilled(project, "teaching=predictions", *overrides)
 
 
 def test_helper_networks_are_not_trained_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

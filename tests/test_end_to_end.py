@@ -111,7 +111,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, root / name)
-    for name in ("raw", "unlabelled", "weights"):  # folders that stages depend on and that need not hold anything
+    for name in (
+        "raw",
+        "unlabelled",
+        "predictions",
+        "weights",
+    ):  # folders that stages depend on and that need not hold anything
         (root / "data" / name).mkdir(parents=True)
         (root / f"data/{name}/README.md").write_text("nothing here\n")
     edit(root / "params.yaml", TINY)

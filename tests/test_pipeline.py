@@ -77,6 +77,13 @@ def test_params_are_the_sections_that_are_composed(name: str) -> None:
     assert set(PIPELINE[name]["params"]) == sections | {f"choices.{group}" for group in groups_of(stage)}
 
 
+@pytest.mark.parametrize("way", ["unlabelled", "predictions"])
+def test_the_folders_that_a_way_of_teaching_reads_are_dependencies(way: str) -> None:
+    settings = yaml.safe_load((PROJECT / f"conf/teaching/{way}.yaml").read_text())
+    folders = {settings[key] for key in ("folder", "files") if key in settings}
+    assert folders <= set(PIPELINE["distill-student"]["deps"])
+
+
 @pytest.mark.parametrize("name", DVC_YAML["artifacts"])
 def test_an_artifact_is_a_model_that_a_stage_writes(name: str) -> None:
     artifact = DVC_YAML["artifacts"][name]

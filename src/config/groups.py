@@ -15,6 +15,7 @@ from src.config.teaching import (
     MeanTeacher,
     Mutual,
     Offline,
+    Predictions,
     Unlabelled,
 )
 
@@ -32,6 +33,7 @@ GROUP_SCHEMAS: dict[str, dict[str, type]] = {
         "mean_teacher": MeanTeacher,
         "mutual": Mutual,
         "unlabelled": Unlabelled,
+        "predictions": Predictions,
         "label_smoothing": LabelSmoothing,
         "hard": HardTargets,
     },

@@ -7,10 +7,10 @@ from importlib import import_module
 STAGES = ("prepare_labels", "train_teacher", "distill", "prune", "calibrate", "quantize", "eval_int8")
 """In the order of the pipeline; each has a section in params.yaml."""
 
-BY_HAND = ("deploy", "predict", "search")
+BY_HAND = ("deploy", "predict", "search", "write_predictions")
 """Run by hand only; without a section in params.yaml."""
 
-UNRECORDED = ("predict",)
+UNRECORDED = ("predict", "write_predictions")
 """Commands that only use what others made: they get no MLflow run, whose library takes seconds to import."""
 
 

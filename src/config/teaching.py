@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from src.foundation.constraints import NotEmpty, OneOf, Range
 
@@ -133,6 +133,25 @@ class Unlabelled(Teaching):
     starts_from_teacher = True
 
     folder: str
+
+
+@dataclass(kw_only=True)
+class Predictions(Teaching):
+    """Boxes with scores that any detectors predicted, from files.
+
+    Attributes:
+        files: a folder of JSON files in the form of COCO's results.
+        folder: of images without labels, on some of which the detectors predicted.
+        classes: the name of the dataset's class for an id or a name of a class in the files; others keep their name.
+        min_score: boxes with a lower score are left out.
+        iou: boxes that overlap at least so much can be of one object.
+    """
+
+    files: str
+    folder: str
+    classes: dict[Any, str]
+    min_score: Annotated[float, Range(least=0, most=1)]
+    iou: Annotated[float, Range(above=0, most=1)]
 
 
 @dataclass(kw_only=True)

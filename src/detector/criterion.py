@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
+from src.detector.added_boxes import AddedBoxes
+
 Batch = Mapping[str, Any]
 
 
@@ -46,15 +48,18 @@ class TrainingContext:
 
     Attributes:
         network: the network that is trained.
-        batches_of: takes a folder of images and the number of an epoch, and returns an endless iterator over augmented
-            batches (N, 3, H, W) in [0, 1] of these images, with the settings of the training but without mosaics. The
-            batches are the same whenever that epoch begins with the same random state.
+        batches_of: takes a folder of images, the number of an epoch and boxes beside the labels by the name of the
+            image's file (`added_boxes`; None: none), and returns an endless iterator over augmented batches of these
+            images, with the settings of the training but without mosaics. The batches are the same whenever that epoch
+            begins with the same random state.
+        add_boxes: adds such boxes to the training images. Every batch then has them under `added`.
         seed: the seed of the training.
         epochs: number of epochs if the training does not stop early.
     """
 
     network: DetectionModel
-    batches_of: Callable[[Path, int], Iterator[Tensor]]
+    batches_of: Callable[[Path, int, AddedBoxes | None], Iterator[Batch]]
+    add_boxes: Callable[[AddedBoxes], None]
     seed: int
     epochs: int
 

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 from ultralytics.data.build import build_yolo_dataset
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 from ultralytics.utils import DEFAULT_CFG, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
-from src.detector.criterion import LearningCriterion, MakeCriterion, TrainingContext
+from src.detector.added_boxes import AddedBoxes, add_boxes, parted
+from src.detector.criterion import Batch, LearningCriterion, MakeCriterion, TrainingContext
 from src.detector.precision import compute_in_float32, train_in_bfloat16
 from src.detector.strides import expect_multiple_of_stride
 from src.foundation.atomic import whole_file
@@ -115,6 +116,7 @@ class ResumableTrainer(DetectionTrainer):
         self.criterion: LearningCriterion | None = None
         self.best: dict[str, Any] = {}  # epoch and weights
         self.history: list[dict[str, float]] = []
+        self._has_added_boxes = False
 
     def setup_model(self) -> Any:
         """Build the network, and give it the initial weights if there are any."""
@@ -132,8 +134,10 @@ class ResumableTrainer(DetectionTrainer):
         return checkpoint
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Scale the images to [0, 1], in the network's memory format."""
+        """Scale the images to [0, 1], in the network's memory format; part added boxes from the labels."""
         batch = super().preprocess_batch(batch)
+        if self._has_added_boxes:
+            batch = parted(batch, self.data["nc"])
         if self.extras.dtype == torch.bfloat16:
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
@@ -150,7 +154,9 @@ class ResumableTrainer(DetectionTrainer):
             return super().build_optimizer(model, *args, **kwargs)
         with torch.random.fork_rng(devices=[]):  # initializing these modules must not change which batches are drawn
             torch.manual_seed(self.args.seed)
-            training = TrainingContext(unwrap_model(model), self._batches_of, self.args.seed, self.args.epochs)
+            training = TrainingContext(
+                unwrap_model(model), self._batches_of, self._add_boxes, self.args.seed, self.args.epochs
+            )
             self.criterion = self.extras.make_criterion(training)
         return super().build_optimizer(_WithLearned(unwrap_model(model), self.criterion.learned), *args, **kwargs)
 
@@ -174,20 +180,27 @@ class ResumableTrainer(DetectionTrainer):
             # Not earlier: the moving average is a copy of the network, which must not include the criterion's teacher.
             unwrap_model(self.model).criterion = self.criterion
 
-    def _batches_of(self, folder: Path, epoch: int) -> Iterator[Tensor]:
+    def _add_boxes(self, boxes: AddedBoxes) -> None:
+        """Add boxes to the training images (`TrainingContext.add_boxes`), before the loader's first batch."""
+        add_boxes(self.train_loader.dataset, boxes, self.data["nc"])
+        self._has_added_boxes = True
+
+    def _batches_of(self, folder: Path, epoch: int, boxes: AddedBoxes | None) -> Iterator[Batch]:
         """Yield augmented batches of a folder's images without end (`TrainingContext.batches_of`)."""
         arguments = copy(self.args)
         arguments.mosaic = 0.0  # a resumed training does not have the mosaic's buffer of earlier images
         dataset = build_yolo_dataset(
             arguments, str(folder), self.batch_size, self.data, mode="train", stride=self.stride
         )
+        if boxes is not None:
+            add_boxes(dataset, boxes, self.data["nc"])
         batch_size = self.batch_size // max(self.world_size, 1)
         generator = torch.Generator().manual_seed((max(RANK, 0) * 100 + self.args.seed) * 10_000 + epoch)
         while True:
             for chosen in torch.randperm(len(dataset), generator=generator).split(batch_size):
                 if len(chosen) == batch_size or len(dataset) < batch_size:
                     batch = dataset.collate_fn([dataset[int(index)] for index in chosen])
-                    yield self.preprocess_batch(batch)["img"]
+                    yield self.preprocess_batch(batch)
 
     def _epoch_metrics(self) -> dict[str, float]:
         """Return the metrics of the epoch that has just ended, under the names of this project."""

@@ -42,7 +42,7 @@ READS = {
 }
 """The models that each stage reads, besides the folder `data`."""
 
-OWN_DATA = (PREPARED, "data/weights", "data/unlabelled")
+OWN_DATA = (PREPARED, "data/weights", "data/unlabelled", "data/predictions")
 PACKAGES = ("torch", "ultralytics", "onnxruntime")
 MADE = "made.json"
 

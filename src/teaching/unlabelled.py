@@ -14,7 +14,8 @@ from typing import Any
 from torch import Tensor
 from ultralytics.nn.tasks import DetectionModel
 
-from src.detector.criterion import MakeCriterion, TrainingContext
+from src.detector.added_boxes import AddedBoxes
+from src.detector.criterion import Batch, MakeCriterion, TrainingContext
 from src.distillation.distillation_loss import DistillationLoss
 from src.distillation.objective import Objective
 from src.distillation.teacher import Teacher
@@ -32,27 +33,47 @@ class UnlabelledLoss(DistillationLoss):
         training: the training of the student.
         teacher: predicts the soft targets of both.
         objective: weights and temperature of the losses.
-        folder: the unlabelled images; they are augmented like the labelled ones, but without mosaics.
+        folder: the unlabelled images.
     """
 
     def __init__(self, training: TrainingContext, teacher: Teacher, objective: Objective, folder: Path) -> None:
         super().__init__(training, teacher, objective)
         self._student: DetectionModel = training.network
-        self._folder = folder
-        self._batches_of = training.batches_of
-        self._batches: Iterator[Tensor] | None = None
-
-    def update(self) -> None:
-        """Count an epoch that has ended. The next epoch draws its own batches."""
-        super().update()
-        self._batches = None
+        self._unlabelled = UnlabelledBatches(training, folder)
 
     def soft_loss(self, predictions: Any, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean soft loss of labelled and unlabelled images, and the parts of both by name."""
-        soft, parts = super().soft_loss(predictions, images)
-        if self._batches is None:
-            self._batches = self._batches_of(self._folder, self.updates)
-        unlabelled = next(self._batches)
-        soft_unlabelled, parts_unlabelled = super().soft_loss(self._student(unlabelled), unlabelled)
-        named = {f"unlabelled_{name}": value for name, value in parts_unlabelled.items()}
-        return (soft + soft_unlabelled) / 2, {**parts, **named}
+        labelled = super().soft_loss(predictions, images)
+        unlabelled = self._unlabelled.of_epoch(self.updates)["img"]
+        return mean_of_both(labelled, super().soft_loss(self._student(unlabelled), unlabelled))
+
+
+class UnlabelledBatches:
+    """Batches of unlabelled images, augmented like the labelled ones, but without mosaics. Each epoch draws its own.
+
+    Args:
+        training: the training of the student.
+        folder: the images.
+        boxes: beside the labels; None: none.
+    """
+
+    def __init__(self, training: TrainingContext, folder: Path, boxes: AddedBoxes | None = None) -> None:
+        self._draw = lambda epoch: training.batches_of(folder, epoch, boxes)
+        self._epoch: int | None = None
+        self._batches: Iterator[Batch] = iter(())
+
+    def of_epoch(self, epoch: int) -> Batch:
+        """Return the next batch of an epoch."""
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, self._draw(epoch)
+        return next(self._batches)
+
+
+Soft = tuple[Tensor, dict[str, Tensor]]
+"""A soft loss per image, and its parts by name."""
+
+
+def mean_of_both(labelled: Soft, unlabelled: Soft) -> Soft:
+    """Return the mean of the soft losses of labelled and unlabelled images, and the parts of both."""
+    named = {f"unlabelled_{name}": value for name, value in unlabelled[1].items()}
+    return (labelled[0] + unlabelled[0]) / 2, {**labelled[1], **named}

@@ -15,16 +15,17 @@ from src.labels.faults import Faults
 from src.labels.folders import files_below
 
 
-def unlabelled_images(folder: Path, prepared: Path) -> list[Path]:
+def unlabelled_images(folder: Path, prepared: Path, *, may_be_none: bool = False) -> list[Path]:
     """Return the training images whose labels were set aside, and the images of a folder and its subfolders, sorted.
 
     Args:
         folder: it may contain other files, too. It may be absent if labels were set aside.
         prepared: the dataset; an image of its val or test split must not be in `folder`.
+        may_be_none: whether there may be no images at all.
 
     Raises:
-        UserError: there are no images at all, or images that cannot be read or are in val or test. The message lists
-            all of them.
+        UserError: there are no images at all (see `may_be_none`), or images that cannot be read or are in val or test.
+            The message lists all of them.
     """
     faults = Faults(folder, "teaching.folder")
     found = files_below(folder, IMAGE_SUFFIXES, faults) if folder.is_dir() else []
@@ -36,7 +37,7 @@ def unlabelled_images(folder: Path, prepared: Path) -> list[Path]:
             faults.add(path, f"an image of {split}, which must not be used for training", "remove it")
     faults.end_if_fatal(strict=False)
     found = [*unlabelled_images_of(prepared), *found]
-    if not found:
+    if not found and not may_be_none:
         raise SettingError(
             "teaching.folder",
             f"must contain images, found none in {folder}: add some, set labels aside "
@@ -62,6 +63,12 @@ def view_of_unlabelled(images: list[Path]) -> Iterator[Path]:
         (root / "images").mkdir()
         (root / "labels").mkdir()
         for index, path in enumerate(images):
-            (root / f"images/{index:06d}{training_suffix(path)}").symlink_to(path.resolve())
-            (root / f"labels/{index:06d}.txt").touch()  # ultralytics refuses to augment images without label files
+            image = root / "images" / name_in_view(index, path)
+            image.symlink_to(path.resolve())
+            (root / f"labels/{image.stem}.txt").touch()  # ultralytics refuses to augment images without label files
         yield root / "images"
+
+
+def name_in_view(index: int, path: Path) -> str:
+    """Return the name that an image with this position has in the view."""
+    return f"{index:06d}{training_suffix(path)}"

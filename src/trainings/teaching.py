@@ -16,6 +16,7 @@ from src.config.teaching import (
     MeanTeacher,
     Mutual,
     Offline,
+    Predictions,
     Teaching,
     Unlabelled,
 )
@@ -31,22 +32,22 @@ from src.teaching.suitability import expect_average, expect_suitable
 from src.teaching.unlabelled import distillation_with_unlabelled
 from src.teaching.unlabelled_images import unlabelled_images, view_of_unlabelled
 from src.trainings.job import TrainingJob
+from src.trainings.predictions import PREDICTIONS, UNLABELLED, taught_by_files
 from src.trainings.teachers import Teachers
 from src.workflow.stage_files import StageFiles
 
-UNLABELLED = "images without labels"
-"""The name of their folder among the inputs of a job."""
-
 
 def teaching_inputs(teaching: Teaching, files: StageFiles) -> dict[str, Path]:
-    """Return the inputs of a way of teaching, by name: the teacher, and images without labels.
+    """Return the inputs of a way of teaching, by name: the teacher, images without labels, and files of predictions.
 
     Raises:
         UserError: the teacher is not there.
     """
     inputs = {TEACHER: files.read(TEACHER)} if teaching.starts_from_teacher else {}
-    if isinstance(teaching, Unlabelled):
+    if isinstance(teaching, Unlabelled | Predictions):
         inputs[UNLABELLED] = files.read_own(teaching.folder)
+    if isinstance(teaching, Predictions):
+        inputs[PREDICTIONS] = files.read_own(teaching.files)
     return inputs
 
 
@@ -97,6 +98,9 @@ def student_criterion(
         case Unlabelled():
             with view_of_unlabelled(unlabelled_images(job.inputs[UNLABELLED], job.prepared)) as folder:
                 yield distillation_with_unlabelled(teachers.frozen(job.inputs[TEACHER]), folder, objective)
+        case Predictions():
+            with taught_by_files(teaching, objective, job) as make_criterion:
+                yield make_criterion
         case _:
             raise AssertionError(f"no teacher for {type(teaching)}")
 

@@ -6,6 +6,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from ultralytics.utils.metrics import DetMetrics
 from ultralytics.utils.torch_utils import EarlyStopping
 
 from src.detector import runtime, trainer
+from src.detector.added_boxes import NumberedBoxes
 from src.detector.checkpoint import load_detector, save_detector
 from src.detector.criterion import LearningCriterion, MakeCriterion, TrainingContext
 from src.detector.dataset import view_of
@@ -28,6 +30,7 @@ from src.foundation.errors import UserError
 from src.foundation.prepared import class_names
 from src.teaching.mean_teacher import distillation_from_moving_average
 from src.teaching.mutual import mutual_learning
+from src.teaching.predicted_boxes import PredictedBoxes, learning_from_boxes
 from src.teaching.unlabelled import distillation_with_unlabelled
 from tests.conftest import TINY_TRAINING
 from tests.detector.two_processes import OnTwoProcesses
@@ -296,7 +299,19 @@ def with_unlabelled_images(teacher: Teacher, folder: Path) -> MakeCriterion:
     return distillation_with_unlabelled(teacher, folder, Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0}))
 
 
-@pytest.mark.parametrize("make", [with_features, with_a_peer, with_a_moving_average, with_unlabelled_images])
+def with_predicted_boxes(teacher: Teacher, folder: Path) -> MakeCriterion:
+    train, unlabelled = (
+        {path.name: NumberedBoxes(np.array([[4.0, 4, 40, 30]]), np.array([10])) for path in images.iterdir()}
+        for images in (folder.parent / "train", folder)
+    )
+    scores = np.concatenate([np.eye(10), np.full((1, 10), 0.1)]).astype(np.float32)
+    objective = Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0})
+    return learning_from_boxes(PredictedBoxes(scores, train, unlabelled), folder, objective)
+
+
+@pytest.mark.parametrize(
+    "make", [with_features, with_a_peer, with_a_moving_average, with_unlabelled_images, with_predicted_boxes]
+)
 def test_modules_trained_along_are_resumed(
     prepared: Path, tmp_path: Path, make: Callable[[Teacher, Path], MakeCriterion]
 ) -> None:
@@ -312,6 +327,23 @@ def test_modules_trained_along_are_resumed(
     assert resumed.history == whole.history
     for name, weights in whole.network.state_dict().items():
         assert torch.equal(weights, resumed.network.state_dict()[name]), name
+
+
+def test_a_student_of_predictions_that_equal_the_labels_is_the_student_of_the_labels(
+    prepared: Path, tmp_path: Path
+) -> None:
+    """Through all augmentations: images without predictions have their labels as soft targets."""
+    predicted = PredictedBoxes(np.eye(10, dtype=np.float32), {}, {})
+    objective = Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0})
+    with view_of(prepared) as data:
+        plain = trained(data, tmp_path / "plain.ckpt", TINY_TRAINING)
+        make = learning_from_boxes(predicted, None, objective)
+        taught = trained(data, tmp_path / "taught.ckpt", TINY_TRAINING, make_criterion=make)
+    for epoch, expected in zip(taught.history, plain.history, strict=True):
+        assert {name: epoch[name] for name in expected} == pytest.approx(expected, rel=1e-3)
+        soft, hard = epoch["train/localization"], epoch["train/box_loss"] + epoch["train/dfl_loss"]
+        assert soft == pytest.approx(hard, rel=1e-5)
+        assert epoch["train/response"] == pytest.approx(epoch["train/cls_loss"], rel=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "RMSProp", "auto"])

@@ -39,10 +39,10 @@ def _enliven(built: DetectionModel) -> None:
 
 
 def in_training(student: DetectionModel) -> TrainingContext:
-    def no_batches(*arguments: object) -> None:
-        raise AssertionError("this test needs no batches")
+    def no_data(*arguments: object) -> None:
+        raise AssertionError("this test needs no data")
 
-    return TrainingContext(student, no_batches, seed=0, epochs=4)
+    return TrainingContext(student, no_data, no_data, seed=0, epochs=4)
 
 
 def batch_of_two() -> dict[str, Tensor]:
