@@ -1,0 +1,271 @@
+"""The protocol in params.yaml, typed, and the runs that it asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from benchmarks.evidence import EVIDENCE, RESULTS
+from src.foundation.errors import UserError
+
+PARAMS = EVIDENCE / "params.yaml"
+
+
+@dataclass(kw_only=True)
+class Dataset:
+    """A dataset.
+
+    Attributes:
+        title: for people.
+        root: its folder, from the root of the project.
+        prepare: overrides of prepare-labels.
+        train: overrides of every stage that trains on it.
+        epochs: of a student.
+        part_of: the dataset with all the labels; None: this one has them.
+    """
+
+    title: str
+    root: str
+    prepare: list[str]
+    train: list[str]
+    epochs: int
+    part_of: str | None = None
+
+
+@dataclass(kw_only=True)
+class Sealed:
+    """The part of each test split that is read once, after all choices.
+
+    Attributes:
+        share: of the test images.
+        seed: of the choice.
+        open: whether it is read.
+        data: the datasets of which it is.
+        variants: that are measured on it, the control first.
+    """
+
+    share: float
+    seed: int
+    open: bool
+    data: list[str]
+    variants: list[str]
+
+
+@dataclass(kw_only=True)
+class Teacher:
+    """The training of each dataset's teacher: overrides, the most epochs, and those without a rise that end it."""
+
+    settings: list[str]
+    epochs: int
+    patience: int
+
+
+@dataclass(kw_only=True)
+class Student:
+    """Overrides of every student."""
+
+    settings: list[str]
+
+
+@dataclass(kw_only=True)
+class Variant:
+    """A way to train a student.
+
+    Attributes:
+        title: for people.
+        settings: overrides of distill-student.
+        share: of the dataset's epochs.
+        teachers_epochs: whether it is trained for as many more epochs as its teacher was.
+        distill_model: whether ultralytics' own distillation trains it.
+    """
+
+    title: str
+    settings: list[str]
+    share: float = 1.0
+    teachers_epochs: bool = False
+    distill_model: bool = False
+
+
+@dataclass(kw_only=True)
+class Group:
+    """A group of stages in dvc.yaml: one for each combination."""
+
+    data: list[str]
+    variant: list[str]
+    seed: list[int]
+
+
+@dataclass(kw_only=True)
+class Table:
+    """A table of the page, one for each dataset of its group: variants beside their control."""
+
+    title: str
+    group: str
+    control: str
+    variants: list[str]
+
+
+@dataclass(kw_only=True)
+class Protocol:
+    """The whole of params.yaml. `all_labels`: the variant with all labels, with which parts of them are compared."""
+
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    sealed: Sealed
+    teacher: Teacher
+    student: Student
+    variants: dict[str, Variant] = field(default_factory=dict)
+    runs: dict[str, Group] = field(default_factory=dict)
+    tables: list[Table] = field(default_factory=list)
+    all_labels: str
+    order: list[list[str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a kind: of a dataset, and of a student also its variant and seed."""
+
+    kind: str
+    data: str
+    variant: str | None = None
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its files, such as student-bccd-teacher-heads-0."""
+        return "-".join(str(part) for part in (self.kind, self.data, self.variant, self.seed) if part is not None)
+
+    @property
+    def result(self) -> Path:
+        """The file of its result."""
+        return RESULTS / f"{self.name}.json"
+
+
+def load(path: Path = PARAMS) -> Protocol:
+    """Return the protocol.
+
+    Raises:
+        UserError: it cannot be read, has an unknown key or a wrong type, or names what it does not define.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Protocol), OmegaConf.load(path))
+        protocol: Any = OmegaConf.to_object(merged)
+    except (OSError, OmegaConfBaseException) as error:
+        raise UserError(f"{path.name} of the evidence: {' '.join(str(error).split())}") from error
+    faults = list(_faults(protocol))
+    if faults:
+        raise UserError("\n".join(f"{path.name} of the evidence: {fault}" for fault in faults))
+    return protocol
+
+
+def students(protocol: Protocol, group: str | None = None) -> list[Run]:
+    """Return the students that the protocol asks for, or those of a group."""
+    groups = protocol.runs.values() if group is None else [protocol.runs[group]]
+    return [
+        Run("student", data, variant, seed)
+        for one in groups
+        for data in one.data
+        for variant in one.variant
+        for seed in one.seed
+    ]
+
+
+def used_datasets(protocol: Protocol) -> list[str]:
+    """Return the datasets of which there are students."""
+    return list(dict.fromkeys(run.data for run in students(protocol)))
+
+
+def runs(protocol: Protocol) -> list[Run]:
+    """Return every run: datasets that are prepared, teachers, students, openings."""
+    of_datasets = [Run(kind, data) for kind in ("prepare", "teacher") for data in protocol.datasets]
+    return [*of_datasets, *students(protocol), *(Run("opening", data) for data in protocol.sealed.data)]
+
+
+def asked(protocol: Protocol, kind: str, arguments: list[str]) -> Run:
+    """Return the run that a command line names.
+
+    Raises:
+        UserError: the protocol asks for no such run.
+    """
+    name = "-".join([kind, *arguments])
+    for run in runs(protocol):
+        if run.name == name:
+            return run
+    raise UserError(
+        f"{name}: the protocol has no such run: choose one of benchmarks/evidence/plan, or edit params.yaml"
+    )
+
+
+def stages(protocol: Protocol) -> dict[str, Run]:
+    """Return the stages of dvc.yaml that train students, by name."""
+    return {
+        f"{group}@{run.data}-{run.variant}-{run.seed}": run
+        for group in protocol.runs
+        for run in students(protocol, group)
+    }
+
+
+def steps(protocol: Protocol, only: Sequence[str] = ("*",)) -> list[list[str]]:
+    """Return the stages of dvc.yaml that train students, in the order of importance; each stage once.
+
+    Args:
+        protocol: of the evidence.
+        only: patterns; a stage must fit one of them.
+    """
+    left = [stage for stage in stages(protocol) if any(fnmatch(stage, pattern) for pattern in only)]
+    found = []
+    for patterns in [*protocol.order, ["*"]]:
+        step = [stage for stage in left if any(fnmatch(stage, pattern) for pattern in patterns)]
+        left = [stage for stage in left if stage not in step]
+        found += [step] if step else []
+    return found
+
+
+def content_of(run: Run) -> dict[str, Any] | None:
+    """Return the result of a run; None if there is none.
+
+    Raises:
+        UserError: the file holds no result.
+    """
+    if not run.result.is_file():
+        return None
+    try:
+        found = json.loads(run.result.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{run.result}: no JSON ({error}): restore it from git, or run its stage again") from error
+    if not isinstance(found, dict) or "digests" not in found:
+        raise UserError(f"{run.result}: no result of a run: restore it from git, or run its stage again")
+    return found
+
+
+def _faults(protocol: Protocol) -> Iterator[str]:
+    for name, group in protocol.runs.items():
+        yield from (f"runs.{name}: {data} is not in datasets" for data in group.data if data not in protocol.datasets)
+        yield from (f"runs.{name}: {one} is not in variants" for one in group.variant if one not in protocol.variants)
+    for index, table in enumerate(protocol.tables):
+        if table.group not in protocol.runs:
+            yield f"tables.{index}: {table.group} is not in runs"
+            continue
+        for variant in (table.control, *table.variants):
+            if variant not in protocol.runs[table.group].variant:
+                yield f"tables.{index}: {variant} is not in runs.{table.group}.variant"
+    chosen = {"sealed.variants": protocol.sealed.variants, "all_labels": [protocol.all_labels]}
+    for key, variants in chosen.items():
+        yield from (f"{key}: {one} is not in variants" for one in variants if one not in protocol.variants)
+    yield from (
+        f"sealed.data: {one} is not in datasets" for one in protocol.sealed.data if one not in protocol.datasets
+    )
+    for name, dataset in protocol.datasets.items():
+        if dataset.part_of is not None and dataset.part_of not in protocol.datasets:
+            yield f"datasets.{name}.part_of: {dataset.part_of} is not in datasets"
+    seen: dict[str, str] = {}
+    for named in protocol.runs:
+        for run in students(protocol, named):
+            if seen.setdefault(run.name, named) != named:
+                yield f"runs: {run.name} is in {seen[run.name]} and in {named}"

@@ -1,0 +1,62 @@
+"""student: a student of a dataset, trained as its variant says.
+
+    python -m benchmarks.evidence.student bccd teacher-heads 0
+
+Reads work/<data>/{data,models}. Writes work/<data>/students/<variant>-<seed>.pt and
+reports/evidence/student-<data>-<variant>-<seed>.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from benchmarks.evidence import WORK, distill_model
+from benchmarks.evidence.measuring import measure
+from benchmarks.evidence.running import begin, measured_facts, minutes_of, performed, write_result
+from benchmarks.evidence.settings import overrides_of
+from benchmarks.evidence.teacher import EPOCHS
+from src.config.architecture import FROM_TEACHER
+from src.config.distill import Distill
+from src.foundation.digests import digest
+from src.foundation.pipeline import PREPARED, STUDENT, TEACHER
+from src.workflow.command import guarded
+
+
+def main() -> None:
+    """Train the student that the command line names."""
+    begun = begin("student")
+    protocol, run = begun.protocol, begun.run
+    variant = protocol.variants[str(run.variant)]
+    project = WORK / run.data
+    weights = project / f"students/{run.variant}-{run.seed}.pt"
+    compute = distill_model.run if variant.distill_model else None
+    teachers_epochs = int(json.loads((project / EPOCHS).read_text(encoding="utf-8")))
+    overrides = overrides_of(run, protocol)
+    if variant.teachers_epochs:
+        overrides.append(f"epochs={protocol.datasets[run.data].epochs + teachers_epochs}")
+    with minutes_of(run) as minutes, performed(run, overrides, project, compute) as done:
+        weights.parent.mkdir(exist_ok=True)
+        os.replace(done.output / STUDENT, weights)
+        metrics, params = done.metrics, done.params
+        found = measure(weights, project / PREPARED, params.imgsz, params.device, params.cpu_threads)
+    taught = has_teacher(params, distill_model=variant.distill_model)
+    below = teachers_epochs if taught else 0
+    facts = {
+        "epochs": {"own": metrics["epochs"], "best": metrics["best_epoch"], "below": below},
+        "minutes": minutes[0],
+        "val": metrics["val"],
+        **measured_facts(found),
+    }
+    digests = {"teacher": digest(project / TEACHER) if taught else None, "weights": digest(weights)}
+    write_result(begun, digests=digests, facts=facts, params=params)
+
+
+def has_teacher(params: Distill, *, distill_model: bool) -> bool:
+    """Return whether a student starts from its teacher's weights, or learns from it."""
+    learns = params.teaching.starts_from_teacher and params.alpha > 0
+    return distill_model or learns or params.student.weights == FROM_TEACHER
+
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(main))
