@@ -9,14 +9,16 @@ reports/benchmarks/evidence.md and pictures beside it. It trains nothing and nee
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.evidence.chain_rows import FP32, INT8, ChainRow, ChainRows, chain_rows_of, name_of
 from benchmarks.evidence.intervals import paired_difference
 from benchmarks.evidence.measuring import from_text
 from benchmarks.evidence.pictures import draw_gains, draw_labels
 from benchmarks.evidence.protocol import Protocol, Run, content_of, load, used_datasets
 from benchmarks.evidence.rows import Result, Row, Rows, all_labels, result_of, rows_of
+from benchmarks.evidence.speed import speed_of
 from src import PROJECT
 from src.evaluation.bootstrap import Difference, Scores
 from src.foundation.atomic import write_text
@@ -30,10 +32,13 @@ HEADER = (
     "| --- | --- | --- | --- | --- | --- | --- | --- |",
 )
 
-NOT_IN_THE_PROTOCOL = (
-    "Not in the protocol: temperature, alpha and weights tuned on val; a larger teacher and a real assistant; "
-    "ensembles, born again, mutual and mean teacher; the chain to INT8 with its controls"
+CHAIN_HEADER = (
+    "| network | seeds | FP32 | INT8 | INT8 against its FP32 | INT8 against the control's | | of the teacher's | "
+    "epochs, with its start's | MiB of FP32, INT8 | INT8: latency, times the teacher's speed |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
 )
+
+NOT_IN_THE_PROTOCOL = "Not in the protocol: temperature, alpha and weights tuned on val"
 
 INTRODUCTION = """\
 # The evidence: what each way of training gains
@@ -52,16 +57,19 @@ def main() -> None:
     """Write the page and its pictures."""
     protocol = load()
     found = [rows_of(table, data, protocol) for table in protocol.tables for data in protocol.runs[table.group].data]
+    in_chains = {data: None for one in protocol.chains.values() for data in one.data}
+    chained = [chain_rows_of(table, data, protocol) for table in protocol.chain_tables for data in in_chains]
     draw_gains(found, GAINS)
     draw_labels(found, protocol, LABELS)
-    write_text(PAGE, page(found, protocol))
+    write_text(PAGE, page(found, chained, protocol))
 
 
-def page(tables: list[Rows], protocol: Protocol) -> str:
+def page(tables: list[Rows], chained: list[ChainRows], protocol: Protocol) -> str:
     """Return the page.
 
     Args:
         tables: what each has on each dataset.
+        chained: what each table about chains has on each dataset.
         protocol: of the evidence.
     """
     lines = [INTRODUCTION, "", *_summary(tables, protocol), "", f"![gains over the control]({GAINS.name})", ""]
@@ -71,7 +79,13 @@ def page(tables: list[Rows], protocol: Protocol) -> str:
         for one in tables:
             if one.table.title == title and (one.rows or one.refused):
                 lines += ["", *_section(one, protocol)]
-    lines += ["", "## Sealed test images", "", *_sealed(protocol), "", "## Not run", "", *_not_run(tables)]
+    for title in dict.fromkeys(one.table.title for one in chained):
+        lines += ["", f"## {title}"]
+        for part in chained:
+            if part.table.title == title and (part.rows or part.refused):
+                lines += ["", *_chain_section(part, protocol)]
+    lines += ["", "## Sealed test images", "", *_sealed(protocol), "", "## Not run", ""]
+    lines += [*_not_run([*tables, *chained]), f"- {NOT_IN_THE_PROTOCOL}"]
     return "\n".join(lines) + "\n"
 
 
@@ -97,6 +111,15 @@ def shown(gained: Difference | None) -> str:
     if gained is None:
         return ""
     return f"{100 * gained.gained:+.1f} [{100 * gained.low:+.1f}, {100 * gained.high:+.1f}]"
+
+
+def share(values: list[float], whole: float) -> str:
+    """Return the share of their mean in a whole, percent.
+
+    >>> share([40, 50], 50), share([0.0], 0.0)
+    ('90.0%', 'nothing to compare with')
+    """
+    return f"{statistics.mean(values) / whole:.1%}" if whole else "nothing to compare with"
 
 
 def _summary(tables: list[Rows], protocol: Protocol) -> Iterator[str]:
@@ -150,10 +173,9 @@ def _beside_all_labels(one: Rows, protocol: Protocol) -> Iterator[str]:
     if not whole:
         return
     accuracies = [100 * result.content["test"]["map50_95"] for result in whole]
-    whole_mean = statistics.mean(accuracies)
+    mean = statistics.mean(accuracies)
     reached = "; ".join(
-        f"{protocol.variants[row.variant].title} {statistics.mean(row.percent('test')) / whole_mean:.1%}"
-        for row in one.rows
+        f"{protocol.variants[row.variant].title} {share(row.percent('test'), mean)}" for row in one.rows
     )
     yield f"With all labels, {protocol.variants[protocol.all_labels].title}: {_spread(accuracies)}. Of that: {reached}."
 
@@ -183,12 +205,12 @@ def _stale(reasons: tuple[str, ...]) -> str:
     return f"**stale**: {', '.join(reasons)}" if reasons else ""
 
 
-def _made_by(results: list[Result]) -> str:
+def _made_by(results: list[Result], split: str = "") -> str:
     """Return a line with the test images, the machines and the commits of results."""
     machines = sorted({_machine(one) for one in results})
     commits = sorted({str(one.content["made"]["commit"])[:10] for one in results})
     changed = any(one.content["made"]["changed_since_commit"] for one in results)
-    images = results[0].content["test"]["images"]
+    images = (results[0].content[split] if split else results[0].content)["test"]["images"]
     told = f"{images} test images; {'; '.join(machines)}; commits {', '.join(commits)}"
     return f"{told}{', with changes since' if changed else ''}."
 
@@ -208,6 +230,52 @@ def _spread(percent: list[float]) -> str:
 def _span(numbers: list[int]) -> str:
     low, high = min(numbers), max(numbers)
     return str(low) if low == high else f"{low} to {high}"
+
+
+def _chain_section(part: ChainRows, protocol: Protocol) -> Iterator[str]:
+    yield f"### {part.data}: {protocol.datasets[part.data].title}"
+    yield ""
+    if part.refused:
+        yield f"**Refused: results of different states do not stand in one table.** {part.refused}."
+        return
+    yield from CHAIN_HEADER
+    teacher, timed = result_of(Run("teacher", part.data), protocol), result_of(Run("latency", part.data), protocol)
+    for row in part.rows:
+        yield _chain_line(row, part, protocol, teacher, timed)
+    yield ""
+    if timed is not None:
+        machine, settings = timed.content["machine"], protocol.latency
+        yield (
+            f"Latency: one image, one thread, the first seed's network: median, least and most of the medians of "
+            f"{settings.processes} processes; {machine['cpu']} ({', '.join(machine['flags'])}). {_stale(timed.stale)}"
+        )
+    yield _made_by([result for row in part.rows for result in row.results.values()], split="int8")
+    if part.left_out:
+        yield f"Stale, and not in the table: {', '.join(result.run.name for result in part.left_out)}."
+
+
+def _chain_line(
+    row: ChainRow, part: ChainRows, protocol: Protocol, teacher: Result | None, timed: Result | None
+) -> str:
+    student, after = row.name.split("/")  # titles of variants say what they are beside their control alone
+    word = "control" if row.name == part.table.control else verdict(row.gained)
+    of_teacher = ""
+    if teacher is not None and not teacher.stale:
+        of_teacher = share(row.percent(INT8), 100 * teacher.content["test"]["map50_95"])
+    cells = [
+        f"{student}: {protocol.after[after].title}",
+        str(len(row.results)),
+        _spread(row.percent(FP32)),
+        _spread(row.percent(INT8)),
+        shown(row.rounding),
+        shown(row.gained),
+        " ".join(filter(None, [word, _stale(row.stale)])),
+        of_teacher,
+        _span([result.epochs for result in row.results.values()]),
+        f"{row.size_mib(FP32):.2f}, {row.size_mib(INT8):.2f}",
+        str(speed_of(row.name, row.results, timed.content if timed else None) or ""),
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def _sealed(protocol: Protocol) -> Iterator[str]:
@@ -240,20 +308,19 @@ def _on_sealed(variant: str, opened: Mapping[str, Any], protocol: Protocol) -> s
         result.content["digests"]["weights"] != one["weights"]
         for one in opened["students"].values()
         if one["variant"] == variant
-        and (result := result_of(Run("student", opened["run"]["data"], variant, one["seed"]), protocol))
+        and (result := result_of(Run("student", opened["run"]["data"], variant, seed=one["seed"]), protocol))
     )
     return f"{told}{', **trained again since**' if trained_since else ''}"
 
 
-def _not_run(tables: list[Rows]) -> Iterator[str]:
+def _not_run(tables: Sequence[Rows | ChainRows]) -> Iterator[str]:
     for one in tables:
         missing: dict[str, list[str]] = {}
         for run in one.missing:
-            missing.setdefault(str(run.variant), []).append(str(run.seed))
+            missing.setdefault(name_of(run) if run.after else str(run.variant), []).append(str(run.seed))
         if missing:
             listed = "; ".join(f"{variant} (seeds {', '.join(seeds)})" for variant, seeds in missing.items())
             yield f"- {one.table.title}, {one.data}: {listed}"
-    yield f"- {NOT_IN_THE_PROTOCOL}"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import os
 from benchmarks.evidence import WORK
 from benchmarks.evidence.running import begin, performed, write_result
 from benchmarks.evidence.sealing import seal, split_digest
-from benchmarks.evidence.settings import overrides_of
+from benchmarks.evidence.settings import STAGES, overrides_of
 from src import PROJECT
 from src.foundation.pipeline import PREPARED
 from src.workflow.command import guarded
@@ -24,7 +24,7 @@ def main() -> None:
     protocol, run = begun.protocol, begun.run
     folder = WORK / run.data
     prepared, sealed = folder / PREPARED, folder / "sealed" / PREPARED
-    with performed(run, overrides_of(run, protocol), PROJECT) as done:
+    with performed(run, STAGES[run.kind], overrides_of(run, protocol), PROJECT) as done:
         prepared.parent.mkdir(parents=True, exist_ok=True)
         os.replace(done.output / PREPARED, prepared)
         seal(prepared, sealed, protocol.sealed.share, protocol.sealed.seed)

@@ -28,6 +28,7 @@ class Dataset:
         prepare: overrides of prepare-labels.
         train: overrides of every stage that trains on it.
         epochs: of a student.
+        teacher: overrides of its teacher.
         part_of: the dataset with all the labels; None: this one has them.
     """
 
@@ -36,6 +37,7 @@ class Dataset:
     prepare: list[str]
     train: list[str]
     epochs: int
+    teacher: list[str] = field(default_factory=list)
     part_of: str | None = None
 
 
@@ -83,6 +85,7 @@ class Variant:
         settings: overrides of distill-student.
         share: of the dataset's epochs.
         teachers_epochs: whether it is trained for as many more epochs as its teacher was.
+        more_epochs: that it is trained besides, such as those of the pruning that it is compared with.
         distill_model: whether ultralytics' own distillation trains it.
     """
 
@@ -90,7 +93,25 @@ class Variant:
     settings: list[str]
     share: float = 1.0
     teachers_epochs: bool = False
+    more_epochs: int = 0
     distill_model: bool = False
+
+
+@dataclass(kw_only=True)
+class After:
+    """What follows on the training of a student: to ONNX and INT8.
+
+    Attributes:
+        title: for people.
+        prune: overrides of prune; None: it is not pruned.
+        quantize: overrides of quantize.
+        rival: a tool of `benchmarks.evidence.chain.RIVALS` that quantizes in place of this project.
+    """
+
+    title: str
+    prune: list[str] | None = None
+    quantize: list[str] = field(default_factory=list)
+    rival: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -100,6 +121,34 @@ class Group:
     data: list[str]
     variant: list[str]
     seed: list[int]
+
+
+@dataclass(kw_only=True)
+class Chains:
+    """A group of stages in dvc.yaml that quantize: one for each combination of data, student, what follows and seed."""
+
+    data: list[str]
+    student: list[str]
+    after: list[str]
+    seed: list[int]
+
+
+@dataclass(kw_only=True)
+class Latencies:
+    """Of which datasets' chains latencies are measured, in how many processes, with how many rounds in each."""
+
+    data: list[str]
+    processes: int
+    rounds: int
+
+
+@dataclass(kw_only=True)
+class ChainTable:
+    """A table of the page about chains, named `<student>/<after>`; each is compared with the control."""
+
+    title: str
+    control: str
+    rows: list[str]
 
 
 @dataclass(kw_only=True)
@@ -121,25 +170,30 @@ class Protocol:
     teacher: Teacher
     student: Student
     variants: dict[str, Variant] = field(default_factory=dict)
+    after: dict[str, After] = field(default_factory=dict)
     runs: dict[str, Group] = field(default_factory=dict)
+    chains: dict[str, Chains] = field(default_factory=dict)
+    latency: Latencies
     tables: list[Table] = field(default_factory=list)
+    chain_tables: list[ChainTable] = field(default_factory=list)
     all_labels: str
     order: list[list[str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a kind: of a dataset, and of a student also its variant and seed."""
+    """A run of a kind: of a dataset, of a student also its variant and seed, of a chain also what follows on it."""
 
     kind: str
     data: str
     variant: str | None = None
+    after: str | None = None
     seed: int | None = None
 
     @property
     def name(self) -> str:
         """The name of its files, such as student-bccd-teacher-heads-0."""
-        return "-".join(str(part) for part in (self.kind, self.data, self.variant, self.seed) if part is not None)
+        return "-".join(str(part) for part in vars(self).values() if part is not None)
 
     @property
     def result(self) -> Path:
@@ -168,10 +222,23 @@ def students(protocol: Protocol, group: str | None = None) -> list[Run]:
     """Return the students that the protocol asks for, or those of a group."""
     groups = protocol.runs.values() if group is None else [protocol.runs[group]]
     return [
-        Run("student", data, variant, seed)
+        Run("student", data, variant, seed=seed)
         for one in groups
         for data in one.data
         for variant in one.variant
+        for seed in one.seed
+    ]
+
+
+def chains(protocol: Protocol, group: str | None = None) -> list[Run]:
+    """Return the chains that the protocol asks for, or those of a group."""
+    groups = protocol.chains.values() if group is None else [protocol.chains[group]]
+    return [
+        Run("chain", data, student, after, seed)
+        for one in groups
+        for data in one.data
+        for student in one.student
+        for after in one.after
         for seed in one.seed
     ]
 
@@ -184,7 +251,9 @@ def used_datasets(protocol: Protocol) -> list[str]:
 def runs(protocol: Protocol) -> list[Run]:
     """Return every run: datasets that are prepared, teachers, students, openings."""
     of_datasets = [Run(kind, data) for kind in ("prepare", "teacher") for data in protocol.datasets]
-    return [*of_datasets, *students(protocol), *(Run("opening", data) for data in protocol.sealed.data)]
+    trained = [*students(protocol), *chains(protocol)]
+    of_chains = [Run("latency", data) for data in protocol.latency.data]
+    return [*of_datasets, *trained, *of_chains, *(Run("opening", data) for data in protocol.sealed.data)]
 
 
 def asked(protocol: Protocol, kind: str, arguments: list[str]) -> Run:
@@ -203,16 +272,14 @@ def asked(protocol: Protocol, kind: str, arguments: list[str]) -> Run:
 
 
 def stages(protocol: Protocol) -> dict[str, Run]:
-    """Return the stages of dvc.yaml that train students, by name."""
-    return {
-        f"{group}@{run.data}-{run.variant}-{run.seed}": run
-        for group in protocol.runs
-        for run in students(protocol, group)
-    }
+    """Return the stages of dvc.yaml that train or quantize students, by name."""
+    groups = {group: students(protocol, group) for group in protocol.runs}
+    groups |= {group: chains(protocol, group) for group in protocol.chains}
+    return {f"{group}@{run.name.partition('-')[2]}": run for group, found in groups.items() for run in found}
 
 
 def steps(protocol: Protocol, only: Sequence[str] = ("*",)) -> list[list[str]]:
-    """Return the stages of dvc.yaml that train students, in the order of importance; each stage once.
+    """Return the stages of dvc.yaml that train or quantize students, in the order of importance; each stage once.
 
     Args:
         protocol: of the evidence.
@@ -248,6 +315,22 @@ def _faults(protocol: Protocol) -> Iterator[str]:
     for name, group in protocol.runs.items():
         yield from (f"runs.{name}: {data} is not in datasets" for data in group.data if data not in protocol.datasets)
         yield from (f"runs.{name}: {one} is not in variants" for one in group.variant if one not in protocol.variants)
+    in_chains = {data for chain in protocol.chains.values() for data in chain.data}
+    yield from (
+        f"latency.data: {one} is in no group of chains" for one in protocol.latency.data if one not in in_chains
+    )
+    for name, chain in protocol.chains.items():
+        yield from (f"chains.{name}: {one} is not in after" for one in chain.after if one not in protocol.after)
+    for run in chains(protocol):
+        if Run("student", run.data, run.variant, seed=run.seed) not in students(protocol):
+            yield f"chains: {run.name} needs {run.variant}-{run.seed} of {run.data}, which is in no group of runs"
+    known = {f"{run.variant}/{run.after}" for run in chains(protocol)}
+    for number, shown in enumerate(protocol.chain_tables):
+        yield from (
+            f"chain_tables.{number}: {one} is in no group of chains"
+            for one in (shown.control, *shown.rows)
+            if one not in known
+        )
     for index, table in enumerate(protocol.tables):
         if table.group not in protocol.runs:
             yield f"tables.{index}: {table.group} is not in runs"

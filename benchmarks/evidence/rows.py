@@ -110,15 +110,23 @@ def result_of(run: Run, protocol: Protocol) -> Result | None:
         if made is not None and kind != run.kind:
             present |= {name: made["digests"][name] for name in names}
     recorded = content["digests"]
-    stale = tuple(name for name, value in present.items() if recorded.get(name) not in (value, None))
-    return Result(run, content, stale)
+    stale = {name for name, value in present.items() if recorded.get(name) not in (value, None)}
+    if run.kind == "chain" and not _is_present(Run("student", run.data, run.variant, seed=run.seed), content, protocol):
+        stale.add("student")
+    return Result(run, content, tuple(sorted(stale)))
+
+
+def _is_present(student: Run, chain: Mapping[str, Any], protocol: Protocol) -> bool:
+    """Return whether the present student of a chain is the one that it quantized, and is not stale itself."""
+    found = result_of(student, protocol)
+    return found is not None and not found.stale and found.digests["weights"] == chain["digests"]["student"]
 
 
 def rows_of(table: Table, data: str, protocol: Protocol) -> Rows:
     """Return what a table has on a dataset: results of one state alone, the present one if there are any."""
     group = protocol.runs[table.group]
     wanted = [
-        Run("student", data, variant, seed) for variant in (table.control, *table.variants) for seed in group.seed
+        Run("student", data, variant, seed=seed) for variant in (table.control, *table.variants) for seed in group.seed
     ]
     found = {run: result for run in wanted if (result := result_of(run, protocol))}
     missing = [run for run in wanted if run not in found]
@@ -184,7 +192,7 @@ def expect_one_state(results: Iterable[Result]) -> None:
         if one.digests.get("teacher") is not None:
             keys["teacher"] = ("teacher",)
         keys["code"] = ("code", one.content["computed_by"])
-        keys["params"] = ("params", str(one.run.variant))
+        keys["params"] = ("params", str(one.run.variant), str(one.run.after))
         for name, key in keys.items():
             value = str(one.digests.get(name))
             first, run = seen.setdefault(key, (value, one.run))

@@ -24,7 +24,7 @@ from benchmarks.evidence import EVIDENCE, WORK
 from benchmarks.evidence.measuring import Measured, to_text
 from benchmarks.evidence.protocol import Protocol, Run, asked, load
 from benchmarks.evidence.sealing import split_digest
-from benchmarks.evidence.settings import STAGES, Plan, composed, plan_of
+from benchmarks.evidence.settings import Plan, composed, plan_of
 from src import PROJECT
 from src.config.composition import typed
 from src.detector.precision import dtype_for
@@ -91,20 +91,22 @@ class Done:
 
 
 @contextmanager
-def performed(run: Run, overrides: list[str], project: Path, compute: Stage | None = None) -> Iterator[Done]:
-    """Run the stage of a run, and yield what it wrote; the folder is removed at the end of the block.
+def performed(
+    run: Run, stage: str, overrides: list[str], project: Path, compute: Stage | None = None
+) -> Iterator[Done]:
+    """Run a stage, and yield what it wrote; the folder is removed at the end of the block.
 
     It is a run in MLflow's experiment `evidence`. No other run of the evidence writes meanwhile.
 
     Args:
         run: whose stage it is.
-        overrides: of the stage's settings.
+        stage: its name.
+        overrides: of its settings.
         project: the folder that the stage reads data/prepared and models/teacher.pt from.
         compute: in place of the stage's own function.
     """
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     os.environ["DVC_ROOT"] = str(PROJECT)  # DVC named the evidence's own folder; its runs are in the project's store
-    stage = STAGES[run.kind]
     config, choices = composed(stage, overrides)
     params = typed(stage, config)
     compute = compute or import_module(f"src.{stage}").run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -19,13 +19,25 @@ from src.config.composition import register, typed
 from src.workflow.code import code_digest
 from src.workflow.stage import tunables
 
-STAGES = {"prepare": "prepare_labels", "teacher": "train_teacher", "student": "distill", "opening": "distill"}
-"""The stage of the pipeline that does the work of each kind of run."""
+STAGES = {
+    "prepare": "prepare_labels",
+    "teacher": "train_teacher",
+    "student": "distill",
+    "opening": "distill",
+    "chain": "quantize",
+}
+"""The stage of the pipeline that does the work of each kind of run; a chain has others before it."""
+
+OF_ALL_STAGES = ("imgsz", "device", "threads", "precision", "workers")
+"""Settings that stages which train nothing have, too."""
 
 COMPUTED_BY = {
     "prepare": ("src.prepare_labels", "benchmarks.evidence.sealing"),
     "teacher": ("src.train_teacher", "benchmarks.evidence.measuring"),
     "student": ("src.distill", "benchmarks.evidence.measuring"),
+    "chain": ("src.prune", "src.calibrate", "src.quantize", "benchmarks.evidence.measuring"),
+    "rival": ("src.prune", "src.calibrate", "benchmarks.rivals", "benchmarks.evidence.measuring"),
+    "latency": ("benchmarks.evidence.timing",),
     "opening": ("benchmarks.evidence.measuring",),
     "distill_model": ("benchmarks.evidence.distill_model", "benchmarks.evidence.measuring"),
 }
@@ -73,6 +85,9 @@ def plan_of(run: Run, protocol: Protocol) -> Plan:
     Raises:
         UserError: Hydra cannot compose its settings.
     """
+    if run.kind == "latency":
+        settings = {"processes": protocol.latency.processes, "rounds": protocol.latency.rounds}
+        return Plan(run, run.kind, settings, code_of(run.kind), _digest(settings), _digest(settings))
     overrides = [one for one in overrides_of(run, protocol) if run.seed is None or not one.startswith("seed=")]
     settings, kind = dict(_resolved(STAGES[run.kind], tuple(overrides))), run.kind
     if run.kind == "prepare":
@@ -81,8 +96,14 @@ def plan_of(run: Run, protocol: Protocol) -> Plan:
         settings["sealed"] = {"open": protocol.sealed.open, "variants": protocol.sealed.variants}
     if run.kind == "student":
         variant = protocol.variants[str(run.variant)]
-        settings = {**settings, "seed": None, "teachers_epochs": variant.teachers_epochs}
+        longer = {"teachers_epochs": variant.teachers_epochs, "more_epochs": variant.more_epochs}
+        settings = {**settings, "seed": None, **longer}
         kind = "distill_model" if variant.distill_model else kind
+    if run.kind == "chain":
+        rival = protocol.after[str(run.after)].rival
+        every = chain_overrides(replace(run, seed=0), protocol)
+        settings = {"rival": rival, **{stage: _resolved(stage, tuple(some)) for stage, some in every.items()}}
+        kind = "rival" if rival else kind
     shared = _resolved(STAGES[run.kind], tuple(_shared_overrides(run, protocol)))
     return Plan(run, kind, settings, code_of(kind), _digest(settings), _digest(shared))
 
@@ -95,6 +116,20 @@ def overrides_of(run: Run, protocol: Protocol) -> list[str]:
         epochs = max(1, round(variant.share * protocol.datasets[run.data].epochs))
         found += [*variant.settings, f"epochs={epochs}", f"seed={run.seed}"]
     return found
+
+
+def chain_overrides(run: Run, protocol: Protocol) -> dict[str, list[str]]:
+    """Return the overrides of each stage of a chain, in their order; without `prune` where it is not pruned."""
+    after, variant = protocol.after[str(run.after)], protocol.variants[str(run.variant)]
+    common = [*protocol.datasets[run.data].train, *_of_all_stages(variant.settings)]
+    seed = f"seed={run.seed}"
+    pruning = {} if after.prune is None else {"prune": [*common, "cache=never", *after.prune, seed]}
+    quantizing = [*common, "cache=never", *after.quantize, seed]
+    return {**pruning, "calibrate": _of_all_stages(common), "quantize": quantizing}
+
+
+def _of_all_stages(overrides: list[str]) -> list[str]:
+    return [one for one in overrides if one.partition("=")[0] in OF_ALL_STAGES]
 
 
 def composed(stage: str, overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
@@ -126,14 +161,17 @@ def _shared_overrides(run: Run, protocol: Protocol) -> list[str]:
             return [*dataset.prepare, f"data.root={dataset.root}"]
         case "teacher":
             own = protocol.teacher
-            return [*dataset.train, *own.settings, f"epochs={own.epochs}", f"patience={own.patience}"]
+            limits = [f"epochs={own.epochs}", f"patience={own.patience}"]
+            return [*dataset.train, *own.settings, *dataset.teacher, *limits]
+        case "chain":
+            return [*dataset.train, "cache=never"]
         case _:
             return [*dataset.train, *protocol.student.settings, f"epochs={dataset.epochs}"]
 
 
 @cache
 def _register() -> None:
-    register(STAGES.values())
+    register([*STAGES.values(), "prune", "calibrate"])
 
 
 @cache

@@ -12,7 +12,7 @@ import os
 from benchmarks.evidence import WORK
 from benchmarks.evidence.measuring import measure
 from benchmarks.evidence.running import begin, measured_facts, minutes_of, performed, write_result
-from benchmarks.evidence.settings import overrides_of
+from benchmarks.evidence.settings import STAGES, overrides_of
 from src.foundation.atomic import write_json
 from src.foundation.digests import digest
 from src.foundation.pipeline import PREPARED, TEACHER
@@ -28,7 +28,10 @@ def main() -> None:
     run = begun.run
     project = WORK / run.data
     weights = project / TEACHER
-    with minutes_of(run) as minutes, performed(run, overrides_of(run, begun.protocol), project) as done:
+    with (
+        minutes_of(run) as minutes,
+        performed(run, STAGES[run.kind], overrides_of(run, begun.protocol), project) as done,
+    ):
         weights.parent.mkdir(exist_ok=True)
         os.replace(done.output / TEACHER, weights)
         metrics, params = done.metrics, done.params

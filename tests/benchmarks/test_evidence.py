@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks.evidence import EVIDENCE, opening, page, protocol, rows, running, settings
+from benchmarks.evidence import EVIDENCE, chain, chain_rows, opening, page, protocol, rows, running, settings
 from benchmarks.evidence.everything import _present
 from benchmarks.evidence.intervals import paired_difference
 from benchmarks.evidence.measuring import Measured, to_text
 from benchmarks.evidence.protocol import Protocol, Run
 from benchmarks.evidence.running import Begun
 from benchmarks.evidence.sealing import seal, split_digest
-from benchmarks.evidence.student import has_teacher
+from benchmarks.evidence.student import epochs_of, has_teacher, trained_besides
 from src.evaluation.bootstrap import DRAWS, Difference, Scores
 from src.foundation.errors import UserError
 from src.foundation.prepared import images_of
@@ -62,23 +62,41 @@ def write(told: Protocol, run: Run, map50_95: float = 0.5, **digests: str) -> No
     run.result.write_text(json.dumps(content))
 
 
+def write_chain(
+    told: Protocol, name: str, seed: int, fp32: float, int8: float, int8_digest: str = "", **digests: str
+) -> None:
+    """Write the result of a chain at the present state, but for some digests, and of its student."""
+    student, after = name.split("/")
+    run, begins = Run("chain", "bccd", student, after, seed), Run("student", "bccd", student, seed=seed)
+    write(told, begins)
+    write(told, run, student=begins.name, int8=int8_digest, **digests)
+    content = json.loads(run.result.read_text())
+    for network, value in {"fp32": fp32, "int8": int8}.items():
+        draws = to_text(Scores(value, np.full(DRAWS, value)))
+        content[network] = {"test": {"map50_95": value, "images": 48}, "draws": draws, "size_mib": 2.0}
+    run.result.write_text(json.dumps(content))
+
+
 def first_table(told: Protocol) -> protocol.Table:
     return protocol.Table(title="a table", group="student", control=CONTROL, variants=[HEADS])
 
 
 def write_all(told: Protocol, gained: float, **digests: str) -> None:
     for seed in told.runs["student"].seed:
-        write(told, Run("student", "bccd", CONTROL, seed), 0.5 + seed / 100, **digests)
-        write(told, Run("student", "bccd", HEADS, seed), 0.5 + seed / 100 + gained, **digests)
+        write(told, Run("student", "bccd", CONTROL, seed=seed), 0.5 + seed / 100, **digests)
+        write(told, Run("student", "bccd", HEADS, seed=seed), 0.5 + seed / 100 + gained, **digests)
 
 
 # The protocol and dvc.yaml.
 
 
 def test_every_computing_stage_depends_on_its_plan_and_writes_its_result() -> None:
-    for name in ("prepare", "teacher", "student", "labels", "opening"):
-        stage = DVC_YAML[name].get("do", DVC_YAML[name])
-        kind, key = ("student" if name == "labels" else name), ("item" if name == "opening" else "key")
+    told = protocol.load()
+    kinds = {**dict.fromkeys(told.runs, "student"), **dict.fromkeys(told.chains, "chain")}
+    kinds |= {name: name for name in ("prepare", "teacher", "latency", "opening")}
+    assert set(DVC_YAML) == {"plan", "page", *kinds}
+    for name, kind in kinds.items():
+        stage, key = DVC_YAML[name].get("do", DVC_YAML[name]), "item" if name in ("latency", "opening") else "key"
         assert f"benchmarks/evidence/plan/{kind}-${{{key}}}.json" in stage["deps"]
         result = f"reports/evidence/{kind}-${{{key}}}.json"
         (options,) = [out[result] for out in stage["outs"] if isinstance(out, dict)]
@@ -144,7 +162,7 @@ def test_a_run_that_the_protocol_does_not_have_is_refused(told: Protocol) -> Non
 
 def test_ways_of_teaching_are_other_settings_and_seeds_are_not(told: Protocol) -> None:
     labels, other_seed, heads = (
-        settings.plan_of(Run("student", "bccd", variant, seed), told)
+        settings.plan_of(Run("student", "bccd", variant, seed=seed), told)
         for variant, seed in ((CONTROL, 0), (CONTROL, 1), (HEADS, 0))
     )
     assert labels.params == other_seed.params != heads.params
@@ -154,7 +172,7 @@ def test_ways_of_teaching_are_other_settings_and_seeds_are_not(told: Protocol) -
 
 def test_ultralytics_distillation_is_other_code(told: Protocol) -> None:
     ours, theirs = (
-        settings.plan_of(Run("student", "bccd", variant, 0), told) for variant in (HEADS, "teacher-ultralytics")
+        settings.plan_of(Run("student", "bccd", variant, seed=0), told) for variant in (HEADS, "teacher-ultralytics")
     )
     assert (ours.computed_by, theirs.computed_by) == ("student", "distill_model")
     assert ours.code != theirs.code
@@ -170,8 +188,8 @@ def test_the_code_of_a_run_is_that_of_its_stage_and_of_the_libraries(monkeypatch
 
 
 def test_epochs_are_the_dataset_s_share(told: Protocol) -> None:
-    quarter = settings.plan_of(Run("student", "bccd", "quarter-heads", 0), told).settings["epochs"]
-    twice = settings.plan_of(Run("student", "bccd-50", "labels-twice", 0), told).settings["epochs"]
+    quarter = settings.plan_of(Run("student", "bccd", "quarter-heads", seed=0), told).settings["epochs"]
+    twice = settings.plan_of(Run("student", "bccd-50", "labels-twice", seed=0), told).settings["epochs"]
     assert (quarter, twice) == (told.datasets["bccd"].epochs // 4, 2 * told.datasets["bccd-50"].epochs)
 
 
@@ -179,9 +197,42 @@ def test_epochs_are_the_dataset_s_share(told: Protocol) -> None:
     ("variant", "expected"), [("scratch-labels", False), ("scratch-heads", True), (CONTROL, True), ("unlabelled", True)]
 )
 def test_what_stands_on_a_teacher_counts_its_epochs(told: Protocol, variant: str, expected: bool) -> None:
-    overrides = settings.overrides_of(Run("student", "bccd", variant, 0), told)
+    overrides = settings.overrides_of(Run("student", "bccd", variant, seed=0), told)
     params = settings.typed_params("distill", overrides)
     assert has_teacher(params, distill_model=False) is expected
+
+
+def test_a_chain_prunes_before_it_quantizes_at_the_size_of_its_student(told: Protocol) -> None:
+    pruned = settings.chain_overrides(Run("chain", "bccd", "relu-heads", "pruned", 1), told)
+    lower = settings.chain_overrides(Run("chain", "bccd", "lower-longer", "int8", 1), told)
+    assert list(pruned) == ["prune", "calibrate", "quantize"]
+    assert list(lower) == ["calibrate", "quantize"]
+    params = {stage: settings.typed_params(stage, some) for stage, some in lower.items()}
+    assert {one.imgsz for one in params.values()} == {224}
+    assert params["quantize"].seed == 1
+
+
+def test_a_rival_is_other_code_than_this_project_s_chain(told: Protocol) -> None:
+    rival = Run("chain", "bccd", "teacher-ultralytics", "nncf", 0)
+    assert settings.plan_of(rival, told).computed_by == "rival"
+    assert told.after[str(rival.after)].rival in chain.RIVALS
+    assert {after.rival for after in told.after.values()} <= {None, *chain.RIVALS}
+
+
+def test_controls_of_a_chain_have_as_many_epochs_as_it_stands_on(told: Protocol) -> None:
+    dataset = told.datasets["bccd"].epochs
+    pruning = settings.typed_params(
+        "prune", settings.chain_overrides(Run("chain", "bccd", "relu-heads", "pruned", 0), told)["prune"]
+    )
+    for control in ("plain-longer", "lower-longer", "relu-longer"):
+        assert epochs_of(told.variants[control], dataset, teachers_epochs=83) == dataset + 83 + pruning.epochs
+
+
+def test_networks_that_a_way_of_teaching_trains_besides_are_counted(told: Protocol) -> None:
+    expected = {"assistants": 1, "ensemble": 1, "born-again": 1, "mutual": 1, "mean-teacher": 0, HEADS: 0}
+    for variant, count in expected.items():
+        overrides = settings.overrides_of(Run("student", "bccd-m", variant, seed=0), told)
+        assert trained_besides(settings.typed_params("distill", overrides).teaching) == count, variant
 
 
 # The sealed images.
@@ -266,7 +317,7 @@ def test_a_row_gains_where_its_interval_excludes_zero(told: Protocol, results: P
     found = rows.rows_of(first_table(told), "bccd", told)
     assert [row.variant for row in found.rows] == [CONTROL, HEADS]
     assert found.rows[1].gained == Difference(0.02, 0.02, 0.02)
-    text = page.page([found], told)
+    text = page.page([found], [], told)
     assert "| heads | 3 | 53.0 ± 1.0 | 53.0 ± 1.0 | +2.0 [+2.0, +2.0] | gains | 143 | 10 |" in text
     assert "**1 of 1 comparisons at the present state show a gain.**" in text
     assert "stale**" not in text
@@ -279,13 +330,13 @@ def test_a_row_of_another_state_is_marked_as_stale_and_counts_for_nothing(
     write_all(told, gained=0.02, **{name: "another"})
     found = rows.rows_of(first_table(told), "bccd", told)
     assert [row.stale for row in found.rows] == [(name,), (name,)]
-    text = page.page([found], told)
+    text = page.page([found], [], told)
     assert f"gains **stale**: {name} |" in text
     assert "Nothing has been compared at the present state" in text
 
 
 def test_other_data_and_another_teacher_make_stale(told: Protocol, results: Path) -> None:
-    run = Run("student", "bccd", HEADS, 0)
+    run = Run("student", "bccd", HEADS, seed=0)
     write(told, run)
     write(told, Run("prepare", "bccd"), test="other")
     write(told, Run("teacher", "bccd"), teacher="another")
@@ -297,9 +348,11 @@ def test_other_data_and_another_teacher_make_stale(told: Protocol, results: Path
 @pytest.mark.parametrize("name", ["code", "params", "protocol", "data", "test", "teacher"])
 def test_results_of_two_states_are_refused_in_one_table(told: Protocol, results: Path, name: str) -> None:
     write_all(told, gained=0.02)
-    write(told, Run("student", "bccd", HEADS, 2), **{name: "another"})
+    write(told, Run("student", "bccd", HEADS, seed=2), **{name: "another"})
     found = [
-        rows.result_of(Run("student", "bccd", variant, seed), told) for variant in (CONTROL, HEADS) for seed in range(3)
+        rows.result_of(Run("student", "bccd", variant, seed=seed), told)
+        for variant in (CONTROL, HEADS)
+        for seed in range(3)
     ]
     with pytest.raises(rows.MixedRowsError, match=f"student-bccd-teacher-heads-2 and .* differ in {name}: another"):
         rows.rows_together(first_table(told), [one for one in found if one])
@@ -307,21 +360,21 @@ def test_results_of_two_states_are_refused_in_one_table(told: Protocol, results:
 
 def test_stale_results_give_way_and_stale_ones_of_two_states_are_refused(told: Protocol, results: Path) -> None:
     write_all(told, gained=0.02)
-    write(told, Run("student", "bccd", HEADS, 2), code="old")
+    write(told, Run("student", "bccd", HEADS, seed=2), code="old")
     found = rows.rows_of(first_table(told), "bccd", told)
     assert [len(row.results) for row in found.rows] == [3, 2]
-    assert "Stale, and not in the table: student-bccd-teacher-heads-2." in page.page([found], told)
+    assert "Stale, and not in the table: student-bccd-teacher-heads-2." in page.page([found], [], told)
     write_all(told, gained=0.02, code="old")
-    write(told, Run("student", "bccd", HEADS, 2), code="older")
+    write(told, Run("student", "bccd", HEADS, seed=2), code="older")
     found = rows.rows_of(first_table(told), "bccd", told)
     assert not found.rows
-    assert "**Refused: results of different states do not stand in one table.**" in page.page([found], told)
+    assert "**Refused: results of different states do not stand in one table.**" in page.page([found], [], told)
 
 
 def test_what_is_not_there_is_listed(told: Protocol, results: Path) -> None:
-    write(told, Run("student", "bccd", HEADS, 0))
+    write(told, Run("student", "bccd", HEADS, seed=0))
     found = rows.rows_of(first_table(told), "bccd", told)
-    text = page.page([found], told)
+    text = page.page([found], [], told)
     assert (
         "- a table, bccd: teacher-labels (seeds 0, 1, 2); teacher-heads (seeds 1, 2)" in text.partition("## Not run")[2]
     )
@@ -331,14 +384,14 @@ def test_what_is_not_there_is_listed(told: Protocol, results: Path) -> None:
 def test_a_part_of_the_labels_is_compared_with_all_of_them(told: Protocol, results: Path) -> None:
     table = protocol.Table(title="labels", group="labels", control="labels-twice", variants=["unlabelled"])
     for seed in range(3):
-        write(told, Run("student", "bccd-50", "labels-twice", seed), 0.4)
-        write(told, Run("student", "bccd-50", "unlabelled", seed), 0.48)
-        write(told, Run("student", "bccd", CONTROL, seed), 0.5)
-    text = page.page([rows.rows_of(table, "bccd-50", told)], told)
+        write(told, Run("student", "bccd-50", "labels-twice", seed=seed), 0.4)
+        write(told, Run("student", "bccd-50", "unlabelled", seed=seed), 0.48)
+        write(told, Run("student", "bccd", CONTROL, seed=seed), 0.5)
+    text = page.page([rows.rows_of(table, "bccd-50", told)], [], told)
     assert "With all labels, labels: 50.0 ± 0.0. Of that: labels 80.0%;" in text
     assert "96.0%." in text
-    write(told, Run("student", "bccd", CONTROL, 0), 0.5, test="other images")
-    assert "With all labels" not in page.page([rows.rows_of(table, "bccd-50", told)], told)
+    write(told, Run("student", "bccd", CONTROL, seed=0), 0.5, test="other images")
+    assert "With all labels" not in page.page([rows.rows_of(table, "bccd-50", told)], [], told)
 
 
 def test_sealed_images_are_not_read_before_they_are_opened_and_once(
@@ -371,15 +424,58 @@ def test_sealed_images_are_not_read_before_they_are_opened_and_once(
     write(told, Run("prepare", "bccd"))
     content = json.loads(Run("prepare", "bccd").result.read_text())
     Run("prepare", "bccd").result.write_text(json.dumps({**content, "sealed": 24}))
-    text = page.page([], shown).partition("## Sealed")[2]
+    text = page.page([], [], shown).partition("## Sealed")[2]
     assert "- bccd: 24 images, opened at commit 0000000000" in text
     assert "  - heads: 50.0 ± 0.0, +0.0 [+0.0, +0.0] within noise" in text
     with pytest.raises(UserError, match="were read at commit 0000000000: they are read once"):
         opening.main()
 
 
+def test_a_chain_is_compared_with_its_float_network_and_with_the_control(told: Protocol, results: Path) -> None:
+    (table,) = told.chain_tables
+    write(told, Run("teacher", "bccd"), 0.6)
+    for seed in range(3):
+        write_chain(told, table.control, seed, fp32=0.5, int8=0.49)
+        write_chain(told, "relu-heads/pruned", seed, fp32=0.55, int8=0.54)
+    found = chain_rows.chain_rows_of(table, "bccd", told)
+    assert [row.name for row in found.rows] == [table.control, "relu-heads/pruned"]
+    text = page.page([], [found], told)
+    assert (
+        "| 3 | 55.0 ± 0.0 | 54.0 ± 0.0 | -1.0 [-1.0, -1.0] | +5.0 [+5.0, +5.0] | gains | 90.0% | 143 | 2.00, 2.00 |  |"
+        in text
+    )
+    assert "lower-longer/int8 (seeds 0, 1, 2)" in text.partition("## Not run")[2]
+
+
+def test_a_speed_is_a_ratio_in_each_process_in_the_runtime_that_suits(told: Protocol, results: Path) -> None:
+    (table,) = told.chain_tables
+    write_chain(told, table.control, 0, fp32=0.5, int8=0.49, int8_digest="a network")
+    write(told, Run("latency", "bccd"))
+    content = json.loads(Run("latency", "bccd").result.read_text())
+    name = f"{table.control}/int8"
+    times = {"teacher": {"a": [20, 22, 24], "b": [20, 20, 20]}, name: {"a": [2, 2, 2], "b": [3, 3, 3]}}
+    machine = {"cpu": "a CPU", "flags": ["avx2"]}
+    timed = {**content, "p50_ms": times, "networks": {name: "a network"}, "machine": machine}
+    Run("latency", "bccd").result.write_text(json.dumps(timed))
+    text = page.page([], [chain_rows.chain_rows_of(table, "bccd", told)], told)
+    assert "| 2.00 ms [2.00, 2.00], 11 times [10, 12] in a |" in text
+    Run("latency", "bccd").result.write_text(json.dumps({**timed, "networks": {name: "another network"}}))
+    assert "times [" not in page.page([], [chain_rows.chain_rows_of(table, "bccd", told)], told)
+
+
+def test_a_chain_is_stale_with_its_student_and_is_refused_beside_other_code(told: Protocol, results: Path) -> None:
+    (table,) = told.chain_tables
+    write_chain(told, table.control, 0, fp32=0.5, int8=0.49)
+    write(told, Run("student", "bccd", "plain-longer", seed=0), weights="trained again")
+    found = chain_rows.chain_rows_of(table, "bccd", told)
+    assert found.rows[0].stale == ("student",)
+    for seed, code in enumerate(["old", "older"]):
+        write_chain(told, table.control, seed, fp32=0.5, int8=0.49, code=code)
+    assert "differ in code" in str(chain_rows.chain_rows_of(table, "bccd", told).refused)
+
+
 def test_a_damaged_result_is_named(told: Protocol, results: Path) -> None:
-    run = Run("student", "bccd", HEADS, 0)
+    run = Run("student", "bccd", HEADS, seed=0)
     run.result.write_text("<<<<<<<")
     with pytest.raises(UserError, match=r"student-bccd-teacher-heads-0\.json: no JSON"):
         protocol.content_of(run)

@@ -17,6 +17,7 @@ from src import PROJECT
 
 pytestmark = pytest.mark.slow
 
+
 COPIED = (
     "src",
     "conf",
@@ -42,6 +43,9 @@ TINY = {
     },
     "teacher": {"settings": ["teacher=yolov8s", "teacher.architecture=yolov8n.yaml"], "epochs": 1, "patience": 1},
     "runs": {"student": {"data": ["digits"], "variant": ["teacher-labels", "teacher-heads"], "seed": [0, 1]}},
+    "chains": {"chain": {"data": ["digits"], "student": ["teacher-heads"], "after": ["int8"], "seed": [0]}},
+    "latency": {"data": ["digits"], "processes": 2, "rounds": 2},
+    "chain_tables": [{"title": "C", "control": "teacher-heads/int8", "rows": []}],
     "tables": [{"title": "T", "group": "student", "control": "teacher-labels", "variants": ["teacher-heads"]}],
 }
 
@@ -75,7 +79,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params.write_text(yaml.safe_dump({**content, **TINY}, sort_keys=False))
     pipeline = root / EVIDENCE / "dvc.yaml"
     stages = yaml.safe_load(pipeline.read_text())
-    del stages["stages"]["labels"]  # the tiny protocol has no such group
+    for group in ("labels", "chain-students", "others", "controls", "rivals"):  # the tiny protocol has none of them
+        del stages["stages"][group]
     pipeline.write_text(yaml.safe_dump(stages, sort_keys=False))
     call(root, "git", "init", "-q")
     call(root, "git", "config", "user.email", "tests@localhost")
@@ -96,6 +101,7 @@ def test_every_run_has_its_result_with_what_it_was_made_from(project: Path) -> N
     assert set(found) == {
         "prepare-digits",
         "teacher-digits",
+        "chain-digits-teacher-heads-int8-0",
         *(f"student-digits-{variant}-{seed}" for variant in ("teacher-labels", "teacher-heads") for seed in (0, 1)),
     }
     student, teacher = found["student-digits-teacher-heads-1"], found["teacher-digits"]
@@ -105,6 +111,9 @@ def test_every_run_has_its_result_with_what_it_was_made_from(project: Path) -> N
     assert student["made"]["changed_since_commit"] is False
     assert (student["test"]["images"], found["prepare-digits"]["sealed"]) == (6, 3)
     assert len(student["draws"].split()) == 1000
+    chain = found["chain-digits-teacher-heads-int8-0"]
+    assert chain["epochs"] == {"own": 1, "below": 1}
+    assert 0 < chain["int8"]["size_mib"] < chain["fp32"]["size_mib"] / 2
 
 
 def test_every_training_is_a_run_in_the_project_s_store(project: Path) -> None:
@@ -112,6 +121,7 @@ def test_every_training_is_a_run_in_the_project_s_store(project: Path) -> None:
     experiment = client.get_experiment_by_name("evidence")
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert set(runs) == set(results(project))
+    assert len(runs) < len(client.search_runs([experiment.experiment_id])), "a chain has a run per stage"
     assert runs["student-digits-teacher-heads-1"].data.params["choices.teaching"] == "offline"
     assert all(run.info.status == "FINISHED" for run in runs.values())
 
@@ -119,6 +129,7 @@ def test_every_training_is_a_run_in_the_project_s_store(project: Path) -> None:
 def test_the_page_has_a_row_per_variant_and_none_is_stale(project: Path) -> None:
     text = (project / "reports/benchmarks/evidence.md").read_text()
     assert "| heads | 2 |" in text
+    assert "| teacher-heads: INT8 | 1 |" in text
     assert "stale**" not in text
     for line in text.splitlines():
         if line.startswith("!["):
@@ -127,7 +138,7 @@ def test_the_page_has_a_row_per_variant_and_none_is_stale(project: Path) -> None
 
 def test_nothing_is_left_to_do_but_what_always_runs(project: Path) -> None:
     status = json.loads(dvc(project / EVIDENCE, "status", "--json"))
-    assert set(status) == {"plan", "page", "opening@digits"}, "the sealed images were not asked for"
+    assert set(status) == {"plan", "page", "latency@digits", "opening@digits"}, "neither was asked for"
     assert "Running stage 'student" not in dvc(project / EVIDENCE, "repro", "student")
 
 
