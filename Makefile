@@ -8,7 +8,7 @@ IMAGES ?= data/prepared/images/train
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-fast check ui demo evidence evidence-page bench-budget bench-compression bench-distillation bench-first-run bench-growth bench-precision bench-saturation bench-searching bench-steps bench-speed torture
+.PHONY: help repro test test-fast check ui demo evidence evidence-latency evidence-page bench-budget bench-first-run bench-growth bench-precision bench-saturation bench-searching bench-steps bench-speed torture
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -45,19 +45,14 @@ evidence: .venv/ready ## what is missing or stale of the evidence, most importan
 			ln -sn "$$(realpath $${data#*:})" benchmarks/evidence/data/$${data%%:*}; done
 	$(BIN)/python -m benchmarks.evidence.everything $(if $(HOURS),--hours $(HOURS)) $(if $(ONLY),--only '$(ONLY)')
 
+evidence-latency: .venv/ready ## latencies of the evidence's chains that are there, in five processes each: minutes, idle
+	cd benchmarks/evidence && $(CURDIR)/$(BIN)/dvc repro plan && $(CURDIR)/$(BIN)/dvc repro --single-item latency
+
 evidence-page: .venv/ready ## the page of the evidence, from the results that are there
 	cd benchmarks/evidence && $(CURDIR)/$(BIN)/dvc repro --single-item page
 
 bench-budget: .venv/ready ## a search within a budget against the default chain, three seeds: an hour on 2 cores; goes on where it stopped
 	$(BIN)/python -m benchmarks.budget $(DATA) $(ROOT) $(IMGSZ)
-
-bench-compression: .venv/ready ## from teacher to INT8 on real photographs, three seeds: about two hours on 4 cores; goes on where it stopped
-	$(BIN)/pip install -q -c constraints.txt -e ".[bench]"
-	$(BIN)/python -m benchmarks.compression $(BCCD)
-
-bench-distillation: .venv/ready ## losses and teachers, three seeds each: hours on 4 cores; goes on where it stopped
-	$(BIN)/dvc repro train-teacher
-	$(BIN)/python -m benchmarks.distillation $(BCCD)
 
 bench-first-run: .venv/ready ## how long the first run takes, and how soon the commands answer: about 20 minutes on 2 cores, all idle
 	$(BIN)/python -m benchmarks.first_run
