@@ -26,8 +26,8 @@ from src.workflow.stage_files import StageFiles
 from src.workflow.tracking import Run
 
 
-def run(params: Distill, files: StageFiles, log: Run) -> StageResult:
-    """Train a student, and return the metrics of its best epoch."""
+def run(params: Distill, files: StageFiles, log: Run, weight: float | None = None) -> StageResult:
+    """Train a student, and return the metrics of its best epoch; `weight`: of its loss, None: ultralytics' default."""
     prepared, teacher, student = files.read(PREPARED), files.read(TEACHER), files.write(STUDENT)
     device = settle(params.device, params.cpu_threads)
     best: dict[str, Any] = {}
@@ -52,7 +52,8 @@ def run(params: Distill, files: StageFiles, log: Run) -> StageResult:
             "project": scratch,
             "name": "trainer",
         }
-        trainer = DetectionTrainer(overrides={**params.trainer_arguments(), **own})
+        weighted = {} if weight is None else {"dis": weight}
+        trainer = DetectionTrainer(overrides={**params.trainer_arguments(), **own, **weighted})
         trainer.add_callback("on_model_save", keep_best)
         trainer.train()
         save_detector(best["network"], student, params.imgsz)

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from benchmarks.evidence import EVIDENCE
 from benchmarks.evidence.protocol import Protocol, load, stages, steps
@@ -72,8 +73,10 @@ def _is_over(end_s: float | None) -> bool:
 def _dvc(*arguments: str, end_s: float | None = None) -> int:
     """Run DVC in the evidence's folder, until a time at most, and return its exit code."""
     command = [sys.executable, "-m", "dvc", *arguments]
+    # dvc.yaml says `python`: this one, also where its environment was not activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     # A session of its own: at the limit, DVC and its stage get the signal, and this process does not.
-    process = subprocess.Popen(command, cwd=EVIDENCE, start_new_session=True)
+    process = subprocess.Popen(command, cwd=EVIDENCE, start_new_session=True, env={**os.environ, "PATH": path})
     try:
         return process.wait(None if end_s is None else max(0.0, end_s - time.monotonic()))
     except subprocess.TimeoutExpired:

@@ -86,7 +86,8 @@ class Variant:
         share: of the dataset's epochs.
         teachers_epochs: whether it is trained for as many more epochs as its teacher was.
         more_epochs: that it is trained besides, such as those of the pruning that it is compared with.
-        distill_model: whether ultralytics' own distillation trains it.
+        distill_model: whether ultralytics' own distillation trains it; it has the setting `dis`, its weight, besides.
+        tuned: the method of `tuning` that chooses more of its settings; None: it is not tuned.
     """
 
     title: str
@@ -95,6 +96,34 @@ class Variant:
     teachers_epochs: bool = False
     more_epochs: int = 0
     distill_model: bool = False
+    tuned: str | None = None
+
+
+@dataclass(kw_only=True)
+class Method:
+    """What is tuned: a variant, and the overrides of each try."""
+
+    variant: str
+    tries: list[list[str]]
+
+
+@dataclass(kw_only=True)
+class Tuning:
+    """The choice of settings on val, by as many tries for each method.
+
+    Attributes:
+        share: of the dataset's epochs, of a try.
+        seed: of all tries; no run that is compared has it.
+        data: the datasets on which methods are tuned.
+        method: those that are.
+        methods: all of them, by name.
+    """
+
+    share: float
+    seed: int
+    data: list[str]
+    method: list[str]
+    methods: dict[str, Method]
 
 
 @dataclass(kw_only=True)
@@ -170,6 +199,7 @@ class Protocol:
     teacher: Teacher
     student: Student
     variants: dict[str, Variant] = field(default_factory=dict)
+    tuning: Tuning
     after: dict[str, After] = field(default_factory=dict)
     runs: dict[str, Group] = field(default_factory=dict)
     chains: dict[str, Chains] = field(default_factory=dict)
@@ -253,7 +283,8 @@ def runs(protocol: Protocol) -> list[Run]:
     of_datasets = [Run(kind, data) for kind in ("prepare", "teacher") for data in protocol.datasets]
     trained = [*students(protocol), *chains(protocol)]
     of_chains = [Run("latency", data) for data in protocol.latency.data]
-    return [*of_datasets, *trained, *of_chains, *(Run("opening", data) for data in protocol.sealed.data)]
+    tuned = [Run("tune", data, method) for data in protocol.tuning.data for method in protocol.tuning.method]
+    return [*of_datasets, *tuned, *trained, *of_chains, *(Run("opening", data) for data in protocol.sealed.data)]
 
 
 def asked(protocol: Protocol, kind: str, arguments: list[str]) -> Run:
@@ -324,6 +355,7 @@ def _faults(protocol: Protocol) -> Iterator[str]:
     for run in chains(protocol):
         if Run("student", run.data, run.variant, seed=run.seed) not in students(protocol):
             yield f"chains: {run.name} needs {run.variant}-{run.seed} of {run.data}, which is in no group of runs"
+    yield from _faults_of_tuning(protocol)
     known = {f"{run.variant}/{run.after}" for run in chains(protocol)}
     for number, shown in enumerate(protocol.chain_tables):
         yield from (
@@ -335,9 +367,11 @@ def _faults(protocol: Protocol) -> Iterator[str]:
         if table.group not in protocol.runs:
             yield f"tables.{index}: {table.group} is not in runs"
             continue
+        trained = {(run.data, run.variant) for run in students(protocol)}
         for variant in (table.control, *table.variants):
-            if variant not in protocol.runs[table.group].variant:
-                yield f"tables.{index}: {variant} is not in runs.{table.group}.variant"
+            for data in protocol.runs[table.group].data:
+                if (data, variant) not in trained:
+                    yield f"tables.{index}: {variant} of {data} is in no group of runs"
     chosen = {"sealed.variants": protocol.sealed.variants, "all_labels": [protocol.all_labels]}
     for key, variants in chosen.items():
         yield from (f"{key}: {one} is not in variants" for one in variants if one not in protocol.variants)
@@ -352,3 +386,21 @@ def _faults(protocol: Protocol) -> Iterator[str]:
         for run in students(protocol, named):
             if seen.setdefault(run.name, named) != named:
                 yield f"runs: {run.name} is in {seen[run.name]} and in {named}"
+
+
+def _faults_of_tuning(protocol: Protocol) -> Iterator[str]:
+    tuning = protocol.tuning
+    yield from (f"tuning.data: {one} is not in datasets" for one in tuning.data if one not in protocol.datasets)
+    yield from (f"tuning.method: {one} is not in tuning.methods" for one in tuning.method if one not in tuning.methods)
+    tries = {name: len(method.tries) for name, method in tuning.methods.items()}
+    if len(set(tries.values())) > 1:
+        yield f"tuning.methods: all must have the same number of tries, found {tries}"
+    for name, method in tuning.methods.items():
+        if method.variant not in protocol.variants:
+            yield f"tuning.methods.{name}: {method.variant} is not in variants"
+    for run in students(protocol):
+        if run.seed == tuning.seed:
+            yield f"tuning.seed: {run.name} has it, too: choose another one"
+        method = protocol.variants[run.variant].tuned if run.variant in protocol.variants else None
+        if method is not None and (run.data not in tuning.data or method not in tuning.method):
+            yield f"runs: {run.name} is tuned by {method}, which tuning does not ask for on {run.data}"

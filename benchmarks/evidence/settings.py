@@ -23,6 +23,7 @@ STAGES = {
     "prepare": "prepare_labels",
     "teacher": "train_teacher",
     "student": "distill",
+    "tune": "distill",
     "opening": "distill",
     "chain": "quantize",
 }
@@ -97,8 +98,12 @@ def plan_of(run: Run, protocol: Protocol) -> Plan:
     if run.kind == "student":
         variant = protocol.variants[str(run.variant)]
         longer = {"teachers_epochs": variant.teachers_epochs, "more_epochs": variant.more_epochs}
-        settings = {**settings, "seed": None, **longer}
+        settings = {**settings, "seed": None, **longer, "tuned": variant.tuned}
         kind = "distill_model" if variant.distill_model else kind
+    if run.kind == "tune":
+        method = protocol.tuning.methods[str(run.variant)]
+        settings["tries"] = method.tries
+        kind = "distill_model" if protocol.variants[method.variant].distill_model else "student"
     if run.kind == "chain":
         rival = protocol.after[str(run.after)].rival
         every = chain_overrides(replace(run, seed=0), protocol)
@@ -115,6 +120,11 @@ def overrides_of(run: Run, protocol: Protocol) -> list[str]:
         variant = protocol.variants[str(run.variant)]
         epochs = max(1, round(variant.share * protocol.datasets[run.data].epochs))
         found += [*variant.settings, f"epochs={epochs}", f"seed={run.seed}"]
+    if run.kind == "tune":
+        tuning = protocol.tuning
+        variant = protocol.variants[tuning.methods[str(run.variant)].variant]
+        epochs = max(1, round(tuning.share * protocol.datasets[run.data].epochs))
+        found += [*variant.settings, f"epochs={epochs}", f"seed={tuning.seed}"]
     return found
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import os
 
-from benchmarks.evidence import WORK, distill_model
+from benchmarks.evidence import WORK
 from benchmarks.evidence.measuring import measure
 from benchmarks.evidence.protocol import Variant
 from benchmarks.evidence.running import begin, measured_facts, minutes_of, performed, write_result
 from benchmarks.evidence.settings import STAGES, overrides_of
 from benchmarks.evidence.teacher import EPOCHS
+from benchmarks.evidence.tuned import computing, read_tuned
 from src.config.architecture import FROM_TEACHER
 from src.config.distill import Distill
 from src.config.teaching import Assistants, BornAgain, Ensemble, Mutual, Teaching
@@ -32,18 +33,19 @@ def main() -> None:
     variant = protocol.variants[str(run.variant)]
     project = WORK / run.data
     weights = project / f"students/{run.variant}-{run.seed}.pt"
-    compute = distill_model.run if variant.distill_model else None
     teachers_epochs = int(json.loads((project / EPOCHS).read_text(encoding="utf-8")))
     overrides = overrides_of(run, protocol)
     epochs = epochs_of(variant, protocol.datasets[run.data].epochs, teachers_epochs)
     overrides.append(f"epochs={epochs}")
+    tuned = read_tuned(project, variant.tuned)
+    overrides, compute = computing([*overrides, *tuned.settings], distills_model=variant.distill_model)
     with minutes_of(run) as minutes, performed(run, STAGES[run.kind], overrides, project, compute) as done:
         weights.parent.mkdir(exist_ok=True)
         os.replace(done.output / STUDENT, weights)
         metrics, params = done.metrics, done.params
         found = measure(weights, project / PREPARED, params.imgsz, params.device, params.cpu_threads)
     taught = has_teacher(params, distill_model=variant.distill_model)
-    below = (teachers_epochs if taught else 0) + epochs * trained_besides(params.teaching)
+    below = (teachers_epochs if taught else 0) + epochs * trained_besides(params.teaching) + tuned.epochs
     facts = {
         "epochs": {"own": metrics["epochs"], "best": metrics["best_epoch"], "below": below},
         "minutes": minutes[0],
@@ -51,6 +53,8 @@ def main() -> None:
         **measured_facts(found),
     }
     digests = {"teacher": digest(project / TEACHER) if taught else None, "weights": digest(weights)}
+    if variant.tuned:
+        digests["tuned"] = tuned.digest
     write_result(begun, digests=digests, facts=facts, params=params)
 
 

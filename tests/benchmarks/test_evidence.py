@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +14,15 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks.evidence import EVIDENCE, chain, chain_rows, opening, page, protocol, rows, running, settings
+from benchmarks.evidence import EVIDENCE, chain, chain_rows, opening, page, protocol, rows, running, settings, tune
 from benchmarks.evidence.everything import _present
 from benchmarks.evidence.intervals import paired_difference
 from benchmarks.evidence.measuring import Measured, to_text
 from benchmarks.evidence.protocol import Protocol, Run
-from benchmarks.evidence.running import Begun
+from benchmarks.evidence.running import Begun, Done
 from benchmarks.evidence.sealing import seal, split_digest
 from benchmarks.evidence.student import epochs_of, has_teacher, trained_besides
+from benchmarks.evidence.tuned import computing, read_tuned
 from src.evaluation.bootstrap import DRAWS, Difference, Scores
 from src.foundation.errors import UserError
 from src.foundation.prepared import images_of
@@ -93,7 +97,7 @@ def write_all(told: Protocol, gained: float, **digests: str) -> None:
 def test_every_computing_stage_depends_on_its_plan_and_writes_its_result() -> None:
     told = protocol.load()
     kinds = {**dict.fromkeys(told.runs, "student"), **dict.fromkeys(told.chains, "chain")}
-    kinds |= {name: name for name in ("prepare", "teacher", "latency", "opening")}
+    kinds |= {name: name for name in ("prepare", "teacher", "tune", "latency", "opening")}
     assert set(DVC_YAML) == {"plan", "page", *kinds}
     for name, kind in kinds.items():
         stage, key = DVC_YAML[name].get("do", DVC_YAML[name]), "item" if name in ("latency", "opening") else "key"
@@ -141,6 +145,27 @@ def test_stages_whose_folder_is_not_here_are_left_out_and_named(
         pytest.param({"seeds": [1]}, "seeds", id="an unknown key"),
         pytest.param({"runs": {"student": {"data": ["x"], "variant": ["y"], "seed": [0]}}}, "x is not in", id="data"),
         pytest.param({"sealed": {"share": "much"}}, "much", id="a wrong type"),
+        pytest.param(
+            {"tuning": {"seed": 1}}, "tuning.seed: student-bccd-teacher-labels-1 has it", id="a compared seed"
+        ),
+        pytest.param(
+            {"tuning": {"methods": {"heads": {"variant": "teacher-heads", "tries": [["T=1"]]}}}},
+            "tuning.method: channel_wise is not in",
+            id="a method",
+        ),
+        pytest.param(
+            {
+                "tuning": {
+                    "method": ["a", "b"],
+                    "methods": {
+                        "a": {"variant": "teacher-heads", "tries": [["T=1"]]},
+                        "b": {"variant": "teacher-heads", "tries": []},
+                    },
+                }
+            },
+            "the same number of tries",
+            id="other numbers of tries",
+        ),
     ],
 )
 def test_a_wrong_protocol_is_refused(changes: dict[str, Any], fault: str, tmp_path: Path) -> None:
@@ -233,6 +258,44 @@ def test_networks_that_a_way_of_teaching_trains_besides_are_counted(told: Protoc
     for variant, count in expected.items():
         overrides = settings.overrides_of(Run("student", "bccd-m", variant, seed=0), told)
         assert trained_besides(settings.typed_params("distill", overrides).teaching) == count, variant
+
+
+def test_a_tuning_takes_the_first_best_try_on_val_and_resumes_at_the_try_it_was_at(
+    told: Protocol, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[list[str]] = []
+    found = iter([0.3, KeyboardInterrupt(), 0.5, 0.5, 0.1, 0.2, 0.1])
+
+    @contextmanager
+    def performed(run: Run, stage: str, overrides: list[str], *rest: Any) -> Iterator[Done]:
+        trained.append(overrides[-2:])
+        value = next(found)
+        if isinstance(value, BaseException):
+            raise value
+        yield Done(None, {"val": {"map50_95": value}, "epochs": 15}, results)
+
+    monkeypatch.setattr(tune, "WORK", results)
+    monkeypatch.setattr(running, "EVIDENCE", results)
+    monkeypatch.setattr(tune, "performed", performed)
+    monkeypatch.setattr(tune, "write_result", lambda begun, **rest: None)
+    monkeypatch.setattr("sys.argv", ["tune", "bccd", "heads"])
+    (results / "bccd/models").mkdir(parents=True)
+    (results / "bccd/models/teacher.pt").touch()
+    with pytest.raises(KeyboardInterrupt):
+        tune.main()
+    tune.main()
+    tries = told.tuning.methods["heads"].tries
+    assert trained == [tries[0], tries[1], *tries[1:]]
+    chosen = read_tuned(results / "bccd", "heads")
+    assert (list(chosen.settings), chosen.epochs) == (tries[1], 6 * 15)
+
+
+def test_the_weight_of_ultralytics_distillation_is_no_setting_of_the_stage() -> None:
+    overrides, compute = computing(["epochs=3", "dis=12"], distills_model=True)
+    assert overrides == ["epochs=3"]
+    assert isinstance(compute, partial)
+    assert compute.keywords == {"weight": 12.0}
+    assert computing(["epochs=3"], distills_model=False) == (["epochs=3"], None)
 
 
 # The sealed images.

@@ -44,6 +44,7 @@ TINY = {
     "teacher": {"settings": ["teacher=yolov8s", "teacher.architecture=yolov8n.yaml"], "epochs": 1, "patience": 1},
     "runs": {"student": {"data": ["digits"], "variant": ["teacher-labels", "teacher-heads"], "seed": [0, 1]}},
     "chains": {"chain": {"data": ["digits"], "student": ["teacher-heads"], "after": ["int8"], "seed": [0]}},
+    "tuning": {"share": 1, "seed": 9, "data": [], "method": [], "methods": {}},
     "latency": {"data": ["digits"], "processes": 2, "rounds": 2},
     "chain_tables": [{"title": "C", "control": "teacher-heads/int8", "rows": []}],
     "tables": [{"title": "T", "group": "student", "control": "teacher-labels", "variants": ["teacher-heads"]}],
@@ -79,7 +80,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params.write_text(yaml.safe_dump({**content, **TINY}, sort_keys=False))
     pipeline = root / EVIDENCE / "dvc.yaml"
     stages = yaml.safe_load(pipeline.read_text())
-    for group in ("labels", "chain-students", "others", "controls", "rivals"):  # the tiny protocol has none of them
+    for group in (
+        "labels",
+        "tuned",
+        "chain-students",
+        "others",
+        "controls",
+        "rivals",
+    ):  # the tiny protocol has none of them
         del stages["stages"][group]
     pipeline.write_text(yaml.safe_dump(stages, sort_keys=False))
     call(root, "git", "init", "-q")
