@@ -532,6 +532,11 @@ def test_a_chain_is_stale_with_its_student_and_is_refused_beside_other_code(told
     write(told, Run("student", "bccd", "plain-longer", seed=0), weights="trained again")
     found = chain_rows.chain_rows_of(table, "bccd", told)
     assert found.rows[0].stale == ("student",)
+    weights = Run("student", "bccd", "plain-longer", seed=0).name
+    write(told, Run("student", "bccd", "plain-longer", seed=0), weights=weights)
+    assert chain_rows.chain_rows_of(table, "bccd", told).rows[0].stale == ()
+    write(told, Run("student", "bccd", "plain-longer", seed=0), weights=weights, code="old")
+    assert chain_rows.chain_rows_of(table, "bccd", told).rows[0].stale == ("student",), "it is stale itself"
     for seed, code in enumerate(["old", "older"]):
         write_chain(told, table.control, seed, fp32=0.5, int8=0.49, code=code)
     assert "differ in code" in str(chain_rows.chain_rows_of(table, "bccd", told).refused)
