@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BCCD ?= BCCD_Dataset/BCCD
+CARDS ?= cards
 IMAGES ?= data/prepared/images/train
 # dvc.yaml says `python`: the one that has the packages.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-fast check ui demo bench-budget bench-compression bench-distillation bench-first-run bench-growth bench-precision bench-saturation bench-searching bench-steps bench-speed bench-targets torture
+.PHONY: help repro test test-fast check ui demo evidence evidence-latency evidence-page bench-budget bench-first-run bench-growth bench-precision bench-saturation bench-searching bench-steps bench-speed bench-targets torture
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -38,16 +39,20 @@ demo/node_modules: demo/package-lock.json # needs node; the browser's onnxruntim
 	cd demo && npm ci --ignore-scripts
 	touch $@
 
+evidence: .venv/ready ## what is missing or stale of the evidence, most important first: HOURS=8 ends it, ONLY='student@bccd-*' takes a part
+	@for data in bccd:$(BCCD) cards:$(CARDS); do \
+		test -e benchmarks/evidence/data/$${data%%:*} || test ! -d $${data#*:} || \
+			ln -sn "$$(realpath $${data#*:})" benchmarks/evidence/data/$${data%%:*}; done
+	$(BIN)/python -m benchmarks.evidence.everything $(if $(HOURS),--hours $(HOURS)) $(if $(ONLY),--only '$(ONLY)')
+
+evidence-latency: .venv/ready ## latencies of the evidence's chains that are there, in five processes each: minutes, idle
+	cd benchmarks/evidence && $(CURDIR)/$(BIN)/dvc repro plan && $(CURDIR)/$(BIN)/dvc repro --single-item latency
+
+evidence-page: .venv/ready ## the page of the evidence, from the results that are there
+	cd benchmarks/evidence && $(CURDIR)/$(BIN)/dvc repro --single-item page
+
 bench-budget: .venv/ready ## a search within a budget against the default chain, three seeds: an hour on 2 cores; goes on where it stopped
 	$(BIN)/python -m benchmarks.budget $(DATA) $(ROOT) $(IMGSZ)
-
-bench-compression: .venv/ready ## from teacher to INT8 on real photographs, three seeds: about two hours on 4 cores; goes on where it stopped
-	$(BIN)/pip install -q -c constraints.txt -e ".[bench]"
-	$(BIN)/python -m benchmarks.compression $(BCCD)
-
-bench-distillation: .venv/ready ## losses and teachers, three seeds each: hours on 4 cores; goes on where it stopped
-	$(BIN)/dvc repro train-teacher
-	$(BIN)/python -m benchmarks.distillation $(BCCD)
 
 bench-first-run: .venv/ready ## how long the first run takes, and how soon the commands answer: about 20 minutes on 2 cores, all idle
 	$(BIN)/python -m benchmarks.first_run

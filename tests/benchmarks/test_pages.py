@@ -9,8 +9,6 @@ import pytest
 
 from benchmarks import (
     budget,
-    compression,
-    distillation,
     first_run,
     growth,
     precision,
@@ -31,48 +29,6 @@ def row(page: str, title: str) -> list[str]:
     """Return the cells of the only row of a table whose first cells are `title`."""
     [line] = [line for line in page.splitlines() if line.startswith(f"| {title} |")]
     return [cell.strip() for cell in line.removeprefix(f"| {title} |").strip(" |").split("|")]
-
-
-def test_compression_compares_with_the_teacher_in_the_same_runtime_and_with_the_own_float_network_by_seed(
-    tmp_path: Path,
-) -> None:
-    sizes = {
-        compression.TEACHER: 8,
-        compression.TEACHER + compression.IN_OPENVINO: 8,
-        compression.PRUNED: 4,
-        compression.LAST: 1,
-        compression.LAST + compression.IN_OPENVINO: 1,
-    }
-    variants = []
-    for number, (title, size_mib) in enumerate(sizes.items()):
-        network = tmp_path / f"{number}.onnx"
-        network.write_bytes(bytes(size_mib * compression.MIB))
-        of = compression.PRUNED if title.startswith(compression.LAST) else None
-        variants.append(compression.Variant(title, network, 320, of))
-    accuracies = dict(zip(sizes, ([0.5], [0.4], [0.45, 0.47], [0.44, 0.48], [0.4, 0.4]), strict=True))
-    latencies = {title: Latency(ms, ms) for title, ms in zip(sizes, (20.0, 10.0, 8.0, 5.0, 2.0), strict=True)}
-    page = compression.page(variants, accuracies, latencies)
-    assert row(page, compression.TEACHER) == ["50.0", "", "100.0%", "20.00", "1.00", "8.00"]
-    assert row(page, compression.PRUNED) == ["46.0 ± 1.4", "", "92.0%", "8.00", "2.50", "4.00"]
-    assert row(page, compression.LAST) == ["46.0 ± 2.8", "+0.0 ± 1.4", "92.0%", "5.00", "4.00", "1.00"]
-    in_openvino = row(page, compression.LAST + compression.IN_OPENVINO)
-    assert in_openvino == ["40.0 ± 0.0", "-6.0 ± 1.4", "100.0%", "2.00", "5.00", "1.00"]
-    assert "8.0 times smaller than the teacher's, and 4.00 times as fast as the teacher at 92.0% of its" in page
-
-
-def test_distillation_compares_with_labels_alone_on_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ground = distillation.Ground("digits", "Digits", tmp_path, (), epochs=6, teacher_epochs=12)
-    monkeypatch.setattr(distillation, "_accuracy", lambda ground, path: {"val": 0.9, "test": 0.8})
-    results = {
-        "hard": [{"val": 0.5, "test": 0.4, "minutes": 1.0}, {"val": 0.7, "test": 0.6, "minutes": 2.0}],
-        "response": [{"val": 0.1, "test": 0.65, "minutes": 3.0}],
-    }
-    by_key = {variant.key: variant for variant in distillation.VARIANTS}
-    page = distillation.page({ground: {by_key[key]: found for key, found in results.items()}})
-    assert row(page, distillation.CONTROL) == ["2", "60.0 ± 14.1", "50.0 ± 14.1", "", "", "1.5"]
-    assert row(page, by_key["response"].title) == ["1", "10.0", "65.0", "+15.0", "50%", "3.0"]
-    assert "Not run: " in page
-    assert "label smoothing" in page.partition("Not run: ")[2].splitlines()[0]
 
 
 def test_budget_pairs_the_seeds_of_chain_and_search() -> None:
