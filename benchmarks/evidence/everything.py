@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import psutil
 
 from benchmarks.evidence import EVIDENCE
 from benchmarks.evidence.protocol import Protocol, load, stages, steps
@@ -75,7 +76,7 @@ def _dvc(*arguments: str, end_s: float | None = None) -> int:
     command = [sys.executable, "-m", "dvc", *arguments]
     # dvc.yaml says `python`: this one, also where its environment was not activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    # A session of its own: at the limit, DVC and its stage get the signal, and this process does not.
+    # A session of its own: Ctrl-C reaches this process alone, which ends the two in their order.
     process = subprocess.Popen(command, cwd=EVIDENCE, start_new_session=True, env={**os.environ, "PATH": path})
     try:
         return process.wait(None if end_s is None else max(0.0, end_s - time.monotonic()))
@@ -88,12 +89,19 @@ def _dvc(*arguments: str, end_s: float | None = None) -> int:
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        return process.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        return process.wait()
+    """End DVC, whose stage then ends by itself (src/workflow/one_writer.py), and wait for both.
+
+    DVC gets no SIGINT, which a shell's background jobs ignore; nor does its stage alone, after whose failure DVC would
+    begin the next one.
+    """
+    stages = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    code = process.wait()  # first: to its stage a process that nobody waited for looks alive
+    _, alive = psutil.wait_procs(stages, GRACE_S)
+    for one in alive:
+        one.kill()
+    psutil.wait_procs(alive)
+    return code
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,11 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
-from benchmarks.evidence import EVIDENCE, chain, chain_rows, opening, page, protocol, rows, running, settings, tune
-from benchmarks.evidence.everything import _present
+from benchmarks.evidence import (
+    EVIDENCE,
+    chain,
+    chain_rows,
+    everything,
+    opening,
+    page,
+    protocol,
+    rows,
+    running,
+    settings,
+    tune,
+)
 from benchmarks.evidence.intervals import paired_difference
 from benchmarks.evidence.measuring import Measured, to_text
 from benchmarks.evidence.protocol import Protocol, Run
@@ -135,8 +149,19 @@ def test_stages_whose_folder_is_not_here_are_left_out_and_named(
 ) -> None:
     datasets = {**told.datasets, "bccd": replace(told.datasets["bccd"], root="nowhere/bccd")}
     wanted = [["student@bccd-teacher-heads-0"], ["student@digits-teacher-heads-0"]]
-    assert _present(wanted, replace(told, datasets=datasets)) == [["student@digits-teacher-heads-0"]]
+    assert everything._present(wanted, replace(told, datasets=datasets)) == [["student@digits-teacher-heads-0"]]
     assert "left out: nowhere/bccd is not there" in capsys.readouterr().out
+
+
+def test_at_the_limit_dvc_and_its_stage_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(everything, "GRACE_S", 0.1)
+    stage = [sys.executable, "-c", "import time; time.sleep(600)"]
+    as_dvc = f"import subprocess; one = subprocess.Popen({stage!r}); print(one.pid, flush=True); one.wait()"
+    process = subprocess.Popen([sys.executable, "-c", as_dvc], stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    started = psutil.Process(int(process.stdout.readline()))
+    assert everything._ended(process) != 0
+    assert not started.is_running() or started.status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize(
