@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from src.config.distill import Distill
-from src.config.teaching import HardTargets, LabelSmoothing, MeanTeacher
+from src.config.teaching import HardTargets, LabelSmoothing, MeanTeacher, Predictions
 from src.detector.criterion import LearningCriterion, MakeCriterion, TrainingContext
 from src.distillation.distillation_loss import HardLoss
 from src.distillation.losses import LOSSES, SCORES
@@ -40,6 +40,9 @@ def withheld_indices(params: Distill, names: Sequence[str]) -> list[int]:
     if (objective := objective_of(params)) and not isinstance(params.teaching, HardTargets | LabelSmoothing):
         if isinstance(params.teaching, MeanTeacher):
             raise SettingError(KEY, "needs a teacher that gets these labels: teaching=mean_teacher has none")
+        if isinstance(params.teaching, Predictions):
+            fact = "cannot be used with teaching=predictions, whose images without predicted boxes keep their labels"
+            raise SettingError(KEY, fact)
         if not any(LOSSES[name].compares == SCORES for name in objective.weights):
             raise SettingError(KEY, "needs soft targets for class scores: give distillation.response a weight above 0")
     return [index for index, name in enumerate(names) if name in withheld]

@@ -58,6 +58,11 @@ def test_withheld_classes_are_found_by_name(overrides: list[str], expected: list
         pytest.param(
             ["withheld_classes=[ace]", "teaching=mean_teacher"], "teaching=mean_teacher has none", id="no teacher knows"
         ),
+        pytest.param(
+            ["withheld_classes=[ace]", "teaching=predictions"],
+            "cannot be used with teaching=predictions, whose images without predicted boxes keep their labels",
+            id="labels among the soft targets",
+        ),
     ],
 )
 def test_withheld_classes_that_make_no_sense_are_refused_in_a_line(overrides: list[str], message: str) -> None:
