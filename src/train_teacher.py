@@ -12,7 +12,8 @@ if __name__ == "__main__":
     command("train_teacher")
 
 from src.config.train_teacher import TrainTeacher
-from src.foundation.pipeline import TEACHER
+from src.foundation.pipeline import PREPARED, TEACHER
+from src.foundation.prepared import class_names
 from src.trainings.job import training_job
 from src.trainings.networks import new_network
 from src.workflow.stage import StageResult
@@ -26,6 +27,6 @@ def run(params: TrainTeacher, files: StageFiles, log: Run) -> StageResult:
     if files.is_pipeline:  # by hand, later stages may get other settings
         from src.trainings.later_stages import expect_later_stages  # torch-pruning takes a second to import
 
-        expect_later_stages(network.architecture)
+        expect_later_stages(network.architecture, class_names(files.read(PREPARED)))
     with training_job(params, files, log, inputs, [network.architecture]) as job:
         return StageResult(job.train_output(TEACHER, network))

@@ -18,7 +18,7 @@ from src.detector.trainer import ResumableTrainer
 from src.foundation.errors import UserError
 from src.trainings.job import TrainingJob
 from src.workflow.stage_files import StageFiles
-from tests.stages import TINY, Diary, small_project
+from tests.stages import TINY, Diary, detector, small_project
 
 pytestmark = pytest.mark.slow
 
@@ -153,6 +153,29 @@ def test_the_control_is_trained_on_the_labels_alone_and_resumes_at_its_epoch(
     assert control == of_labels != student == killed
 
 
+def score_biases(path: Path) -> torch.Tensor:
+    """Return the biases of class scores, (levels, C). One without a gradient stays as it is: biases do not decay."""
+    return torch.stack([branch[-1].bias for branch in load_detector(path).model[-1].cv3])
+
+
+def test_labels_of_withheld_classes_reach_the_student_through_its_teacher_alone(project: Path) -> None:
+    detector(project / "data/prepared", project / "untrained.pt", 0)
+    untrained = score_biases(project / "untrained.pt")
+    given = ["withheld_classes=[3]", "control=always"]
+    metrics, _, _ = distilled(project, *given)
+    assert metrics["withheld_classes"] == ["3"]
+    student, control = (
+        score_biases(project / "out/models" / name) != untrained for name in ("student.pt", "control/control.pt")
+    )
+    assert student.any(dim=0).all()
+    assert control.any(dim=0).tolist() == [name != "3" for name in "0123456789"]
+    metrics, _, _ = distilled(project, *given, "alpha=0", output="labels")
+    assert metrics["control"] is None, "it is its own"
+    assert (project / "labels/models/student.pt").read_bytes() == (
+        project / "out/models/control/control.pt"
+    ).read_bytes()
+
+
 def test_a_student_and_its_generations_start_with_the_teachers_weights(project: Path) -> None:
     """As wide as the teacher and trained at a tiny learning rate, they still have all of its weights."""
     given = ["student.weights=teacher", "teaching=born_again", "lr0=1e-9", "warmup_epochs=0"]
@@ -246,6 +269,11 @@ def test_bad_teaching_settings_are_refused(project: Path, overrides: list[str], 
         ),
         pytest.param(
             ["teaching=born_again", "student.architecture=yolo26n.yaml"], "head has none", id="its own generation"
+        ),
+        pytest.param(
+            ["teaching=born_again", "withheld_classes=[3,ten]"],
+            r"classes of the dataset \(0, .*\), got ten",
+            id="class",
         ),
     ],
 )

@@ -19,9 +19,11 @@ class Distill(SoftTargets, Training):
     Attributes:
         student: its architecture and initial weights.
         teaching: who teaches it.
+        withheld_classes: names of classes whose labels the student and its control do not get; its teachers do.
         control: when the same student is also trained on the labels alone: in the pipeline, always or never.
     """
 
     student: Architecture
     teaching: Teaching
+    withheld_classes: list[str]
     control: Annotated[str, OneOf("pipeline", "always", "never")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from src.distillation.objective import Objective
 from src.distillation.predictions import Predictions
 from src.distillation.soft_loss import SoftLoss
 from src.distillation.teacher import Teacher
+from src.distillation.withheld_labels import ignore_scores, told_alone
 
 
 def distillation_from(teacher: Teacher, objective: Objective) -> MakeCriterion:
@@ -31,6 +33,7 @@ class HardLoss:
         self.hard: Criterion = training.network.init_criterion()
         self.learned: nn.Module = nn.ModuleDict()
         self._updates = 0
+        self._withheld: Sequence[int] = ()
 
     @property
     def updates(self) -> int:
@@ -49,9 +52,18 @@ class HardLoss:
         if hasattr(self.hard, "update"):
             self.hard.update()
 
+    def withhold(self, classes: Sequence[int]) -> None:
+        """Withhold the labels of some classes, by index, from the hard loss (src/distillation/withheld_labels.py)."""
+        self._withheld = classes
+        ignore_scores(self.hard, classes)
+
     def __call__(self, predictions: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss times the batch size, in parts to be summed, and its detached parts by name."""
-        return self.hard(predictions, batch)
+        return self.hard_loss(predictions, batch)
+
+    def hard_loss(self, predictions: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the hard loss times the batch size, in parts to be summed, and its detached parts by name."""
+        return self.hard(predictions, told_alone(batch, self._withheld) if self._withheld else batch)
 
 
 class DistillationLoss(HardLoss):
@@ -81,7 +93,7 @@ class DistillationLoss(HardLoss):
             predictions: the raw output of the student's head (`Predictions.of`).
             batch: ultralytics' training batch, with `img` (N, 3, H, W) in [0, 1].
         """
-        hard, items = self.hard(predictions, batch)
+        hard, items = self.hard_loss(predictions, batch)
         soft, parts = self.soft_loss(predictions, batch["img"])
         total = self.alpha * soft * len(batch["img"]) + (1 - self.alpha) * hard.sum()
         return total, {**items, **{name: value.detach() for name, value in parts.items()}}

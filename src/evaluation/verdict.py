@@ -116,6 +116,13 @@ class NoBoxes(Finding):
 
 
 @dataclass(frozen=True)
+class WithheldLabels(Finding):
+    """The student did not get the labels of some classes."""
+
+    classes: list[str]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """All that speaks against a run, the gravest first.
 
@@ -162,6 +169,7 @@ def judge(accuracy: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any]],
             accuracy["differences"]["student_vs_teacher"]["low"],
         ),
         *no_boxes(classes),
+        *withheld_labels(reports["distill"]["withheld_classes"]),
     ]
     return Verdict(findings)
 
@@ -248,3 +256,12 @@ def no_boxes(classes: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     splits = dict.fromkeys(split for of in classes.values() for split in of["boxes"])
     missing = {split: [name for name, of in classes.items() if not of["boxes"][split]] for split in splits}
     return [NoBoxes(split, names) for split, names in missing.items() if names]
+
+
+def withheld_labels(classes: list[str]) -> list[Finding]:
+    """Return a finding if the labels of some classes were withheld from the student.
+
+    >>> withheld_labels([]), withheld_labels(["3"])
+    ([], [WithheldLabels(classes=['3'])])
+    """
+    return [WithheldLabels(classes)] if classes else []

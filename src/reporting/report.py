@@ -98,6 +98,7 @@ def write_report(
         "## What distillation gained",
         *caution,
         _distillation(accuracy, upstream["distill"]),
+        *_withheld(accuracy, upstream["distill"]["withheld_classes"]),
         "## Agreement of INT8 and FP32",
         _agreement(accuracy["agreement"], pictures.worst),
         "## Accuracy by class",
@@ -240,6 +241,23 @@ def _distillation(accuracy: Mapping[str, Any], distill: Mapping[str, Any]) -> st
         "same initial weights, for as many epochs and with the same seed, trained on the labels alone. On test, "
         f"the soft targets: {_change(gained)}. One seed was trained: sweep `seed=0,1,2` before you believe a gain."
     )
+
+
+def _withheld(accuracy: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
+    """Return the accuracy on the classes whose labels the student did not get; nothing if it got all."""
+    if not classes:
+        return []
+    models = {name: accuracy[name] for name in ("teacher", "student", "control") if name in accuracy}
+    rows = [[code(name), *(_of_class(model, name) for model in models.values())] for name in classes]
+    return [
+        "The student did not get the labels of these classes (`distill.withheld_classes`), nor did the control. The "
+        "teacher did. mAP50-95 on test:",
+        _table(["class", *models], rows),
+    ]
+
+
+def _of_class(model: Mapping[str, Any], name: str) -> str:
+    return _points(model["per_class"][name]["map50_95"]) if name in model["per_class"] else "no box"
 
 
 def _agreement(agreement: Mapping[str, Any], worst: Sequence[str]) -> str:

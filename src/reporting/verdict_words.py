@@ -17,6 +17,7 @@ from src.evaluation.verdict import (
     Verdict,
     WeakTeacher,
     Weight,
+    WithheldLabels,
 )
 from src.reporting.escaping import code
 
@@ -128,6 +129,12 @@ def _objection(finding: Finding) -> str:
             )
         case NoBoxes():
             return f"{finding.split} has no box of {_names(finding.classes)}. {WITHOUT_BOXES[finding.split]}"
+        case WithheldLabels():
+            return (
+                f"The student did not get the labels of {_names(finding.classes)} (`distill.withheld_classes`): its "
+                "accuracy on them comes from its teacher. Later trainings get all labels, so only the student and its "
+                "control show it. For a detector to deploy, empty the list."
+            )
         case _:
             raise AssertionError(f"no words for {finding}")
 

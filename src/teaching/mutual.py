@@ -57,7 +57,7 @@ class MutualLoss(HardLoss):
         """Return the sum of both losses times the batch size, and the detached parts of the student's by name."""
         images = batch["img"]
         peer_predictions = self.peer(images)
-        hard, items = self.hard(predictions, batch)
+        hard, items = self.hard_loss(predictions, batch)
         peer_hard, _ = self.peer_hard(peer_predictions, batch)
         own, other = Predictions.of(predictions), Predictions.of(peer_predictions)
         soft, parts = self.soft(own, other.map(Tensor.detach))

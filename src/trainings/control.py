@@ -10,6 +10,7 @@ import shutil
 from typing import Any
 
 from src.config.distill import Distill
+from src.detector.criterion import MakeCriterion
 from src.detector.training import NewNetwork
 from src.foundation.atomic import whole_folder
 from src.foundation.pipeline import CONTROL, CONTROL_WEIGHTS
@@ -17,7 +18,12 @@ from src.trainings.job import TrainingJob
 
 
 def train_control(
-    params: Distill, student: NewNetwork, job: TrainingJob, *, has_soft_targets: bool
+    params: Distill,
+    student: NewNetwork,
+    job: TrainingJob,
+    make_criterion: MakeCriterion | None,
+    *,
+    has_soft_targets: bool,
 ) -> dict[str, Any] | None:
     """Train the control where it is asked for, and return its metrics; None if none is trained.
 
@@ -27,10 +33,11 @@ def train_control(
         params: of the stage.
         student: the network before its training.
         job: of the stage.
+        make_criterion: makes its training loss, which has no soft targets; None: ultralytics' own.
         has_soft_targets: whether the student has any. Without them the control would be the student.
     """
     wanted = params.control == "always" or (params.control == "pipeline" and job.files.is_pipeline)
-    trained = job.train_helper("control", student) if wanted and has_soft_targets else None
+    trained = job.train_helper("control", student, make_criterion) if wanted and has_soft_targets else None
     with whole_folder(job.files.write(CONTROL)) as folder:
         if trained:
             shutil.copy(trained, folder / CONTROL_WEIGHTS)

@@ -5,7 +5,7 @@ It only refuses: no result depends on it, so it is no part of the code that made
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,22 +23,26 @@ from src.pruning.pruner import Pruner
 from src.teaching.suitability import expect_average, expect_suitable, untrained
 from src.teaching.weight_selection import select_weights
 from src.trainings.teachers import objective_of
+from src.trainings.withholding import withheld_indices
 from src.workflow.advice import with_advice
 
 
-def expect_later_stages(teacher: str) -> None:
+def expect_later_stages(teacher: str, class_names: Sequence[str]) -> None:
     """Check that the pipeline can distil its student from a teacher, and prune the student.
 
     Args:
         teacher: its architecture.
+        class_names: of the dataset.
 
     Raises:
-        UserError: an architecture is unknown, or does not suit the settings of distill or prune in params.yaml.
+        UserError: an architecture or a class is unknown, or an architecture does not suit the settings of distill or
+            prune in params.yaml.
     """
     distill: Distill = _settings("distill")
     prune: Prune = _settings("prune")
     student = distill.student.architecture
     with _named("distill"):
+        withheld_indices(distill, class_names)
         network = untrained(student)
         expect_multiple_of_stride(distill.imgsz, network)
         if objective := objective_of(distill):

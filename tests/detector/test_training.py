@@ -287,6 +287,10 @@ def with_features(teacher: Teacher, folder: Path) -> MakeCriterion:
     )
 
 
+def with_masked_features(teacher: Teacher, folder: Path) -> MakeCriterion:
+    return distillation_from(teacher, Objective(1.0, 0.5, {"masked": 2e-5}))
+
+
 def with_a_peer(teacher: Teacher, folder: Path) -> MakeCriterion:
     return mutual_learning("yolov8n.yaml", Objective(1.0, 0.5, {"response": 1.0, "localization": 1.0}))
 
@@ -310,7 +314,15 @@ def with_predicted_boxes(teacher: Teacher, folder: Path) -> MakeCriterion:
 
 
 @pytest.mark.parametrize(
-    "make", [with_features, with_a_peer, with_a_moving_average, with_unlabelled_images, with_predicted_boxes]
+    "make",
+    [
+        with_features,
+        with_masked_features,
+        with_a_peer,
+        with_a_moving_average,
+        with_unlabelled_images,
+        with_predicted_boxes,
+    ],
 )
 def test_modules_trained_along_are_resumed(
     prepared: Path, tmp_path: Path, make: Callable[[Teacher, Path], MakeCriterion]

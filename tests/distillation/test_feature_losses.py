@@ -7,6 +7,7 @@ import torch
 
 from src.distillation.losses.channel_wise import channel_wise_divergence, channel_wise_projector
 from src.distillation.losses.feature import feature_difference
+from src.distillation.losses.masked import MASKED, MaskedGenerator, masked_difference, masked_projector
 
 EVERYWHERE = torch.ones(1, 1)
 
@@ -49,3 +50,35 @@ def test_feature_difference_of_two_locations() -> None:
     teacher = torch.zeros(1, 2, 1, 2)
     importance = torch.tensor([[0.5, 0.0]])  # the second location has no weight
     assert feature_difference(student, teacher, importance).item() == pytest.approx((1 + 4) / 2)
+
+
+def test_masked_difference_of_two_images() -> None:
+    # Image 0: (1 - 0)^2 + (3 - 1)^2 = 5; image 1: (0 - 2)^2 + 0 = 4. Their mean is 4.5.
+    student = torch.tensor([[1.0, 3.0], [0.0, 5.0]]).reshape(2, 1, 1, 2)
+    teacher = torch.tensor([[0.0, 1.0], [2.0, 5.0]]).reshape(2, 1, 1, 2)
+    assert masked_difference(student, teacher, EVERYWHERE).item() == pytest.approx(4.5)
+    assert masked_difference(teacher, teacher, EVERYWHERE) == 0
+
+
+def test_masks_hide_whole_locations_and_follow_from_the_seed() -> None:
+    generator = MaskedGenerator(4, 4)
+    generator.generate = torch.nn.Identity()
+    shown = torch.ones(8, 4, 20, 20)
+    torch.manual_seed(0)
+    first, second = generator(shown), generator(shown)
+    torch.manual_seed(0)
+    assert torch.equal(generator(shown), first)
+    assert not torch.equal(first, second)
+    assert torch.equal(first.amin(dim=1), first.amax(dim=1)), "all channels of a location"
+    assert set(first.unique().tolist()) == {0.0, 1.0}
+    assert 1 - first.mean().item() == pytest.approx(MASKED, abs=0.02)  # of 3200 locations
+    assert not torch.equal(first[0], first[1]), "each image has its own mask"
+
+
+def test_a_masked_generator_gives_the_teachers_channels_and_is_trained() -> None:
+    generator = masked_projector(8, 16)
+    generator(torch.rand(2, 8, 4, 4)).sum().backward()
+    assert generator(torch.rand(2, 8, 4, 4)).shape == (2, 16, 4, 4)
+    assert all(weights.grad is not None and weights.grad.abs().sum() > 0 for weights in generator.parameters())
+    assert len(list(generator.parameters())) == 6
+    assert len(list(masked_projector(16, 16).parameters())) == 4, "equal numbers of channels need no alignment"

@@ -19,6 +19,7 @@ from src.evaluation.verdict import (
     StudentAboveTeacher,
     Verdict,
     WeakTeacher,
+    WithheldLabels,
     judge,
 )
 
@@ -34,7 +35,7 @@ BOXES = {"train": 9, "val": 2, "test": 3}
 REPORTS: dict[str, Any] = {
     "prepare_labels": {"classes": {"ace": {"boxes": BOXES}, "two": {"boxes": BOXES}}},
     "train_teacher": {"best_epoch": 11, "epochs": 12, "late_gain": 0.046},
-    "distill": {"best_epoch": 10, "epochs": 12, "late_gain": 0.046},
+    "distill": {"best_epoch": 10, "epochs": 12, "late_gain": 0.046, "withheld_classes": []},
     "prune": {"best_epoch": 5, "epochs": 6, "late_gain": 0.046},
 }
 GATES = Gates(max_drop=0.03)
@@ -72,6 +73,7 @@ def test_a_good_run_has_no_findings() -> None:
         ("reports.prepare_labels.classes.two.boxes", {**BOXES, "train": 0}, NoBoxes("train", ["two"])),
         ("reports.prepare_labels.classes.two.boxes", {**BOXES, "val": 0}, NoBoxes("val", ["two"])),
         ("reports.prepare_labels.classes.two.boxes", {**BOXES, "test": 0}, NoBoxes("test", ["two"])),
+        ("reports.distill.withheld_classes", ["two"], WithheldLabels(["two"])),
     ],
     ids=lambda value: repr(value) if isinstance(value, Finding) else "",
 )

@@ -39,7 +39,7 @@ REPORTS: dict[str, dict[str, Any]] = {
     "prepare_labels": {
         "classes": {name: {"boxes": {"train": 5, "val": 2, "test": 3}} for name in ("class 0", "class 1")}
     },
-    "distill": {"control": {"val": {"map50_95": 0.45}, "best_epoch": 2, "epochs": 3}},
+    "distill": {"control": {"val": {"map50_95": 0.45}, "best_epoch": 2, "epochs": 3}, "withheld_classes": []},
     "quantize": {"method": "static", "target": "onnxruntime"},
 }
 """Facts in the reports of earlier stages, by stage."""

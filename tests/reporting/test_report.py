@@ -88,6 +88,7 @@ UPSTREAM: dict[str, Any] = {
         "epochs": 20,
         "notes": ["x"],
         "control": None,
+        "withheld_classes": [],
     },
     "quantize": {"method": "static", "target": "onnxruntime"},
 }
@@ -271,12 +272,32 @@ def test_agreement_pictures_settings_and_earlier_metrics_are_on_the_page() -> No
     assert "Fast 9000 (avx2; 4 cores), 1 thread(s), 9 rounds" in text
 
 
+def test_a_page_shows_the_accuracy_on_classes_that_the_student_was_not_told() -> None:
+    assert "withheld" not in page()
+
+    def knows(**per_class: float) -> dict[str, Any]:
+        return {**model(0.5, 6.0), "per_class": {name: {"map50_95": value} for name, value in per_class.items()}}
+
+    accuracy = {**ACCURACY, "teacher": knows(six=0.7), "student": knows(six=0.612), "control": knows(six=0.001)}
+    accuracy["differences"] = {**ACCURACY["differences"], "student_vs_control": interval(0.039, 0.02, 0.06)}
+    distill = {**UPSTREAM["distill"], "withheld_classes": ["six", "two"]}
+    for control in (None, {"val": {"map50_95": 0.46}}):
+        upstream = {**UPSTREAM, "distill": {**distill, "control": control}}
+        text = write_report(accuracy, LATENCY, upstream, "a: 1", UNOPPOSED, GATES, PICTURES)
+        assert "did not get the labels of these classes (`distill.withheld_classes`), nor did the control." in text
+        assert "| class | teacher | student | control |" in text
+        assert "| `six` | 70.0 | 61.2 | 0.1 |\n| `two` | no box | no box | no box |" in text
+
+
 FORGED = ["=cmd()", "a|b", "<img src=x>", "\x1b[31mred", "a\n| b | 1 |", "`code`", "a\\|b", "[a](http://x)", "\u202eb"]
 
 
 def test_no_name_forges_markdown_or_an_escape_of_the_terminal() -> None:
     per_class = {name: {"map50": 0.125} for name in FORGED}
-    upstream = {**UPSTREAM, "distill": {"val": {"per_class": per_class, "name": FORGED[3]}, "control": None}}
+    upstream = {
+        **UPSTREAM,
+        "distill": {"val": {"per_class": per_class, "name": FORGED[3]}, "control": None, "withheld_classes": []},
+    }
     latency = {**LATENCY, "machine": {**LATENCY["machine"], "cpu": "Fast <b>9000</b>\n# title"}}
     settings_yaml = "# ```\n# <b>\x1b[31m\na: 1"
     text = write_report(ACCURACY, latency, upstream, settings_yaml, Verdict([NoBoxes("test", FORGED)]), GATES, PICTURES)

@@ -19,6 +19,7 @@ from src.evaluation.verdict import (
     Verdict,
     WeakTeacher,
     Weight,
+    WithheldLabels,
 )
 from src.reporting.verdict_words import WITHOUT_BOXES, failure, headline, objections
 
@@ -36,6 +37,7 @@ FINDINGS: list[Finding] = [
     NoBoxes("train", ["ace"]),
     NoBoxes("val", ["ace"]),
     NoBoxes("test", ["ace"]),
+    WithheldLabels(["ace"]),
 ]
 
 
@@ -122,6 +124,7 @@ def test_every_objection_is_one_line_that_names_settings_that_exist(finding: Fin
         (StudentAboveTeacher(0.79, 0.78, -0.01), "test, within noise. The teacher is not trained out"),
         (NoBoxes("test", ["ace", "two"]), "test has no box of `ace`, `two`."),
         (NoBoxes("train", list("abcdefg")), "train has no box of `a`, `b`, `c`, `d`, `e` and 2 other classes."),
+        (WithheldLabels(["ace", "two"]), "The student did not get the labels of `ace`, `two`"),
     ],
     ids=lambda value: repr(value) if isinstance(value, Finding) else "",
 )

@@ -16,12 +16,12 @@ def trained(project: Path, output: Path, control: str, *, has_soft_targets: bool
     weights.write_bytes(b"weights")
     job: Any = SimpleNamespace(
         files=StageFiles("distill", project, output),
-        train_helper=lambda name, network: weights,
+        train_helper=lambda name, network, make_criterion: weights,
         helper_metrics=lambda name: {"best_epoch": 3},
     )
     params: Any = SimpleNamespace(control=control)
     student: Any = None
-    metrics = train_control(params, student, job, has_soft_targets=has_soft_targets)
+    metrics = train_control(params, student, job, None, has_soft_targets=has_soft_targets)
     return metrics, sorted((output / "models/control").iterdir())
 
 

@@ -15,6 +15,7 @@ from src.workflow.stage_files import StageFiles
 from tests.stages import Diary, trained_with
 
 SCRATCH = "student.weights=null"
+NAMES = ["ace", "two"]
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ def settings_with(monkeypatch: pytest.MonkeyPatch, *overrides: str, prune: tuple
 
 
 def test_the_default_pipeline_is_accepted() -> None:
-    expect_later_stages("yolov8s.yaml")
+    expect_later_stages("yolov8s.yaml", NAMES)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,12 @@ def test_the_default_pipeline_is_accepted() -> None:
             "must have heads with the same strides",
             id="ensemble",
         ),
+        pytest.param(
+            "yolov8s.yaml",
+            ["withheld_classes=[six]"],
+            r"^distill\.withheld_classes must name classes of the dataset \(ace, two\), got six",
+            id="an unknown class",
+        ),
     ],
 )
 def test_what_a_later_stage_refuses_is_refused_at_once(
@@ -82,7 +89,7 @@ def test_what_a_later_stage_refuses_is_refused_at_once(
 ) -> None:
     settings_with(monkeypatch, *overrides)
     with pytest.raises(UserError, match=message) as raised:
-        expect_later_stages(teacher)
+        expect_later_stages(teacher, NAMES)
     assert "\n" not in str(raised.value)
 
 
@@ -90,14 +97,14 @@ def test_fine_tuning_after_pruning_compares_with_the_teacher_too(monkeypatch: py
     student = ["student.architecture=yolo26n.yaml", SCRATCH]
     settings_with(monkeypatch, *student, "distillation=response")
     with pytest.raises(UserError, match=r"^prune\.distillation\.localization compares box"):
-        expect_later_stages("yolov8s.yaml")
+        expect_later_stages("yolov8s.yaml", NAMES)
     settings_with(monkeypatch, *student, "distillation=response", prune=("distillation=response",))
-    expect_later_stages("yolov8s.yaml")
+    expect_later_stages("yolov8s.yaml", NAMES)
 
 
 def test_labels_alone_need_no_suitable_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
     settings_with(monkeypatch, "student.architecture=yolo26n.yaml", SCRATCH, "alpha=0", prune=("alpha=0",))
-    expect_later_stages("yolov8s.yaml")
+    expect_later_stages("yolov8s.yaml", NAMES)
 
 
 def test_train_teacher_refuses_before_it_trains_in_the_pipeline(

@@ -59,5 +59,6 @@ LOSSES = {
         Loss("localization", BOXES, "localization_divergence", softens=True),
         Loss("feature", FEATURES, "feature_difference", projector="feature_projector"),
         Loss("channel_wise", FEATURES, "channel_wise_divergence", projector="channel_wise_projector"),
+        Loss("masked", FEATURES, "masked_difference", projector="masked_projector"),
     )
 }
