@@ -1,4 +1,15 @@
-"""Export to ONNX and TFLite with ultralytics."""
+"""Export to ONNX and TFLite with ultralytics.
+
+YOLO26 has two heads. The dense one (`one2many`) finds an object at several locations and needs non-maximum suppression;
+the end-to-end one (`one2one`) finds it once. The dense one is deployed, as ultralytics' exporter does by default. All
+stages validate and time it:
+
+- It alone teaches the backbone: ultralytics detaches the features that the other one reads.
+- The other one ends in a TopK whose output has px, scores and numbers of classes in one tensor. No grid of 8 bits holds
+  these, and ultralytics' exporter leaves this head out for rknn, ncnn and INT8 TFLite.
+- So the files of all families are read in one way, in Python, C++ and the browser. Suppression of the few boxes above
+  the threshold is a part of `reading` in the times of `python -m src.predict`.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
-from src.distillation.losses import BOXES, FEATURES, LOSSES, SCORES, Loss
+from src.distillation.losses import DISTRIBUTIONS, FEATURES, LOSSES, SCORES, Loss
 from src.distillation.objective import Objective
 from src.distillation.predictions import ONE_TO_MANY, Branch, Head, Predictions
 from src.foundation.errors import SettingError
@@ -43,7 +43,7 @@ class SoftLoss:
         compared = {name: LOSSES[name].compares for name in objective.weights}
         own = Head.of(student)
         _expect_same_strides(own.strides, teacher.strides)
-        if BOXES in compared.values():
+        if DISTRIBUTIONS in compared.values():
             _expect_same_bins(own.bins, teacher.bins)
         self.objective = objective
         self.projectors = nn.ModuleDict()
@@ -100,14 +100,14 @@ def _expect_same_bins(student: int, teacher: int) -> None:
         if found < 2:
             raise SettingError(
                 "distillation.localization",
-                f"compares box distributions, and the {role}'s head has none (YOLO26): set it to 0, or choose YOLOv8 "
-                "or YOLO11",
+                f"compares box distributions, and the {role}'s head has none (YOLO26): choose a distillation that "
+                "compares the boxes themselves, such as heads_overlap",
             )
     if student != teacher:
         raise SettingError(
             "distillation.localization",
-            f"compares bin by bin: the teacher's head has {teacher} bins, the student's {student}: set it to 0, or "
-            "choose architectures with the same number of bins",
+            f"compares bin by bin: the teacher's head has {teacher} bins, the student's {student}: choose a "
+            "distillation that compares the boxes themselves, such as heads_overlap",
         )
 
 

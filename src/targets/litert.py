@@ -13,11 +13,9 @@ from tqdm import tqdm
 from src.delivery.opened import End, Opened, as_it_is, unreadable
 from src.delivery.target import Source, Target
 from src.deployment.export import export_tflite
+from src.deployment.graph import float_head
 from src.deployment.litert import count_tflite_convolutions, quantize_tflite
 from src.foundation.errors import UserError
-
-OF_DFL = 1
-"""The convolution that takes the expectation of a box's sides stays in float with the head."""
 
 
 def write(source: Source, file: Path) -> None:
@@ -31,8 +29,10 @@ def write(source: Source, file: Path) -> None:
         in_float = export_tflite(source.weights, Path(scratch), source.network.calibration.imgsz)
         quantize_tflite(in_float, file, images, threads=source.network.threads)
     found = count_tflite_convolutions(file)
-    if found.float > OF_DFL:
-        raise UserError(f"{found.float - OF_DFL} learned convolutions stay in float")
+    # With DFL, the convolution that takes the expectation of a box's sides stays in float with the head.
+    of_dfl = sum(node.op_type == "Conv" for node in float_head(source.network.model))
+    if found.float > of_dfl:
+        raise UserError(f"{found.float - of_dfl} learned convolutions stay in float")
 
 
 def read_back(file: Path, threads: int) -> Opened:

@@ -219,12 +219,15 @@ def test_weights_for_other_classes_can_be_initial_weights(prepared: Path, tmp_pa
     torch.testing.assert_close(network.model[0].conv.weight, other.model[0].conv.weight)
 
 
-def test_training_without_a_criterion_equals_ultralytics_to_the_bit(prepared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", ["yolov8n.yaml", "yolo26n.yaml"])
+def test_training_without_a_criterion_equals_ultralytics_to_the_bit(
+    prepared: Path, tmp_path: Path, architecture: str
+) -> None:
     with view_of(prepared) as data:
         plain = DetectionTrainer(
             overrides={
                 **TINY_TRAINING,
-                "model": "yolov8n.yaml",
+                "model": architecture,
                 "data": str(data),
                 "device": "cpu",
                 "nbs": TINY_TRAINING["batch"],
@@ -238,7 +241,7 @@ def test_training_without_a_criterion_equals_ultralytics_to_the_bit(prepared: Pa
         )
         plain.train()
         ours = train(
-            NewNetwork("yolov8n.yaml"),
+            NewNetwork(architecture),
             data,
             TINY_TRAINING,
             device="cpu",
@@ -387,7 +390,8 @@ def test_distillation_between_end_to_end_heads_is_resumed(prepared: Path, tmp_pa
     torch.manual_seed(1)
     network = DetectionModel("yolo26n.yaml", nc=10, verbose=False)
     network.names = dict(enumerate(class_names(prepared)))
-    criterion = distillation_from(FrozenTeacher(network), Objective(1.0, 0.5, {"response": 1.0, "channel_wise": 1.0}))
+    weights = {"response": 1.0, "overlap": 1.0, "channel_wise": 1.0}
+    criterion = distillation_from(FrozenTeacher(network), Objective(1.0, 0.5, weights))
     settings = {**TINY_TRAINING, "epochs": 2}
     with view_of(prepared) as data:
         whole = trained(data, tmp_path / "w.ckpt", settings, make_criterion=criterion, architecture="yolo26n.yaml")
@@ -395,7 +399,10 @@ def test_distillation_between_end_to_end_heads_is_resumed(prepared: Path, tmp_pa
             trained(data, tmp_path / "k.ckpt", settings, 1, criterion, "yolo26n.yaml")
         resumed = trained(data, tmp_path / "k.ckpt", settings, make_criterion=criterion, architecture="yolo26n.yaml")
     assert resumed.history == whole.history
-    assert {"train/response", "train/channel_wise"} <= set(whole.history[0])
+    assert {f"train/{name}" for name in weights} <= set(whole.history[0])
+    save_detector(whole.network, tmp_path / "whole.pt", 64)
+    save_detector(resumed.network, tmp_path / "resumed.pt", 64)
+    assert (tmp_path / "whole.pt").read_bytes() == (tmp_path / "resumed.pt").read_bytes()
 
 
 def test_training_writes_nothing_into_the_dataset(prepared: Path, tmp_path: Path) -> None:

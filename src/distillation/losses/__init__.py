@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-SCORES, BOXES, FEATURES = "scores", "boxes", "features"
-"""The part of the predictions that a loss compares: class logits, box logits, or the features that the head reads."""
+SCORES, DISTRIBUTIONS, BOXES, FEATURES = "scores", "distributions", "boxes", "features"
+"""The part of the predictions that a loss compares: class logits, the logits of boxes bin by bin, the boxes themselves,
+of heads with any numbers of bins, or the features that the head reads."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Loss:
 
     Attributes:
         module: name of the file in this folder.
-        compares: `SCORES`, `BOXES` or `FEATURES`.
+        compares: `SCORES`, `DISTRIBUTIONS`, `BOXES` or `FEATURES`.
         comparison: name of the function in that file that compares student and teacher.
         projector: name of the function that makes a module between the features of the two; None: there is none.
         softens: whether the temperature T softens its targets, so that T^2 scales it.
@@ -56,7 +57,8 @@ LOSSES = {
     loss.module: loss
     for loss in (
         Loss("response", SCORES, "response_divergence", softens=True),
-        Loss("localization", BOXES, "localization_divergence", softens=True),
+        Loss("localization", DISTRIBUTIONS, "localization_divergence", softens=True),
+        Loss("overlap", BOXES, "overlap_difference"),
         Loss("feature", FEATURES, "feature_difference", projector="feature_projector"),
         Loss("channel_wise", FEATURES, "channel_wise_divergence", projector="channel_wise_projector"),
         Loss("masked", FEATURES, "masked_difference", projector="masked_projector"),
