@@ -7,7 +7,7 @@ IMAGES ?= data/prepared/images/train
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-fast check ui demo bench-budget bench-compression bench-distillation bench-first-run bench-growth bench-precision bench-saturation bench-searching bench-steps bench-speed torture
+.PHONY: help repro test test-fast check ui demo bench-budget bench-compression bench-distillation bench-first-run bench-growth bench-precision bench-saturation bench-searching bench-steps bench-speed bench-start torture
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ bench-saturation: .venv/ready ## accuracy of INT8 with the instructions of AVX2 
 
 bench-searching: .venv/ready ## a search with optuna against a grid: about 40 minutes on 2 cores; goes on where it stopped
 	$(BIN)/python -m benchmarks.searching
+
+bench-start: .venv/ready ## starts of a student on your data against a plain fine-tuning, three seeds: 22 trainings; goes on where it stopped
+	$(BIN)/python -m benchmarks.start $(DATA) $(ROOT) $(IMGSZ) $(TEACHER_WEIGHTS) $(STUDENT_WEIGHTS)
 
 torture: .venv/ready ## faults injected into a small project: about an hour on 2 cores; goes on where it stopped
 	$(BIN)/python -m benchmarks.reliability
