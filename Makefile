@@ -8,7 +8,7 @@ IMAGES ?= data/prepared/images/train
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-fast check ui demo evidence evidence-latency evidence-page bench-budget bench-first-run bench-growth bench-precision bench-saturation bench-searching bench-steps bench-speed bench-targets torture
+.PHONY: help repro test test-fast check ui demo evidence evidence-latency evidence-page bench-budget bench-first-run bench-growth bench-precision bench-saturation bench-searching bench-steps bench-speed bench-start bench-targets torture
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,9 @@ bench-saturation: .venv/ready ## accuracy of INT8 with the instructions of AVX2 
 
 bench-searching: .venv/ready ## a search with optuna against a grid: about 40 minutes on 2 cores; goes on where it stopped
 	$(BIN)/python -m benchmarks.searching
+
+bench-start: .venv/ready ## starts of a student on your data against a plain fine-tuning, three seeds: 22 trainings; goes on where it stopped
+	$(BIN)/python -m benchmarks.start $(DATA) $(ROOT) $(IMGSZ) $(TEACHER_WEIGHTS) $(STUDENT_WEIGHTS)
 
 bench-targets: .venv/ready ## every target of src.deploy with every family of students: 20 minutes on 2 cores; DATA=bccd: an hour; goes on where it stopped
 	$(BIN)/python -m benchmarks.targets $(if $(filter bccd,$(DATA)),--data bccd --bccd $(BCCD))

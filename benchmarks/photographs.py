@@ -67,17 +67,18 @@ def cloned(folder: Path, commit: str = "HEAD") -> Path:
     return folder
 
 
-def taught_project(folder: Path, bccd: Path, epochs: int, settings: Sequence[str]) -> Path:
-    """Return a clone of the last commit that has BCCD prepared and a teacher, made where they are missing.
+def taught_project(folder: Path, root: Path, epochs: int, settings: Sequence[str], data: str = "bccd") -> Path:
+    """Return a clone of the last commit that has labelled images prepared and a teacher, made where they are missing.
 
     Args:
         folder: of the clone.
-        bccd: see `bccd_folder`.
+        root: of the labelled images.
         epochs: the teacher's.
         settings: overrides of its other parameters.
+        data: the file of conf/data that describes `root`.
     """
     project = cloned(folder)
-    make(project, [PREPARED], "prepare_labels", "data=bccd", f"data.root={bccd}")
+    make(project, [PREPARED], "prepare_labels", f"data={data}", f"data.root={root}")
     make(project, [TEACHER], "train_teacher", f"epochs={epochs}", *settings)
     return project
 

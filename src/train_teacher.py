@@ -27,6 +27,6 @@ def run(params: TrainTeacher, files: StageFiles, log: Run) -> StageResult:
     if files.is_pipeline:  # by hand, later stages may get other settings
         from src.trainings.later_stages import expect_later_stages  # torch-pruning takes a second to import
 
-        expect_later_stages(network.architecture, class_names(files.read(PREPARED)))
+        expect_later_stages(network.architecture, class_names(files.read(PREPARED)), files.project)
     with training_job(params, files, log, inputs, [network.architecture]) as job:
         return StageResult(job.train_output(TEACHER, network))

@@ -14,7 +14,7 @@ from src.detector.torchvision_operators import provide_torchvision_operators
 provide_torchvision_operators()
 
 from ultralytics.data import utils as data_utils
-from ultralytics.utils import SETTINGS
+from ultralytics.utils import SETTINGS, downloads
 from ultralytics.utils.callbacks import platform
 
 from src.detector.non_maximum_suppression import remove_time_limit
@@ -32,6 +32,10 @@ for _integration in ("clearml", "comet", "dvc", "mlflow", "raytune", "sync", "te
 
 # It would download a font for plots, which are not drawn.
 data_utils.check_font = lambda font: None
+
+# Before it opens a file of weights, it leaves apostrophes out of the path and takes yolov5n.pt for yolov5nu.pt; what
+# it then does not find it would download.
+downloads.attempt_download_asset = lambda file, *others, **settings: str(file)
 
 # Where an API key of ultralytics' platform is set, these would send it the metrics and the weights of every training.
 platform.callbacks.clear()

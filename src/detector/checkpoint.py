@@ -28,6 +28,9 @@ ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Za-z]\w*\([\w.=, -]*\)")
 ULTRALYTICS_SAFE_LOAD (src/__init__.py) makes ultralytics refuse others, and evaluate none as Python.
 """
 
+_UNKNOWN_CLASS = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
+"""In a message of `torch.load(weights_only=True)`."""
+
 
 def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
     """Write `network` to `path` in half precision, as ultralytics does, in its checkpoint format.
@@ -77,11 +80,13 @@ def load_detector(path: Path, *, trust: bool = False) -> DetectionModel:
     try:
         content, _ = torch_safe_load(str(path), safe_only=not trust)
     except Exception as error:  # the bytes of any file may raise any type: text raises a KeyError
-        advice = "" if trust else "; if it is a model whose source you trust, set trust_weights=true"
-        raise UserError(f"{path}: not a checkpoint that can be loaded safely ({_first_line(error)}){advice}") from error
+        raise UserError(f"{path}: not a checkpoint that can be loaded safely: {_reason(path, error)}") from error
     network = content.get("ema") or content.get("model")
-    if not isinstance(network, DetectionModel):
-        raise UserError(f"{path}: expected an ultralytics detection model, found {type(network).__name__}")
+    # Models of segmentation, poses and others are detection models to Python: they differ in the last module.
+    if not isinstance(network, DetectionModel) or type(network.model[-1]).__name__ not in HEADS:
+        raise UserError(
+            f"{path}: expected an ultralytics detection model, such as yolov8s.pt, found {type(network).__name__}"
+        )
     network = network.float().eval()
     network.args = {**DEFAULT_CFG_DICT, **content.get("train_args", {})}
     return network
@@ -127,5 +132,24 @@ def architecture_digest(name: str) -> str:
     return hashlib.md5(json.dumps(description, default=str).encode()).hexdigest()
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _reason(path: Path, error: Exception) -> str:
+    """Return why a file cannot be loaded and, where it is known, what to do about it."""
+    with path.open("rb") as file:
+        beginning = file.read(512).lstrip().lower()
+    cause = error.__cause__ or error
+    if path.suffix != ".pt":
+        return "the name does not end in .pt"
+    if not beginning:
+        return "it is empty: download or copy it again"
+    if beginning.startswith((b"<!doctype html", b"<html")):
+        return "it is a web page: download the file itself instead of the page that links to it"
+    if beginning.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS: run `git lfs pull` where it comes from, and copy it again"
+    if "PytorchStreamReader" in str(cause):
+        return "it is damaged or incomplete: download or copy it again, and compare its SHA-256 with the source's"
+    if unknown := _UNKNOWN_CLASS.search(str(cause)):
+        return (
+            f"it holds {unknown[1]}, which is no class of torch or ultralytics and may run code; if it is a model "
+            "whose source you trust, set trust_weights=true"
+        )
+    return f"its content is of another kind ({' '.join([type(error).__name__, *str(error).splitlines()[:1]])})"

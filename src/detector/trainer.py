@@ -21,6 +21,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from src.detector.added_boxes import AddedBoxes, add_boxes, parted
 from src.detector.criterion import Batch, LearningCriterion, MakeCriterion, TrainingContext
+from src.detector.initial_weights import expect_same_architecture, take_weights
 from src.detector.precision import compute_in_float32, train_in_bfloat16
 from src.detector.strides import expect_multiple_of_stride
 from src.foundation.atomic import whole_file
@@ -127,8 +128,8 @@ class ResumableTrainer(DetectionTrainer):
             for parameter in self.model.parameters():
                 parameter.requires_grad = True  # the parameters of saved checkpoints are frozen
         if self.extras.weights is not None:
-            _expect_same_architecture(self.extras.weights, self.model)
-            self.model.load(self.extras.weights)
+            expect_same_architecture(self.extras.weights, self.model)
+            take_weights(self.extras.weights, self.model)
         if self.extras.dtype == torch.bfloat16:
             train_in_bfloat16(self.model)
         return checkpoint
@@ -222,6 +223,8 @@ class ResumableTrainer(DetectionTrainer):
             self._recall(state)
             if not isinstance(self.model, nn.Module):
                 self.model = self.get_model(self.model, verbose=False)
+                if self.extras.weights is not None:
+                    take_weights(self.extras.weights, self.model)  # they can widen it
             self.set_model_attributes()
         # A copy of the trained network, not of the moving average, because validation leaves traces on that.
         network = unwrap_model(self.model)
@@ -355,29 +358,6 @@ def trainer_with(extras: TrainerExtras) -> type[ResumableTrainer]:
     by value, and from ultralytics' arguments.
     """
     return type("Trainer", (ResumableTrainer,), {"extras": extras})
-
-
-def _expect_same_architecture(weights: DetectionModel, network: DetectionModel) -> None:
-    """Check that initial weights have all of a network's tensors, in the same shapes.
-
-    ultralytics would load only the tensors that happen to fit. The classification branches (the head's cv3) depend on
-    the number of classes, and may differ.
-
-    Raises:
-        UserError: a tensor is missing or has another shape.
-    """
-    given, own = weights.state_dict(), network.state_dict()
-    head = f"model.{len(network.model) - 1}."
-    unlike = [
-        name
-        for name, tensor in own.items()
-        if not (name.startswith(head) and "cv3." in name) and (name not in given or given[name].shape != tensor.shape)
-    ]
-    if unlike:
-        raise UserError(
-            f"the initial weights are of another architecture: {len(unlike)} of {len(own)} tensors are missing or "
-            f"have another shape, for example {unlike[0]}: choose weights of this architecture, or null for random ones"
-        )
 
 
 def _plain(value: Any) -> Any:

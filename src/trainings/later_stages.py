@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hydra import compose
@@ -22,21 +23,23 @@ from src.foundation.errors import UserError
 from src.pruning.pruner import Pruner
 from src.teaching.suitability import expect_average, expect_suitable, untrained
 from src.teaching.weight_selection import select_weights
+from src.trainings.networks import own_weights
 from src.trainings.teachers import objective_of
 from src.trainings.withholding import withheld_indices
 from src.workflow.advice import with_advice
 
 
-def expect_later_stages(teacher: str, class_names: Sequence[str]) -> None:
+def expect_later_stages(teacher: str, class_names: Sequence[str], project: Path) -> None:
     """Check that the pipeline can distil its student from a teacher, and prune the student.
 
     Args:
         teacher: its architecture.
         class_names: of the dataset.
+        project: the root of the pipeline's files.
 
     Raises:
         UserError: an architecture or a class is unknown, or an architecture does not suit the settings of distill or
-            prune in params.yaml.
+            prune in params.yaml; the student's initial weights cannot be read, or are of another architecture.
     """
     distill: Distill = _settings("distill")
     prune: Prune = _settings("prune")
@@ -49,6 +52,8 @@ def expect_later_stages(teacher: str, class_names: Sequence[str]) -> None:
             _expect_teaching(distill, teacher, objective)
         if distill.student.weights == FROM_TEACHER:
             select_weights(untrained(teacher), student)
+        elif distill.student.weights is not None:
+            own_weights(distill.student, project / distill.student.weights, network)
     with _named("prune"):
         if objective := objective_of(prune):
             expect_suitable([(teacher, student)], objective)

@@ -69,6 +69,8 @@ def test_an_untrusted_pickle_is_not_run(tmp_path: Path) -> None:
         pytest.param(b"", "not a checkpoint", id="empty"),
         pytest.param(b"\xff\xd8 an image", "not a checkpoint", id="an image"),
         pytest.param(pickle.dumps({"model": 1}), "not a checkpoint|expected an ultralytics", id="a plain pickle"),
+        pytest.param(b"\n<!DOCTYPE html><html></html>", "it is a web page: download the file itself", id="a web page"),
+        pytest.param(b"version https://git-lfs.github.com/spec/v1\n", "run `git lfs pull`", id="a pointer of Git LFS"),
     ],
 )
 def test_bad_weights_raise_a_message_of_one_line(tmp_path: Path, content: bytes | None, message: str) -> None:
@@ -78,6 +80,54 @@ def test_bad_weights_raise_a_message_of_one_line(tmp_path: Path, content: bytes 
     with pytest.raises(UserError, match=message) as caught:
         load_detector(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file in the form of ultralytics' own pretrained ones: 80 classes, the whole model pickled in half precision."""
+    path = tmp_path_factory.mktemp("released") / "yolov8n.pt"
+    YOLO("yolov8n.yaml").save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["yolov8n.pt", "yolov5n.pt", "it's mine.pt"])
+def test_a_file_of_ultralytics_is_loaded_under_any_name_and_nothing_is_downloaded(
+    released: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(*arguments: object, **options: object) -> None:
+        raise AssertionError("the network is used")
+
+    monkeypatch.setattr("socket.socket.connect", connect)
+    monkeypatch.setattr("socket.getaddrinfo", connect)
+    monkeypatch.chdir(tmp_path)  # ultralytics renames yolov5n.pt only if the path has no other u
+    Path(name).write_bytes(released.read_bytes())
+    network = load_detector(Path(name))
+    assert len(network.names) == 80
+    assert network.model[0].conv.weight.dtype == torch.float32
+
+
+def test_an_incomplete_download_is_told(released: Path, tmp_path: Path) -> None:
+    content = released.read_bytes()
+    (tmp_path / "cut.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"cut\.pt: .*: it is damaged or incomplete: download .* SHA-256") as caught:
+        load_detector(tmp_path / "cut.pt")
+    assert "trust_weights" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "found"),
+    [("yolov8n-seg", "SegmentationModel"), ("yolov8n-pose", "PoseModel"), ("yolov8n-cls", "ClassificationModel")],
+)
+def test_a_model_of_another_task_is_refused(tmp_path: Path, architecture: str, found: str) -> None:
+    YOLO(f"{architecture}.yaml").save(tmp_path / "a.pt")
+    with pytest.raises(UserError, match=rf"a\.pt: expected an ultralytics detection model, .* found {found}"):
+        load_detector(tmp_path / "a.pt")
+
+
+def test_a_file_of_another_suffix_is_refused(released: Path, tmp_path: Path) -> None:
+    (tmp_path / "yolov8n.onnx").write_bytes(released.read_bytes())
+    with pytest.raises(UserError, match=r"yolov8n\.onnx: .*: the name does not end in \.pt"):
+        load_detector(tmp_path / "yolov8n.onnx")
 
 
 @pytest.mark.parametrize("name", ["yolov8n.yaml", "yolo11s.yaml", "yolo26n.yaml", "yolov8n-p2.yaml"])

@@ -217,6 +217,11 @@ def test_weights_for_other_classes_can_be_initial_weights(prepared: Path, tmp_pa
             NewNetwork("yolov8n.yaml", weights=other), data, settings, device="cpu", checkpoint=tmp_path / "c.pt"
         ).network
     torch.testing.assert_close(network.model[0].conv.weight, other.model[0].conv.weight)
+    with view_of(prepared) as data:  # the training is over: the result is read from its checkpoint
+        again = train(
+            NewNetwork("yolov8n.yaml", weights=other), data, settings, device="cpu", checkpoint=tmp_path / "c.pt"
+        ).network
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in network.state_dict().items())
 
 
 @pytest.mark.parametrize("architecture", ["yolov8n.yaml", "yolo26n.yaml"])

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from ultralytics import YOLO
 
 from src import PROJECT, train_teacher
 from src.config.composition import register, typed
@@ -31,7 +33,7 @@ def settings_with(monkeypatch: pytest.MonkeyPatch, *overrides: str, prune: tuple
 
 
 def test_the_default_pipeline_is_accepted() -> None:
-    expect_later_stages("yolov8s.yaml", NAMES)
+    expect_later_stages("yolov8s.yaml", NAMES, PROJECT)
 
 
 @pytest.mark.parametrize(
@@ -89,22 +91,43 @@ def test_what_a_later_stage_refuses_is_refused_at_once(
 ) -> None:
     settings_with(monkeypatch, *overrides)
     with pytest.raises(UserError, match=message) as raised:
-        expect_later_stages(teacher, NAMES)
+        expect_later_stages(teacher, NAMES, PROJECT)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        pytest.param(None, r"student\.pt: there is no such file", id="no file"),
+        pytest.param(
+            "yolo11n", r"student\.pt, for yolov8n\.yaml: the initial weights are of another", id="another family"
+        ),
+        pytest.param("yolov8n-seg", r"student\.pt: expected an ultralytics detection model", id="another task"),
+        pytest.param("yolov8n", None, id="its own"),
+    ],
+)
+def test_the_weights_of_the_student_are_read_before_the_teacher_is_trained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, architecture: str | None, message: str | None
+) -> None:
+    if architecture:
+        YOLO(f"{architecture}.yaml").save(tmp_path / "student.pt")
+    settings_with(monkeypatch, "student.weights=student.pt")
+    with pytest.raises(UserError, match=message) if message else nullcontext():
+        expect_later_stages("yolov8s.yaml", NAMES, tmp_path)
 
 
 def test_fine_tuning_after_pruning_compares_with_the_teacher_too(monkeypatch: pytest.MonkeyPatch) -> None:
     student = ["student.architecture=yolo26n.yaml", SCRATCH]
     settings_with(monkeypatch, *student, "distillation=response")
     with pytest.raises(UserError, match=r"^prune\.distillation\.localization compares box"):
-        expect_later_stages("yolov8s.yaml", NAMES)
+        expect_later_stages("yolov8s.yaml", NAMES, PROJECT)
     settings_with(monkeypatch, *student, "distillation=response", prune=("distillation=response",))
-    expect_later_stages("yolov8s.yaml", NAMES)
+    expect_later_stages("yolov8s.yaml", NAMES, PROJECT)
 
 
 def test_labels_alone_need_no_suitable_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
     settings_with(monkeypatch, "student.architecture=yolo26n.yaml", SCRATCH, "alpha=0", prune=("alpha=0",))
-    expect_later_stages("yolov8s.yaml", NAMES)
+    expect_later_stages("yolov8s.yaml", NAMES, PROJECT)
 
 
 def test_train_teacher_refuses_before_it_trains_in_the_pipeline(
