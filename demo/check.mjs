@@ -242,6 +242,15 @@ const scenarios = {
       const [first, second] = decode(output, 1, { scale: 2, left: 0, top: 0, sides: [100, 50] }, 0.5);
       return { first, second };
     }),
+  fitted: (page) =>
+    page.evaluate(async () => {
+      const { decode, letterbox } = await import("/detector.js");
+      const canvas = new OffscreenCanvas(200, 100);
+      canvas.getContext("2d"); // an image without content: where its boxes lie is asked
+      const { input, ...geometry } = letterbox(canvas, [96, 160]);
+      const output = [60, 48, 40, 40, 0.9]; // centre, width, height, score, of one anchor
+      return { values: input.length, geometry, xyxy: decode(output, 1, geometry, 0.5)[0].xyxy };
+    }),
   pair: (page) =>
     page.evaluate(async ({ first, second, leastIou }) => {
       const { compare } = await import("/comparison.js");

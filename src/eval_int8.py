@@ -45,6 +45,7 @@ from src.evaluation.speedups import speedups
 from src.evaluation.verdict import Verdict, judge
 from src.foundation.atomic import whole_folder, write_json, write_text
 from src.foundation.digests import digest
+from src.foundation.image_size import ImageSize, as_setting
 from src.foundation.pipeline import CONTROL, CONTROL_WEIGHTS, FLOAT_ONNX, INT8_ONNX, PREPARED, PRUNED, STUDENT, TEACHER
 from src.foundation.prepared import class_names, images_of
 from src.reporting.accuracy_plots import draw_per_class, draw_story
@@ -123,7 +124,7 @@ def _tell(verdict: Verdict, line: str, log: Run) -> None:
 
 
 def _accuracies(
-    models: Mapping[str, Path], prepared: Path, imgsz: int, device: str
+    models: Mapping[str, Path], prepared: Path, imgsz: ImageSize, device: str
 ) -> tuple[dict[str, Any], dict[str, Scores]]:
     """Return the accuracy and the size of each model, and its scores on draws of the images."""
     results, scores = {}, {}
@@ -214,7 +215,12 @@ def _latencies(models: Mapping[str, Path], image: NDArray[np.float32], params: E
         with torch_threads(threads):
             latency = measure(forwards, params.latency_rounds)
             energy, no_energy = _energy(forwards)
-    machine = {**describe_machine(), "threads": threads, "rounds": params.latency_rounds, "imgsz": params.imgsz}
+    machine = {
+        **describe_machine(),
+        "threads": threads,
+        "rounds": params.latency_rounds,
+        "imgsz": as_setting(params.imgsz),
+    }
     return {
         **{name: {"p50_ms": of.p50_ms, "p95_ms": of.p95_ms} | energy[name] for name, of in latency.items()},
         "speedup": speedups({name: of.p50_ms for name, of in latency.items()}),

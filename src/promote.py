@@ -74,8 +74,8 @@ def promote(project: Path, run_id: str) -> str:
             changed[f"choices.{group}"] = PROMOTED
         _expect_keys(params, part, changed)
         after = _edited(after, part.stage, changed) if changed else after
-    if side := _side_of_teacher(parts, params):
-        after = _with_side_of_teacher(after, side)
+    if side := _size_of_teacher(parts, params):
+        after = _with_size_of_teacher(after, side)
     files[PARAMS] = after  # last: it names the others
     return "".join(_written(project / name, name, text) for name, text in files.items())
 
@@ -101,23 +101,24 @@ def _parts(found: RecordedRun) -> list[RecordedRun]:
     return [replace(found, stage=stage, params=params[stage]) for stage in STAGES if stage in params]
 
 
-def _side_of_teacher(parts: Sequence[RecordedRun], params: Mapping[str, Any]) -> int | None:
-    """Return the side of the images that the teacher of a search was trained with, if params.yaml must name it.
+def _size_of_teacher(parts: Sequence[RecordedRun], params: Mapping[str, Any]) -> int | list[int] | None:
+    """Return the size of the images that the teacher of a search was trained with, if params.yaml must name it.
 
     `common.imgsz` becomes that of the student. Without a value of its own the teacher would be trained with it, too.
     """
-    sides = {part.stage: part.params["imgsz"] for part in parts if "imgsz" in part.params}
-    teacher, student = sides.get("train_teacher"), sides.get("distill")
+    sizes = {part.stage: part.params["imgsz"] for part in parts if "imgsz" in part.params}
+    teacher, student = sizes.get("train_teacher"), sizes.get("distill")
     if teacher is None or teacher == student or "imgsz" in params["train_teacher"]:
         return None
-    return int(teacher)
+    size: int | list[int] = json.loads(teacher)
+    return size
 
 
-def _with_side_of_teacher(text: str, side: int) -> str:
+def _with_size_of_teacher(text: str, size: int | list[int]) -> str:
     """Return params.yaml with `train_teacher.imgsz`."""
     yaml = _round_trip()
     params = yaml.load(text)
-    params["train_teacher"].insert(0, "imgsz", side)
+    params["train_teacher"].insert(0, "imgsz", size)
     params["train_teacher"].yaml_add_eol_comment("in place of common.imgsz", "imgsz", column=0)
     edited = StringIO()
     yaml.dump(params, edited)
@@ -143,7 +144,7 @@ def check(project: Path, run_id: str) -> tuple[float, float, float]:
         raise UserError(f"run {run_id}: expected a metric val/map50_95 or best, found none: name a run that finished")
     parts = _parts(found)
     changed = {key for part in parts for key in _differences(project, part)}
-    if _side_of_teacher(parts, YAML(typ="safe").load((project / PARAMS).read_text(encoding="utf-8"))):
+    if _size_of_teacher(parts, YAML(typ="safe").load((project / PARAMS).read_text(encoding="utf-8"))):
         changed.add("train_teacher.imgsz")
     if changed:
         raise UserError(

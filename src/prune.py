@@ -31,6 +31,7 @@ from src.detector.complexity import complexity
 from src.detector.dataset import view_of
 from src.evaluation.latency import measure
 from src.foundation.atomic import whole_folder
+from src.foundation.image_size import ImageSize, height_width
 from src.foundation.pipeline import PRUNED, STUDENT, TEACHER
 from src.pruning.channels import prunable_layers, ratios_by_round
 from src.pruning.gradients import add_gradients
@@ -113,9 +114,9 @@ def _spared_layers(params: Prune, student: DetectionModel, pruner: Pruner, job: 
     return most_sensitive(drops, params.spared_layers)
 
 
-def _compare_latency(files: StageFiles, imgsz: int, log: Run) -> None:
+def _compare_latency(files: StageFiles, imgsz: ImageSize, log: Run) -> None:
     """Measure student and pruned network in onnxruntime: fewer channels may take as long."""
-    image = np.zeros((1, 3, imgsz, imgsz), dtype=np.float32)
+    image = np.zeros((1, 3, *height_width(imgsz)), dtype=np.float32)
     with tempfile.TemporaryDirectory(prefix="latency-") as scratch:
         forwards = {}
         for name, weights in {"student": files.inputs[STUDENT], "pruned": files.outputs[PRUNED]}.items():

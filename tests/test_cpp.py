@@ -13,6 +13,7 @@ from sklearn.datasets import load_sample_images
 
 from src import PROJECT
 from src.deployment.onnx_detector import OnnxDetector
+from tests.test_height_and_width import BOXES, one_box
 from tests.test_predict import small_detector
 
 pytestmark = pytest.mark.slow
@@ -58,6 +59,17 @@ def test_it_finds_the_boxes_of_python(detect: Path, networks: dict[str, Path], k
         np.testing.assert_allclose(
             found, np.column_stack([expected.classes, expected.scores, corners[:, :2], sizes]), atol=1e-3
         )
+
+
+@pytest.mark.parametrize(("image_wh", "inside_xywh", "in_image_xyxy"), BOXES)
+def test_an_input_that_is_not_square(
+    detect: Path, image_wh: tuple[int, int], inside_xywh: list[float], in_image_xyxy: list[float], tmp_path: Path
+) -> None:
+    network = one_box(tmp_path / "network.onnx", inside_xywh)
+    cv2.imwrite(str(tmp_path / "image.ppm"), np.full((*image_wh[::-1], 3), 255, dtype=np.uint8))
+    left, top, right, bottom = in_image_xyxy
+    expected = " ".join(f"{value:.4f}" for value in (left, top, right - left, bottom - top))
+    assert call(detect, network, tmp_path / "image.ppm").stdout == f"0 0.900000 {expected}\n"
 
 
 def test_boxes_without_area_are_left_out(detect: Path, tmp_path: Path) -> None:

@@ -117,6 +117,13 @@ def test_boxes_end_at_the_edges_of_the_image(url: str) -> None:
     assert page["second"]["xyxy"] == [87.5, 10, 100, 20]
 
 
+def test_an_input_that_is_not_square_gives_boxes_in_px_of_the_image(url: str) -> None:
+    page = shown(url, "fitted")
+    assert page["values"] == 3 * 96 * 160
+    assert page["geometry"] == {"scale": 0.8, "left": 0, "top": 8, "sides": [200, 100]}
+    assert page["xyxy"] == pytest.approx([50, 25, 100, 75])
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 64), (64, 80)])
 def test_an_image_that_is_not_square_keeps_its_boxes(
     project: Path, url: str, images: list[Path], width: int, height: int, tmp_path: Path

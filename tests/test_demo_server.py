@@ -93,7 +93,7 @@ def test_samples_are_test_images_with_objects_that_browsers_show(port: int) -> N
 
 
 def test_the_page_is_told_about_the_detector(port: int, small_project: Path) -> None:
-    expected = {"names": ["cat", "dog"], "imgsz": 64, "least_iou": LEAST_IOU, "samples": 2}
+    expected = {"names": ["cat", "dog"], "imgsz": [64, 64], "least_iou": LEAST_IOU, "samples": 2}
     assert json.loads(answer_of(port, "/detector.json")[1]) == {**expected, "fp32": True}
     (small_project / FP32).unlink()
     assert json.loads(answer_of(port, "/detector.json")[1]) == {**expected, "fp32": False}

@@ -37,7 +37,7 @@ struct Image {
     }
 };
 
-struct Placement {  // of the image in the square, px
+struct Placement {  // of the image in the input, px
     int left, top, width, height;
 };
 
@@ -138,18 +138,18 @@ Image resized(const Image& image, int width, int height) {
     return result;
 }
 
-// Fill `input` (1, 3, side, side), RGB in [0, 1], with an image: the longer side fills the square, the rest is grey.
-Placement letterbox(const Image& image, int side, float* input) {
-    const double ratio = static_cast<double>(side) / std::max(image.width, image.height);
-    const int width = std::min(static_cast<int>(std::ceil(image.width * ratio)), side);
-    const int height = std::min(static_cast<int>(std::ceil(image.height * ratio)), side);
-    const Placement placed{(side - width) / 2, (side - height) / 2, width, height};
+// Fill `input` (1, 3, rows, columns), RGB in [0, 1], with an image: it fills one direction, the rest is grey.
+Placement letterbox(const Image& image, int rows, int columns, float* input) {
+    const double ratio = std::min(static_cast<double>(rows) / image.height, static_cast<double>(columns) / image.width);
+    const int width = std::min(static_cast<int>(std::ceil(image.width * ratio)), columns);
+    const int height = std::min(static_cast<int>(std::ceil(image.height * ratio)), rows);
+    const Placement placed{(columns - width) / 2, (rows - height) / 2, width, height};
     const Image small = resized(image, width, height);
-    std::fill(input, input + static_cast<size_t>(CHANNELS) * side * side, PADDING / 255.0f);
+    std::fill(input, input + static_cast<size_t>(CHANNELS) * rows * columns, PADDING / 255.0f);
     for (int c = 0; c < CHANNELS; ++c)
         for (int y = 0; y < height; ++y)
             for (int x = 0; x < width; ++x)
-                input[(static_cast<size_t>(c) * side + y + placed.top) * side + x + placed.left] =
+                input[(static_cast<size_t>(c) * rows + y + placed.top) * columns + x + placed.left] =
                     small.at(x, y, c) / 255.0f;
     return placed;
 }
@@ -161,7 +161,7 @@ double overlap(const Box& a, const Box& b) {
     return width * height / (a.area() + b.area() - width * height);
 }
 
-// Return the best boxes of `output` (4 + classes, locations), in px of the square, best first.
+// Return the best boxes of `output` (4 + classes, locations), in px of the input, best first.
 std::vector<Box> read_output(const float* output, size_t values, size_t locations, double score, double iou) {
     std::vector<Box> likely;
     for (size_t at = 0; at < locations; ++at) {
@@ -190,11 +190,11 @@ void run(const std::string& network, const std::string& path, double score, doub
     auto compiled = core.compile_model(network, "CPU", ov::inference_num_threads(threads), ov::num_streams(1),
                                        ov::hint::inference_precision(ov::element::f32));
     const ov::Shape shape = compiled.input().get_shape(), found = compiled.output().get_shape();
-    if (shape.size() != 4 || shape[1] != CHANNELS || shape[2] != shape[3] || found.size() != 3 || found[1] < 5)
+    if (shape.size() != 4 || shape[1] != CHANNELS || found.size() != 3 || found[1] < 5)
         throw std::runtime_error(network + ": not a detector that this project exported");
-    const int side = static_cast<int>(shape[3]);
+    const int rows = static_cast<int>(shape[2]), columns = static_cast<int>(shape[3]);
     auto request = compiled.create_infer_request();
-    const Placement placed = letterbox(image, side, request.get_input_tensor().data<float>());
+    const Placement placed = letterbox(image, rows, columns, request.get_input_tensor().data<float>());
     request.infer();
     const float* output = request.get_output_tensor().data<const float>();
     const double across = static_cast<double>(placed.width) / image.width;

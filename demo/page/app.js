@@ -8,7 +8,7 @@ import { showFrame, showNumbers, showStatus } from "./view.js";
 
 const element = (id) => document.getElementById(id);
 const networks = new Networks();
-let detector; // detector.json: class names, side of the input, least IoU, whether FP32 is there, number of test images
+let detector; // detector.json: class names, [height, width] of the input, least IoU, whether FP32 is there, number of test images
 let sample = -1; // number of the test image that was shown last
 let running = null; // the run whose frames come now
 let shown = null; // the frame on the page, and its run

@@ -1,20 +1,20 @@
 // Preprocessing and postprocessing, the same as in ultralytics, so that the browser and Python find the same boxes.
 
-const PADDING = "rgb(114, 114, 114)"; // colour of the square around the image
+const PADDING = "rgb(114, 114, 114)"; // colour of the input around the image
 
-// Scale the image into a square of `size` px, centred. Return the input (1, 3, size, size), RGB in [0, 1], and what maps
-// boxes back to the image: the scale, the offset (px of the square), and the sides of the image.
-export function letterbox(image, size) {
-  const scale = Math.min(size / image.width, size / image.height);
+// Scale the image until it fills `height` or `width` px, centred. Return the input (1, 3, height, width), RGB in [0, 1],
+// and what maps boxes back to the image: the scale, the offset (px of the input), and the sides of the image.
+export function letterbox(image, [inputHeight, inputWidth]) {
+  const scale = Math.min(inputWidth / image.width, inputHeight / image.height);
   const [width, height] = [Math.round(image.width * scale), Math.round(image.height * scale)];
-  const [left, top] = [Math.round((size - width) / 2 - 0.1), Math.round((size - height) / 2 - 0.1)];
-  const canvas = new OffscreenCanvas(size, size);
+  const [left, top] = [Math.round((inputWidth - width) / 2 - 0.1), Math.round((inputHeight - height) / 2 - 0.1)];
+  const canvas = new OffscreenCanvas(inputWidth, inputHeight);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = PADDING;
-  context.fillRect(0, 0, size, size);
+  context.fillRect(0, 0, inputWidth, inputHeight);
   context.drawImage(image, left, top, width, height);
-  const { data: rgba } = context.getImageData(0, 0, size, size);
-  const pixels = size * size;
+  const { data: rgba } = context.getImageData(0, 0, inputWidth, inputHeight);
+  const pixels = inputHeight * inputWidth;
   const input = new Float32Array(3 * pixels);
   for (let pixel = 0; pixel < pixels; pixel++) {
     for (let channel = 0; channel < 3; channel++) input[channel * pixels + pixel] = rgba[4 * pixel + channel] / 255;
@@ -23,7 +23,7 @@ export function letterbox(image, size) {
 }
 
 // Return the boxes in px of the image. `output` (4 + classes, anchors) contains, per anchor, centre, width and height in
-// px of the square, then a score per class. Non-maximum suppression runs per class, best score first. Boxes end at the
+// px of the input, then a score per class. Non-maximum suppression runs per class, best score first. Boxes end at the
 // edges of the image.
 export function decode(output, classes, { scale, left, top, sides }, threshold, iou = 0.7) {
   const anchors = output.length / (4 + classes);

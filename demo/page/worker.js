@@ -16,8 +16,8 @@ function session(name) {
 
 session("int8").catch(() => {}); // begins before the page asks; a fault is told when it does
 
-async function run({ input, size, names }) {
-  const feed = { images: new ort.Tensor("float32", input, [1, 3, size, size]) };
+async function run({ input, height, width, names }) {
+  const feed = { images: new ort.Tensor("float32", input, [1, 3, height, width]) };
   const passes = {};
   for (const name of names) {
     const network = await session(name);

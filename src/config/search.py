@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from src.foundation.constraints import NotEmpty, Range
 
@@ -20,7 +20,7 @@ class Search:
         hours: no training starts afterwards; None: no limit.
         students: files of conf/student: architecture and initial weights.
         activation: in place of the student's own; None: its own.
-        imgsz: side of the square input.
+        imgsz: px, sides of square inputs, or pairs [height, width].
         ratio: share of the channels that prune removes.
         target: the runtime that the INT8 graph suits.
         eta: one of so many networks goes on after a rung.
@@ -33,7 +33,7 @@ class Search:
     hours: Annotated[float | None, Range(above=0)]
     students: Annotated[list[str], NotEmpty()]
     activation: Annotated[list[str | None], NotEmpty()]
-    imgsz: Annotated[list[int], NotEmpty()]
+    imgsz: Annotated[list[Any], NotEmpty()]
     ratio: Annotated[list[float], NotEmpty()]
     target: Annotated[list[str], NotEmpty()]
     eta: Annotated[int, Range(least=2)]

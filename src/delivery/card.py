@@ -17,6 +17,7 @@ from src.delivery.target import Target
 from src.deployment.letterbox import PADDING
 from src.evaluation.agreement import Agreement, summarize
 from src.foundation.digests import digest
+from src.foundation.image_size import ImageSize, height_width
 
 MIB = 2**20
 COLOURS = 3
@@ -65,7 +66,7 @@ class Measured:
 
 
 def facts_of(
-    name: str, target: Target, measured: Measured, names: Sequence[str], imgsz: int, made_from: dict[str, str]
+    name: str, target: Target, measured: Measured, names: Sequence[str], imgsz: ImageSize, made_from: dict[str, str]
 ) -> dict[str, Any]:
     """Return the facts of a file.
 
@@ -74,7 +75,7 @@ def facts_of(
         target: the target.
         measured: the file.
         names: of its classes.
-        imgsz: px, side of its square input.
+        imgsz: px, size of its input.
         made_from: the md5 of each file that it was made from, by name.
     """
     levels = _levels(measured.file)
@@ -106,13 +107,17 @@ def facts_of(
     }
 
 
-def _input(entry: End, imgsz: int) -> dict[str, Any]:
+def _input(entry: End, imgsz: ImageSize) -> dict[str, Any]:
+    height, width = height_width(imgsz)
     return {
         **_end(entry),
         "layout": "NHWC" if entry.shape[-1] == COLOURS else "NCHW"[-len(entry.shape) :],
         "colours": "RGB",
         "scaling": "pixels 0 to 255 as they are" if entry.type == "uint8" else "pixels divided by 255",
-        "letterbox": f"the longer side becomes {imgsz} px (bilinear); the rest is grey {PADDING}, half on either side",
+        "letterbox": (
+            f"the image is scaled (bilinear) until it is {width} px wide or {height} px high; the rest is grey "
+            f"{PADDING}, half on either side"
+        ),
     }
 
 

@@ -32,6 +32,7 @@ from src.deployment.integer_decoder import Grid, Level, levels_from
 from src.deployment.links import Links
 from src.deployment.session import open_session
 from src.foundation.errors import UserError
+from src.foundation.image_size import ImageSize, height_width
 from src.quantization.calibrated_network import CalibratedNetwork, LayerRanking
 from src.quantization.ranges.calibration import Range
 from src.quantization.setting import Setting
@@ -90,7 +91,7 @@ def integer_graph(network: CalibratedNetwork, setting: Setting, form: str = "qop
     return quantized
 
 
-def float_levels(model: onnx.ModelProto, imgsz: int) -> onnx.ModelProto:
+def float_levels(model: onnx.ModelProto, imgsz: ImageSize) -> onnx.ModelProto:
     """Return a detector in float that ends where the integer graph ends, for compilers that quantize it themselves.
 
     Its outputs are named as those of the integer graph, boxes and classes of the smallest stride first.
@@ -154,22 +155,24 @@ def _stands_for_integers(tensor: str, links: Links) -> bool:
     return source.op_type == "DequantizeLinear" or {reader.op_type for reader in readers} == {"QuantizeLinear"}
 
 
-def _levels(model: onnx.ModelProto, imgsz: int) -> list[_HeadLevel]:
+def _levels(model: onnx.ModelProto, imgsz: ImageSize) -> list[_HeadLevel]:
     """Return the levels of a detector's head, the smallest stride first."""
     shapes = {
         one.name: [dim.dim_value for dim in one.type.tensor_type.shape.dim]
         for one in shape_inference.infer_shapes(model).graph.value_info
     }
     head = Links(onnx.helper.make_graph(float_head(model), "head", [], model.graph.output))
+    height, width = height_width(imgsz)
     found: dict[int, dict[str, str]] = {}
     for name in head_inputs(model):
         shape = shapes.get(name, [])
-        if len(shape) != 4 or shape[0] != 1 or shape[2] != shape[3] or not shape[2] or imgsz % shape[2]:
-            raise UserError(f"the head reads {name}, which is no level of a square image: it cannot be cut there")
+        stride = height // shape[2] if len(shape) == 4 and shape[2] else 0
+        if not stride or shape[0] != 1 or (stride * shape[2], stride * shape[3]) != (height, width):
+            raise UserError(f"the head reads {name}, which is no level of the image: it cannot be cut there")
         kind = "classes" if _reaches_sigmoid(name, head) else "boxes"
-        level = found.setdefault(imgsz // shape[2], {})
+        level = found.setdefault(stride, {})
         if kind in level:
-            raise UserError(f"the head has two outputs for {kind} at stride {imgsz // shape[2]}: it cannot be cut")
+            raise UserError(f"the head has two outputs for {kind} at stride {stride}: it cannot be cut")
         level[kind] = name
     if not found or any(len(level) != 2 for level in found.values()):
         raise UserError("the head has no pair of boxes and classes per level: it cannot be cut")

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ultralytics.models.yolo.detect import DetectionPredictor, DetectionValidator
+from ultralytics.models.yolo.detect import DetectionPredictor
 
 from src.delivery.opened import Opened
 from src.deployment.detections import Detections
 from src.detector.dataset import view_of
+from src.detector.fitted_dataset import FittedValidator
 from src.evaluation.detections import LEAST_SCORE
+from src.foundation.image_size import ImageSize, height_width
 
 SPLIT = "val"
 
@@ -45,44 +47,45 @@ class _Detector(torch.nn.Module):
         return torch.from_numpy(np.concatenate([self.opened(image[None]) for image in images.numpy()]))
 
 
-def accuracy_of(opened: Opened, names: Sequence[str], prepared: Path, imgsz: int) -> MeanPrecision:
+def accuracy_of(opened: Opened, names: Sequence[str], prepared: Path, imgsz: ImageSize) -> MeanPrecision:
     """Return the accuracy of a file on val.
 
     Args:
         opened: the file.
         names: of its classes.
         prepared: the folder that prepare-labels wrote.
-        imgsz: px, side of its square input.
+        imgsz: px, size of its input.
     """
     with view_of(prepared) as data, tempfile.TemporaryDirectory(prefix="validation-") as scratch:
-        validator = DetectionValidator(
+        validator = FittedValidator(
+            imgsz,
             args={
                 "task": "detect",
                 "mode": "val",
                 "data": str(data),
                 "split": SPLIT,
-                "imgsz": imgsz,
                 "device": "cpu",
-                "rect": False,  # every image in a square, as files take it
                 "plots": False,
                 "workers": 0,
                 "verbose": False,
                 "project": scratch,
                 "name": "validator",
-            }
+            },
         )
         validator(model=_Detector(opened, names))
     box = validator.metrics.box
     return MeanPrecision(round(float(box.map), 6), round(float(box.map50), 6))
 
 
-def detections_of(opened: Opened, names: Sequence[str], images: Sequence[Path], imgsz: int) -> Iterator[Detections]:
+def detections_of(
+    opened: Opened, names: Sequence[str], images: Sequence[Path], imgsz: ImageSize
+) -> Iterator[Detections]:
     """Yield the detections of a file in each of `images`, those with a score of at least `LEAST_SCORE`."""
     predictor = DetectionPredictor(
         overrides={
             "task": "detect",
             "mode": "predict",
-            "imgsz": imgsz,
+            "imgsz": height_width(imgsz),
             "conf": LEAST_SCORE,
             "device": "cpu",
             "rect": False,

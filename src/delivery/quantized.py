@@ -14,7 +14,7 @@ from src.quantization.calibrated_network import LayerRanking
 from src.quantization.targets import TARGETS
 
 READING = (
-    "one output, float: box centre x, y, width and height in px of the square, then a score in [0, 1] per class, for "
+    "one output, float: box centre x, y, width and height in px of the input, then a score in [0, 1] per class, for "
     "each location; suppress double boxes afterwards"
 )
 

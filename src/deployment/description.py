@@ -18,11 +18,11 @@ class Description:
 
     Attributes:
         names: of the classes, by index.
-        imgsz: px, side of the square input.
+        imgsz: px, height and width of the input.
     """
 
     names: list[str]
-    imgsz: int
+    imgsz: tuple[int, int]
 
 
 def describe(network: Path) -> Description:
@@ -30,7 +30,7 @@ def describe(network: Path) -> Description:
 
     Raises:
         UserError: it is not a detector that this project exported: it is no ONNX file, its metadata have no class names
-            or no side, or its input and output are not those of `export_onnx`.
+            or no size, or its input and output are not those of `export_onnx`.
     """
     try:
         model = onnx.load(network, load_external_data=False)
@@ -38,19 +38,19 @@ def describe(network: Path) -> Description:
         raise _unfit(network, "it is no network in ONNX") from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     try:
-        names, (imgsz, *_) = ast.literal_eval(metadata["names"]), ast.literal_eval(metadata["imgsz"])
-        found = Description([str(names[index]) for index in range(len(names))], int(imgsz))
+        names, (height, width) = ast.literal_eval(metadata["names"]), ast.literal_eval(metadata["imgsz"])
+        found = Description([str(names[index]) for index in range(len(names))], (int(height), int(width)))
     except (KeyError, TypeError, ValueError, SyntaxError) as error:
-        raise _unfit(network, "its metadata have no class names or no side of the image") from error
+        raise _unfit(network, "its metadata have no class names or no size of the image") from error
     _expect_shapes(network, model, found)
     return found
 
 
 def _expect_shapes(network: Path, model: onnx.ModelProto, of: Description) -> None:
     inputs, outputs = ([_shape(tensor) for tensor in tensors] for tensors in (model.graph.input, model.graph.output))
-    square = [1, 3, of.imgsz, of.imgsz]
-    if inputs != [square]:
-        raise _unfit(network, f"expected one input {square}, found {', '.join(map(str, inputs)) or 'none'}")
+    image = [1, 3, *of.imgsz]
+    if inputs != [image]:
+        raise _unfit(network, f"expected one input {image}, found {', '.join(map(str, inputs)) or 'none'}")
     per_location = 4 + len(of.names)
     if len(outputs) != 1 or len(outputs[0]) != 3 or outputs[0][1] != per_location:
         shown = ", ".join(map(str, outputs)) or "none"

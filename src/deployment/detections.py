@@ -40,8 +40,8 @@ def read_output(output: NDArray[np.float32], placement: Placement, score: float,
     Boxes without area are left out; only untrained networks have them.
 
     Args:
-        output: (1, 4 + classes, locations): box centre, width and height in px of the square, then a score per class.
-        placement: of the image in the square.
+        output: (1, 4 + classes, locations): box centre, width and height in px of the input, then a score per class.
+        placement: of the image in the input.
         score: detections have a higher one, [0, 1].
         iou: of two boxes of a class that overlap more, the better one is kept, [0, 1].
     """

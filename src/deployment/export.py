@@ -26,23 +26,24 @@ from src.detector.checkpoint import load_detector
 from src.detector.strides import expect_multiple_of_stride
 from src.foundation.atomic import whole_file
 from src.foundation.errors import OutdatedError, SettingError
+from src.foundation.image_size import ImageSize, as_setting, height_width
 
 
-def export_onnx(weights: Path, target: Path, imgsz: int) -> None:
-    """Write the detector as ONNX: float32, batch 1, a square of `imgsz` px, class names and stride in its metadata.
+def export_onnx(weights: Path, target: Path, imgsz: ImageSize) -> None:
+    """Write the detector as ONNX: float32, batch 1, images of `imgsz` px, class names and stride in its metadata.
 
-    Input `images` (1, 3, imgsz, imgsz) in [0, 1], RGB; output `output0` (1, 4 + classes, locations): box centre, width
+    Input `images` (1, 3, height, width) in [0, 1], RGB; output `output0` (1, 4 + classes, locations): box centre, width
     and height in px, then a score in [0, 1] per class. ultralytics' export date is removed, so that the same weights
     give the same bytes.
 
     Raises:
         UserError: `weights` is not a detector that can be read.
-        SettingError: `imgsz` is not a multiple of its coarsest stride.
+        SettingError: a side of `imgsz` is not a multiple of its coarsest stride.
     """
     # Checked first: ultralytics' own errors would name the copy in a temporary folder.
     expect_multiple_of_stride(imgsz, load_detector(weights))
     with tempfile.TemporaryDirectory(prefix="export-") as scratch:
-        model = onnx.load(_exported(weights, Path(scratch), format="onnx", imgsz=imgsz, simplify=True))
+        model = onnx.load(_exported(weights, Path(scratch), format="onnx", imgsz=height_width(imgsz), simplify=True))
     kept = [entry for entry in model.metadata_props if entry.key != "date"]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
@@ -50,8 +51,8 @@ def export_onnx(weights: Path, target: Path, imgsz: int) -> None:
         onnx.save(model, partial)
 
 
-def expect_size(network: Path, imgsz: int) -> None:
-    """Check that an ONNX file was exported for squares of `imgsz` px.
+def expect_size(network: Path, imgsz: ImageSize) -> None:
+    """Check that an ONNX file was exported for images of `imgsz` px.
 
     Raises:
         SettingError: it was exported for another size.
@@ -59,20 +60,21 @@ def expect_size(network: Path, imgsz: int) -> None:
     """
     try:
         model = onnx.load(network, load_external_data=False)
-        exported = model.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
-    except (DecodeError, IndexError) as error:
+        *_, height, width = (of.dim_value for of in model.graph.input[0].type.tensor_type.shape.dim)
+    except (DecodeError, IndexError, ValueError) as error:
         raise OutdatedError(network, "not a network in ONNX") from error
-    if exported != imgsz:
-        raise SettingError("imgsz", f"must be {exported}, as {network.name} was exported for it, got {imgsz}")
+    if (height, width) != height_width(imgsz):
+        exported, got = as_setting((height, width)), as_setting(imgsz)
+        raise SettingError("imgsz", f"must be {exported}, as {network.name} was exported for it, got {got}")
 
 
-def export_tflite(weights: Path, scratch: Path, imgsz: int) -> Path:
+def export_tflite(weights: Path, scratch: Path, imgsz: ImageSize) -> Path:
     """Export the detector to TFLite, float32, and return the file, in the folder `scratch`. Needs litert-torch.
 
-    Input and output are the same as in `export_onnx`, but boxes are fractions of the square. ultralytics' metadata,
-    with a date, is in a ZIP archive at the end of the file.
+    Input and output are the same as in `export_onnx`, but boxes are fractions of width and height. ultralytics'
+    metadata, with a date, is in a ZIP archive at the end of the file.
     """
-    return _exported(weights, scratch, format="litert", imgsz=imgsz)
+    return _exported(weights, scratch, format="litert", imgsz=height_width(imgsz))
 
 
 def _exported(weights: Path, scratch: Path, **settings: Any) -> Path:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from src.deployment.letterbox import letterbox
 from src.foundation.errors import OutdatedError, UserError
+from src.foundation.image_size import ImageSize
 from src.foundation.prepared import IMAGE_SUFFIXES
 
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -30,15 +31,15 @@ def choose_images(folder: Path, count: int, seed: int) -> list[Path]:
     return [found[index] for index in sorted(chosen)]
 
 
-def load_image(path: Path, imgsz: int) -> NDArray[np.float32]:
-    """Return an image as ultralytics' validation passes it to a network with square input.
+def load_image(path: Path, imgsz: ImageSize) -> NDArray[np.float32]:
+    """Return an image as ultralytics' validation passes it to a network.
 
     Args:
         path: an image file.
-        imgsz: px, side of the square.
+        imgsz: px, size of the input.
 
     Returns:
-        (1, 3, imgsz, imgsz), RGB, [0, 1].
+        (1, 3, height, width), RGB, [0, 1].
 
     Raises:
         UserError: the file cannot be read as an image.

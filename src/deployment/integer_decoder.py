@@ -63,7 +63,7 @@ def decode(outputs: Mapping[str, NDArray[Any]], levels: Sequence[Level]) -> NDAr
         levels: in the order in which their locations are wanted, the smallest stride first.
 
     Returns:
-        (1, 4 + classes, locations): box centre, width and height in px of the network's square, then a score in [0, 1]
+        (1, 4 + classes, locations): box centre, width and height in px of the network's input, then a score in [0, 1]
         per class, as the file with a float head returns them.
     """
     decoded = [

@@ -42,7 +42,7 @@ def quantize_tflite(network: Path, target: Path, images: Iterable[NDArray[np.flo
     Args:
         network: float32.
         target: the new file.
-        images: (1, 3, imgsz, imgsz) each, RGB, [0, 1]; activations are observed on them.
+        images: (1, 3, height, width) each, RGB, [0, 1]; activations are observed on them.
         threads: number of CPU threads of the interpreter that observes.
     """
     from ai_edge_quantizer import qtyping, quantizer, recipe

@@ -31,7 +31,7 @@ class OnnxDetector:
 
     Attributes:
         names: of the classes, by index.
-        imgsz: px, side of its square input.
+        imgsz: px, height and width of its input.
     """
 
     def __init__(self, network: Path, runtime: str, threads: int, cache: Path) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from ultralytics import YOLO
+
+from src.detector.fitted_dataset import FittedValidator
+from src.foundation.image_size import ImageSize
 
 BATCH = 16  # for .pt files; exported files take one image at a time
 
@@ -53,24 +57,24 @@ class ImageMatches:
     labelled: NDArray[np.float32]
 
 
-def validate(detector: Path, data_yaml: Path, *, split: str, imgsz: int, device: str) -> Accuracy:
+def validate(detector: Path, data_yaml: Path, *, split: str, imgsz: ImageSize, device: str) -> Accuracy:
     """Return the accuracy of a detector on one split of a dataset; see `validate_by_image`."""
     return validate_by_image(detector, data_yaml, split=split, imgsz=imgsz, device=device)[0]
 
 
 def validate_by_image(
-    detector: Path, data_yaml: Path, *, split: str, imgsz: int, device: str
+    detector: Path, data_yaml: Path, *, split: str, imgsz: ImageSize, device: str
 ) -> tuple[Accuracy, list[ImageMatches]]:
     """Return the accuracy of a detector on one split of a dataset, and what each image adds to it, in their order.
 
-    Every image is letterboxed to the same square, for .pt files too (ultralytics would use rectangles), so that files
-    of both kinds get the same pixels.
+    Every image is letterboxed to the same size, for .pt files too (ultralytics would use other rectangles), so that
+    files of both kinds get the same pixels.
 
     Args:
         detector: a .pt file, or a file that ultralytics exported (such as .onnx) for one image at a time.
         data_yaml: the dataset in ultralytics' format.
         split: train, val or test.
-        imgsz: side of the square, px.
+        imgsz: the size, px.
         device: "cpu" or a CUDA index; of several indices the first is used. Exported files run on the CPU.
     """
     is_export = detector.suffix != ".pt"
@@ -87,12 +91,11 @@ def validate_by_image(
     yolo.add_callback("on_val_batch_end", keep)
     with tempfile.TemporaryDirectory(prefix="validation-") as scratch:
         metrics = yolo.val(
+            partial(FittedValidator, imgsz),
             data=str(data_yaml),
             split=split,
-            imgsz=imgsz,
             batch=1 if is_export else BATCH,
             device="cpu" if is_export else device.split(",")[0],
-            rect=False,
             plots=False,
             workers=0,
             verbose=False,

@@ -17,6 +17,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 
 from src.foundation.atomic import whole_file
 from src.foundation.errors import UserError
+from src.foundation.image_size import ImageSize, as_setting
 
 ARCHITECTURES = Path(ultralytics.__file__).parent / "cfg" / "models"
 HEADS = ("Detect", "v10Detect")
@@ -32,19 +33,19 @@ _UNKNOWN_CLASS = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
 """In a message of `torch.load(weights_only=True)`."""
 
 
-def save_detector(network: nn.Module, path: Path, imgsz: int) -> None:
+def save_detector(network: nn.Module, path: Path, imgsz: ImageSize) -> None:
     """Write `network` to `path` in half precision, as ultralytics does, in its checkpoint format.
 
     ultralytics' own best.pt contains the date, the trainer's paths and the git branch, so its bytes differ from run to
     run. Here the same weights give the same file.
 
     Args:
-        imgsz: side of the square it was trained on, px; `YOLO(path)` uses it as its default.
+        imgsz: the size that it was trained on, px; `YOLO(path)` uses it as its default.
     """
     kept = deepcopy(network).cpu().half().eval()
     for parameter in kept.parameters():
         parameter.requires_grad = False
-    arguments = {"task": "detect", "imgsz": imgsz}
+    arguments = {"task": "detect", "imgsz": as_setting(imgsz)}
     kept.args = dict(arguments)  # type: ignore[assignment]  # a plain attribute; mypy expects a module
     for trace in ("criterion", "pt_path", "optimizer"):
         vars(kept).pop(trace, None)

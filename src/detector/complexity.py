@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import get_flops
 
+from src.foundation.image_size import ImageSize, height_width
+
 
 @dataclass(frozen=True)
 class Complexity:
@@ -17,7 +19,8 @@ class Complexity:
     gflops: float
 
 
-def complexity(network: DetectionModel, imgsz: int) -> Complexity:
-    """Return the complexity of the deployed network (batch norm folded in) for a square image of `imgsz` px."""
+def complexity(network: DetectionModel, imgsz: ImageSize) -> Complexity:
+    """Return the complexity of the deployed network (batch norm folded in) for an image of `imgsz` px."""
     fused = deepcopy(network).fuse(verbose=False)
-    return Complexity(sum(parameter.numel() for parameter in fused.parameters()), round(get_flops(fused, imgsz), 4))
+    gflops = round(get_flops(fused, height_width(imgsz)), 4)
+    return Complexity(sum(parameter.numel() for parameter in fused.parameters()), gflops)

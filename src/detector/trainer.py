@@ -21,11 +21,13 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from src.detector.added_boxes import AddedBoxes, add_boxes, parted
 from src.detector.criterion import Batch, LearningCriterion, MakeCriterion, TrainingContext
+from src.detector.fitted_dataset import FittedDataset, fit
 from src.detector.initial_weights import expect_same_architecture, take_weights
 from src.detector.precision import compute_in_float32, train_in_bfloat16
 from src.detector.strides import expect_multiple_of_stride
 from src.foundation.atomic import whole_file
 from src.foundation.errors import UserError
+from src.foundation.image_size import ImageSize, height_width
 
 _logger = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class TrainerExtras:
         activation: one of `ACTIVATIONS` instead of the architecture's own; None: its own.
         weights: initial weights; None: random, or the weights that the network has.
         dtype: float32, or bfloat16 for the forward pass and its gradients.
+        size_hw: px, height and width of the images; None: the square of ultralytics' `imgsz`.
     """
 
     checkpoint: Path
@@ -55,6 +58,7 @@ class TrainerExtras:
     activation: str | None = None
     weights: DetectionModel | None = None
     dtype: torch.dtype = torch.float32
+    size_hw: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class ResumableTrainer(DetectionTrainer):
         """Build the network, and give it the initial weights if there are any."""
         given = isinstance(self.model, nn.Module)
         checkpoint = super().setup_model()
-        expect_multiple_of_stride(self.args.imgsz, self.model)  # ultralytics rounds it up later
+        expect_multiple_of_stride(self._size, self.model)  # ultralytics rounds it up later
         if given:
             for parameter in self.model.parameters():
                 parameter.requires_grad = True  # the parameters of saved checkpoints are frozen
@@ -133,6 +137,22 @@ class ResumableTrainer(DetectionTrainer):
         if self.extras.dtype == torch.bfloat16:
             train_in_bfloat16(self.model)
         return checkpoint
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+        """Return the images of a folder, for training or validation."""
+        height, width = height_width(self._size)
+        if mode == "val" and height == width:
+            return super().build_dataset(img_path, mode, batch)  # in rectangles, which are smaller than the square
+        return self._fitted(self.args, img_path, batch, mode)
+
+    def _fitted(self, arguments: Any, img_path: str, batch: int | None, mode: str = "train") -> FittedDataset:
+        dataset = build_yolo_dataset(arguments, img_path, batch, self.data, mode=mode, rect=False, stride=self.stride)
+        return fit(dataset, self._size)
+
+    @property
+    def _size(self) -> ImageSize:
+        size: ImageSize = self.extras.size_hw or self.args.imgsz
+        return size
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Scale the images to [0, 1], in the network's memory format; part added boxes from the labels."""
@@ -190,9 +210,7 @@ class ResumableTrainer(DetectionTrainer):
         """Yield augmented batches of a folder's images without end (`TrainingContext.batches_of`)."""
         arguments = copy(self.args)
         arguments.mosaic = 0.0  # a resumed training does not have the mosaic's buffer of earlier images
-        dataset = build_yolo_dataset(
-            arguments, str(folder), self.batch_size, self.data, mode="train", stride=self.stride
-        )
+        dataset = self._fitted(arguments, str(folder), self.batch_size)
         if boxes is not None:
             add_boxes(dataset, boxes, self.data["nc"])
         batch_size = self.batch_size // max(self.world_size, 1)

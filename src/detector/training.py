@@ -16,6 +16,7 @@ from src.detector.checkpoint import find_architecture
 from src.detector.criterion import MakeCriterion
 from src.detector.trainer import OnEpoch, Trained, TrainerExtras, trainer_with
 from src.foundation.errors import SettingError, UserError
+from src.foundation.image_size import height_width
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def train(
     Args:
         network: a new network, or one that is trained further as it is.
         data_yaml: the dataset in ultralytics' format.
-        arguments: the trainer's arguments, under ultralytics' names.
+        arguments: the trainer's arguments, under ultralytics' names; `imgsz` may be (height, width).
         device: "cpu" or a CUDA index; with several, separated by commas, each runs one process with its part of every
             batch.
         checkpoint: file for the state of the last epoch. If it exists, the training resumes from it, or returns at once
@@ -75,6 +76,7 @@ def train(
     devices = device.count(",") + 1
     if arguments["batch"] % devices:
         raise SettingError("batch", f"must be a multiple of the {devices} devices, got {arguments['batch']}")
+    size_hw = height_width(arguments["imgsz"])
     new = network if isinstance(network, NewNetwork) else None
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
         overrides = {
@@ -82,6 +84,7 @@ def train(
             "task": "detect",
             "model": new.architecture if new else "yolov8n.yaml",  # replaced below by a network to train further
             "data": str(data_yaml),
+            "imgsz": max(size_hw),  # ultralytics takes one side; `TrainerExtras` has both
             "device": device,
             # A step per batch: gradients accumulated across epochs could not be resumed exactly.
             "nbs": arguments["batch"],
@@ -94,7 +97,7 @@ def train(
             "name": "trainer",
         }
         extras = TrainerExtras(
-            checkpoint, make_criterion, new.activation if new else None, new.weights if new else None, dtype
+            checkpoint, make_criterion, new.activation if new else None, new.weights if new else None, dtype, size_hw
         )
         trainer = trainer_with(extras)(overrides=overrides)
         trainer.on_epoch = on_epoch

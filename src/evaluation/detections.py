@@ -9,18 +9,19 @@ import numpy as np
 
 from src.deployment.detections import Detections
 from src.detector.runtime import settle
+from src.foundation.image_size import ImageSize, height_width
 
 LEAST_SCORE = 0.25
 """The default threshold of ultralytics; below it are thousands of boxes that nobody would look at."""
 
 
-def detect(network: Path, images: Sequence[Path], *, imgsz: int, threads: int) -> Iterator[Detections]:
+def detect(network: Path, images: Sequence[Path], *, imgsz: ImageSize, threads: int) -> Iterator[Detections]:
     """Yield the detections of each of `images`, on the CPU.
 
     Args:
         network: an .onnx file with ultralytics' metadata.
         images: image files.
-        imgsz: px, side of the square input that the network was exported for.
+        imgsz: px, size of the input that the network was exported for.
         threads: of torch, which computes the non-maximum suppression.
     """
     # Not at the top of the file: src.detector must be imported first, as it configures ultralytics.
@@ -29,7 +30,9 @@ def detect(network: Path, images: Sequence[Path], *, imgsz: int, threads: int) -
     detector = YOLO(network, task="detect")
     device = settle("cpu", threads)
     for image in images:
-        [result] = detector.predict(str(image), imgsz=imgsz, conf=LEAST_SCORE, device=device, verbose=False)
+        [result] = detector.predict(
+            str(image), imgsz=height_width(imgsz), conf=LEAST_SCORE, device=device, verbose=False
+        )
         boxes = result.boxes.cpu().numpy()
         yield Detections(
             boxes_xyxy=boxes.xyxy.astype(np.float64),

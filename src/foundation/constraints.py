@@ -104,7 +104,9 @@ class NotEmpty:
 
 
 def violations(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the key and the fault of every field that breaks a constraint. None is checked by its type alone.
+    """Yield the key and the fault of every field that breaks a constraint.
+
+    None is checked by its type alone, unless that is `Any`.
 
     Args:
         settings: an instance of a dataclass, whose fields may be dataclasses.
@@ -115,7 +117,7 @@ def violations(settings: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         value, key, hint = getattr(settings, field.name), prefix + field.name, hints[field.name]
         if dataclasses.is_dataclass(value):
             yield from violations(value, f"{key}.")
-        if value is None or get_origin(hint) is not Annotated:
+        if get_origin(hint) is not Annotated or (value is None and get_args(hint)[0] is not Any):
             continue
         for constraint in get_args(hint)[1:]:
             if not constraint.admits(value):

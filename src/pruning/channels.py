@@ -16,6 +16,7 @@ from torch_pruning.pruner.importance import Importance
 from ultralytics.nn.tasks import DetectionModel
 
 from src.foundation.errors import UserError
+from src.foundation.image_size import ImageSize, height_width
 from src.pruning.c2f import join_blocks, split_blocks
 from src.pruning.traceable import hide, kept_layers, show
 
@@ -25,7 +26,7 @@ def prune_channels(
     *,
     ratio: float,
     round_to: int,
-    imgsz: int,
+    imgsz: ImageSize,
     importance: Importance,
     original: DetectionModel | None = None,
     spared: Collection[int] = (),
@@ -40,7 +41,7 @@ def prune_channels(
         round_to: the number of remaining channels is rounded to the nearest multiple of this, and is at least this;
             narrower layers keep their channels. Integer kernels work on vectors of 8 or 16, so removing a part of a
             vector saves no time.
-        imgsz: side of the square image that the network is traced with, px.
+        imgsz: the size of the image that the network is traced with, px.
         importance: ranks the channels.
         original: `network` before earlier rounds of pruning; None: `network` itself.
         spared: layers, by ultralytics' index, that keep their channels.
@@ -63,7 +64,7 @@ def prune_channels(
     try:
         torch_pruning.pruner.BasePruner(
             pruned,
-            torch.zeros(1, 3, imgsz, imgsz),
+            torch.zeros(1, 3, *height_width(imgsz)),
             importance=importance,
             pruning_ratio=0.0,
             pruning_ratio_dict=_ratios(pruned, before, ratio, round_to, spared),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch_pruning.pruner.importance import Importance
 from ultralytics.nn.tasks import DetectionModel
 
+from src.foundation.image_size import ImageSize
 from src.pruning.bn_scale import bn_scale
 from src.pruning.channels import prune_channels
 from src.pruning.magnitude import magnitude
@@ -25,7 +26,7 @@ class Pruner:
         method: structured (channels), or single weights: unstructured_global or unstructured_per_layer.
         importance: how channels are ranked: magnitude, bn_scale or taylor.
         round_to: the number of channels stays a multiple of this.
-        imgsz: side of the square image that networks are traced with, px.
+        imgsz: the size of the image that networks are traced with, px.
         fill_gradients: leaves the gradients of the loss on training images in a network's parameters; only taylor needs
             it.
     """
@@ -33,7 +34,7 @@ class Pruner:
     method: str
     importance: str
     round_to: int
-    imgsz: int
+    imgsz: ImageSize
     fill_gradients: Callable[[DetectionModel], None]
 
     def pruned(

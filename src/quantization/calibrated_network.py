@@ -43,7 +43,7 @@ class CalibratedNetwork:
     threads: int
 
     def images(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the observed images as network input, (1, 3, imgsz, imgsz) each."""
+        """Yield the observed images as network input, (1, 3, height, width) each."""
         return (load_image(self.train / name, self.calibration.imgsz) for name in self.calibration.images)
 
     def quantized(self, setting: Setting, ranking: LayerRanking) -> onnx.ModelProto:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from adjustText import adjust_text
 
+from src.foundation.image_size import size_in_words
 from src.reporting.plots import CONTROL, label, plot
 
 AREA_PER_MIB = 30.0
@@ -64,7 +65,8 @@ def draw_story(accuracy: Mapping[str, Any], latency: Mapping[str, Any], path: Pa
     }
     chains = [[title for title in chain if title in points] for chain in (story, in_openvino)]
     machine = latency["machine"]
-    title = f"{machine['cpu']}, {machine['threads']} thread(s), {machine['imgsz']} px. Area: size of the file"
+    size = size_in_words(machine["imgsz"])
+    title = f"{machine['cpu']}, {machine['threads']} thread(s), {size} px. Area: size of the file"
     draw_pareto(points, chains, title, path)
 
 

@@ -15,6 +15,7 @@ from src.config.quantize import WITHOUT_RANGES
 from src.evaluation.bootstrap import DRAWS, Difference
 from src.evaluation.gate import Gates
 from src.evaluation.verdict import Verdict
+from src.foundation.image_size import size_in_words
 from src.reporting.escaping import code, fenced, plain
 from src.reporting.verdict_words import headline, objections
 
@@ -287,9 +288,10 @@ def _machine(latency: Mapping[str, Any]) -> str:
     versions = plain(", ".join(f"{name} {version}" for name, version in machine["versions"].items()))
     flags = plain(", ".join(machine["flags"])) or "no vector flags known"
     return (
-        f"Only the forward pass is timed: one image of {machine['imgsz']} px, on {plain(machine['cpu'])} ({flags}; "
-        f"{machine['cores']} cores), {machine['threads']} thread(s), {machine['rounds']} rounds. In each round every "
-        f"model runs twice, and the second pass is timed. {versions}.\n\n{_energy(machine['no_energy'])}"
+        f"Only the forward pass is timed: one image of {size_in_words(machine['imgsz'])} px, on "
+        f"{plain(machine['cpu'])} "
+        f"({flags}; {machine['cores']} cores), {machine['threads']} thread(s), {machine['rounds']} rounds. In each "
+        f"round every model runs twice, and the second pass is timed. {versions}.\n\n{_energy(machine['no_energy'])}"
     )
 
 

@@ -20,6 +20,7 @@ from src.detector.checkpoint import load_detector
 from src.detector.dataset import expect_classes, view_of
 from src.detector.runtime import settle
 from src.foundation.errors import OutdatedError, UserError
+from src.foundation.image_size import height_width
 from src.foundation.pipeline import PREPARED, TEACHER
 from src.foundation.prepared import class_names
 from src.searching.budget import Budget
@@ -111,8 +112,8 @@ def task_of(settings: Search, files: StageFiles, root: Path) -> Task:
     device = settle(distill.device, distill.cpu_threads)
     teacher = load_detector(path)
     expect_classes(teacher, class_names(prepared), path)
-    trained_with = int(teacher.args["imgsz"])
-    if trained_with != training.imgsz:
+    trained_with = teacher.args["imgsz"]
+    if height_width(trained_with) != height_width(training.imgsz):
         raise OutdatedError(path, f"was trained with imgsz {trained_with}, now it is {training.imgsz}")
     _expect_students(settings, files)
     with view_of(prepared) as data:

@@ -49,7 +49,7 @@ def read_back(file: Path, threads: int) -> Opened:
     except (RuntimeError, ValueError) as error:
         raise unreadable(file, error) from error
     [entry], [output] = interpreter.get_input_details(), interpreter.get_output_details()
-    side = int(entry["shape"][-1])
+    height, width = (int(side) for side in entry["shape"][-2:])
 
     def run(image: NDArray[Any]) -> list[NDArray[Any]]:
         interpreter.set_tensor(entry["index"], image)
@@ -58,7 +58,7 @@ def read_back(file: Path, threads: int) -> Opened:
 
     def decode(found: Any) -> NDArray[np.float32]:
         in_px: NDArray[np.float32] = found[0].copy()
-        in_px[:, :4] *= side  # the file gives boxes as fractions of the square
+        in_px[:, :4] *= np.array([[width], [height], [width], [height]])  # the file gives fractions of them
         return in_px
 
     return Opened(_end(entry), (_end(output),), prepare=as_it_is, run=run, decode=decode)
@@ -74,7 +74,7 @@ TARGET = Target(
     runtime="LiteRT",
     suits="LiteRT on phones and boards",
     reading=(
-        "one output, float: box centre x, y, width and height as fractions of the square, then a score in [0, 1] per "
+        "one output, float: box centre x, y, width and height as fractions of the input's, then a score in [0, 1] per "
         "class, for each location; suppress double boxes afterwards"
     ),
     write=write,

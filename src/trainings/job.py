@@ -25,6 +25,7 @@ from src.detector.trainer import Trained
 from src.detector.training import NewNetwork, train
 from src.foundation.atomic import write_json
 from src.foundation.digests import digest
+from src.foundation.image_size import ImageSize
 from src.foundation.pipeline import PREPARED
 from src.foundation.prepared import SPLITS, class_names, images_of
 from src.reporting.training_curves import draw_curves, save_curves
@@ -60,9 +61,10 @@ class TrainingJob:
     checkpoints: Path
 
     @property
-    def imgsz(self) -> int:
-        """Side of the square images, px."""
-        return int(self.arguments["imgsz"])
+    def imgsz(self) -> ImageSize:
+        """Size of the images, px."""
+        found: ImageSize = self.arguments["imgsz"]
+        return found
 
     def for_epochs(self, epochs: int) -> TrainingJob:
         """Return the same job with another number of epochs."""

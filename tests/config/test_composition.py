@@ -72,6 +72,12 @@ def test_an_override_changes_that_key_alone(stage: str) -> None:
     assert changed == {**plain, key: yaml.safe_load(value)} != plain
 
 
+@pytest.mark.parametrize("size", [160, [96, 160]])
+def test_the_input_is_a_square_or_has_height_and_width(size: int | list[int]) -> None:
+    params = composed("distill", f"imgsz={size}")
+    assert params.imgsz == params.trainer_arguments()["imgsz"] == size
+
+
 @pytest.mark.parametrize(("stage", "group", "choice"), GROUP_FILES)
 def test_every_choice_of_a_group_composes(stage: str, group: str, choice: str) -> None:
     assert getattr(composed(stage, f"{group}={choice}"), group) is not None
@@ -84,6 +90,16 @@ def test_every_choice_of_a_group_composes(stage: str, group: str, choice: str) -
         pytest.param("distill", "alpha=1.5", "alpha must be at least 0 and at most 1", id="not in [0, 1]"),
         pytest.param("distill", "lr0=nan", "lr0 must be above 0, got nan", id="not a number"),
         pytest.param("distill", "imgsz=300", "at least 32 and a multiple of 32, got 300", id="between strides"),
+        pytest.param("distill", "imgsz=[96,100]", "a multiple of 32, got [96, 100]", id="a width between strides"),
+        pytest.param("distill", "imgsz=[96,160,3]", "[height, width], each at least 32", id="three numbers"),
+        pytest.param("distill", "imgsz=[[96,160],96]", "imgsz must be one side or", id="a list in a list"),
+        pytest.param("distill", "imgsz=[96]", "imgsz must be one side or", id="a list of one"),
+        pytest.param("distill", "imgsz=0", "a multiple of 32, got 0", id="no side"),
+        pytest.param("distill", "imgsz=large", "a multiple of 32, got large", id="a text"),
+        pytest.param("distill", "imgsz=true", "a multiple of 32, got True", id="a truth value"),
+        pytest.param("distill", "imgsz=160.0", "a multiple of 32, got 160.0", id="a fraction"),
+        pytest.param("distill", "imgsz=null", "a multiple of 32, got None", id="no size"),
+        pytest.param("distill", "imgsz={h:96}", "a multiple of 32, got {'h': 96}", id="a mapping"),
         pytest.param("prune", "ratio=1", "ratio must be at least 0 and below 1", id="everything pruned"),
         pytest.param("quantize", "format=tflite", "format must be one of qdq, qoperator", id="not a choice"),
         pytest.param("distill", "augmentation.mosaic=2", "augmentation.mosaic must be", id="in a group"),
@@ -149,7 +165,9 @@ def test_faults_of_params_yaml_are_told(tmp_path: Path, old: str, new: str, mess
     ("stage", "override", "message"),
     [
         pytest.param("distill", "T=-1", "error: distill.T must be above 0, got -1.0: edit params.yaml", id="range"),
-        pytest.param("distill", "imgsz=33", "error: common.imgsz must be at least 32 and a multiple of", id="common"),
+        pytest.param(
+            "distill", "imgsz=33", "error: common.imgsz must be one side or [height, width], each at", id="common"
+        ),
         pytest.param(
             "distill", "student.activation=gelu", "got gelu: edit conf/student/yolov8n.yaml", id="range in a group"
         ),

@@ -12,8 +12,8 @@ from tests.quantization.networks import IMGSZ, single_convolution
 
 @pytest.mark.slow
 def test_an_export_says_its_classes_and_its_side(networks: dict[str, Path]) -> None:
-    assert describe(networks["yolov8n"]) == Description(["class 0", "class 1", "class 2"], IMGSZ)
-    assert describe(networks["yolo26n"]).imgsz == IMGSZ
+    assert describe(networks["yolov8n"]) == Description(["class 0", "class 1", "class 2"], (IMGSZ, IMGSZ))
+    assert describe(networks["yolo26n"]).imgsz == (IMGSZ, IMGSZ)
 
 
 def changed(network: Path, target: Path, key: str, value: str) -> Path:
@@ -29,8 +29,8 @@ def changed(network: Path, target: Path, key: str, value: str) -> Path:
     ("key", "value", "fault"),
     [
         ("names", "{0: 'a'}", r"expected one output \[1, 5, locations\], found \[1, 7, 84\]"),
-        ("names", "{1: 'a'}", "no class names or no side"),
-        ("names", "a, b", "no class names or no side"),
+        ("names", "{1: 'a'}", "no class names or no size"),
+        ("names", "a, b", "no class names or no size"),
         ("imgsz", "[32, 32]", r"expected one input \[1, 3, 32, 32\], found \[1, 3, 64, 64\]"),
     ],
 )

@@ -35,3 +35,10 @@ def test_a_network_is_not_exported_for_a_size_that_it_cannot_take(tmp_path: Path
     with pytest.raises(SettingError, match=MESSAGE):
         export_onnx(tmp_path / "p6.pt", tmp_path / "p6.onnx", 96)
     assert not (tmp_path / "p6.onnx").exists()
+
+
+def test_both_sides_are_checked(tmp_path: Path) -> None:
+    network = DetectionModel("yolov8n-p6.yaml", nc=3, verbose=False)
+    save_detector(network, tmp_path / "p6.pt", (96, 128))
+    with pytest.raises(SettingError, match=r"must be a multiple of 64, .* got \[96, 128\]$"):
+        export_onnx(tmp_path / "p6.pt", tmp_path / "p6.onnx", (96, 128))

@@ -38,3 +38,12 @@ def test_without_a_budget_there_is_nothing_to_search_for() -> None:
     without = Search(**{**vars(SETTINGS), "budget_ms": None})
     assert [key for key, _ in without.contradictions()] == ["budget_ms"]
     assert not list(Search(**{**vars(without), "max_mib": 1.0}).contradictions())
+
+
+def test_an_input_that_is_not_square_is_a_candidate_too() -> None:
+    found = candidates_of(Search(**{**vars(SETTINGS), "imgsz": [160, [96, 160]]}))
+    assert len(found) == 2 * len(candidates_of(SETTINGS))
+    network = Network("yolov8n", None, (96, 160), 0.5)
+    assert Candidate(network, "openvino") in found
+    assert str(network) == "yolov8n, 96 x 160 px, 50% pruned"
+    assert network.overrides("calibrate") == ["imgsz=[96, 160]"]

@@ -17,6 +17,7 @@ import numpy as np
 from src.foundation.atomic import write_text
 from src.foundation.digests import digest
 from src.foundation.errors import OutdatedError, SettingError
+from src.foundation.image_size import ImageSize, as_setting, height_width
 from src.quantization.ranges.histogram import Histogram
 
 Range = tuple[float, float]
@@ -36,14 +37,14 @@ class Calibration:
 
     Attributes:
         onnx_md5: MD5 of the network's file; the ranges are valid for this network only.
-        imgsz: px, side of the square input.
+        imgsz: px, size of the input.
         settings: the calibrators' own settings, such as {"percentile": 99.99}.
         images: names of the observed images.
         tensors: by name, in the order of computation.
     """
 
     onnx_md5: str
-    imgsz: int
+    imgsz: ImageSize
     settings: dict[str, float]
     images: tuple[str, ...]
     tensors: dict[str, CalibratedTensor]
@@ -57,7 +58,7 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     """Write `calibration` atomically. The same calibration gives the same bytes."""
     head = {
         "onnx_md5": calibration.onnx_md5,
-        "imgsz": calibration.imgsz,
+        "imgsz": as_setting(calibration.imgsz),
         "settings": calibration.settings,
     }
     lines = [f"{json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
@@ -67,7 +68,7 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     write_text(path, "{\n" + "\n".join(lines) + "\n}\n")
 
 
-def read_calibration(path: Path, onnx_path: Path, imgsz: int) -> Calibration:
+def read_calibration(path: Path, onnx_path: Path, imgsz: ImageSize) -> Calibration:
     """Read the calibration of the network in `onnx_path`.
 
     Raises:
@@ -89,9 +90,9 @@ def read_calibration(path: Path, onnx_path: Path, imgsz: int) -> Calibration:
             f"expected the ranges of {onnx_path.name} (md5 {found}), found the ranges of another network "
             f"(md5 {calibration.onnx_md5})",
         )
-    if calibration.imgsz != imgsz:
+    if height_width(calibration.imgsz) != height_width(imgsz):
         raise SettingError(
-            "imgsz", f"must be {calibration.imgsz}, as {onnx_path.name} was exported for it, got {imgsz}"
+            "imgsz", f"must be {calibration.imgsz}, as {onnx_path.name} was exported for it, got {as_setting(imgsz)}"
         )
     return calibration
 

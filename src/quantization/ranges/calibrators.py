@@ -10,6 +10,7 @@ import onnx
 from tqdm import tqdm
 
 from src.deployment.images import load_image
+from src.foundation.image_size import ImageSize
 from src.quantization.ranges.calibration import CalibratedTensor, Range
 from src.quantization.ranges.entropy import entropy_range
 from src.quantization.ranges.minmax import minmax_range
@@ -31,7 +32,7 @@ CALIBRATORS: dict[str, Callable[[Observation, Mapping[str, float]], Range]] = {
 def calibrate_tensors(
     model: onnx.ModelProto,
     images: Sequence[Path],
-    imgsz: int,
+    imgsz: ImageSize,
     settings: Mapping[str, float],
     *,
     bins: int,
@@ -42,7 +43,7 @@ def calibrate_tensors(
     Args:
         model: a float network with one input.
         images: at least one image file.
-        imgsz: px, side of the square input.
+        imgsz: px, size of the input.
         settings: the calibrators' own settings: momentum and percentile.
         bins: number of bins of each histogram.
         threads: number of CPU threads of onnxruntime.
