@@ -9,7 +9,7 @@ reports/benchmarks/evidence.md and pictures beside it. It trains nothing and nee
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.evidence.chain_rows import FP32, INT8, ChainRow, ChainRows, chain_rows_of, name_of
@@ -70,20 +70,15 @@ def page(tables: list[Rows], chained: list[ChainRows], protocol: Protocol) -> st
         chained: what each table about chains has on each dataset.
         protocol: of the evidence.
     """
-    lines = [INTRODUCTION, "", *_summary(tables, protocol), "", f"![gains over the control]({GAINS.name})", ""]
-    lines += [f"![mAP50-95 over the share of the labels]({LABELS.name})", "", "## Teachers", "", *_teachers(protocol)]
+    lines = [INTRODUCTION, "", *_summary(tables, protocol), *_pictures(tables), *_teachers(protocol)]
     for title in dict.fromkeys(one.table.title for one in tables):
-        lines += ["", f"## {title}"]
-        for one in tables:
-            if one.table.title == title and (one.rows or one.refused):
-                lines += ["", *_section(one, protocol)]
+        lines += _titled(title, [_section(one, protocol) for one in tables if one.table.title == title and _told(one)])
     for title in dict.fromkeys(one.table.title for one in chained):
-        lines += ["", f"## {title}"]
-        for part in chained:
-            if part.table.title == title and (part.rows or part.refused):
-                lines += ["", *_chain_section(part, protocol)]
-    lines += ["", "## Sealed test images", "", *_sealed(protocol), "", "## Not run", ""]
-    lines += _not_run([*tables, *chained])
+        parts = [one for one in chained if one.table.title == title and _told(one)]
+        lines += _titled(title, [_chain_section(one, protocol) for one in parts])
+    sealed = list(_sealed(protocol))
+    lines += _titled("Sealed test images", [sealed] if sealed else [])
+    lines += ["", "## Not run", "", *_not_run([*tables, *chained])]
     return "\n".join(lines) + "\n"
 
 
@@ -132,13 +127,33 @@ def _summary(tables: list[Rows], protocol: Protocol) -> Iterator[str]:
         yield f"\n- {one.table.title}, {one.data}: {title} gains {shown(row.gained)}"
 
 
+def _titled(title: str, sections: Sequence[Iterable[str]]) -> Iterator[str]:
+    """Yield a title and its sections; nothing where there is no section."""
+    if sections:
+        yield from ("", f"## {title}")
+    for section in sections:
+        yield ""
+        yield from section
+
+
+def _told(one: Rows | ChainRows) -> bool:
+    return bool(one.rows or one.refused)
+
+
+def _pictures(tables: list[Rows]) -> Iterator[str]:
+    if any(row.gained for one in tables for row in one.rows):
+        yield from ("", f"![gains over the control]({GAINS.name})")
+        yield from ("", f"![mAP50-95 over the share of the labels]({LABELS.name})")
+
+
 def _teachers(protocol: Protocol) -> Iterator[str]:
+    found = {data: one for data in used_datasets(protocol) if (one := result_of(Run("teacher", data), protocol))}
+    if not found:
+        return
+    yield from ("", "## Teachers", "")
     yield "| data | val | test | epochs | stopped | minutes | |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for data in used_datasets(protocol):
-        one = result_of(Run("teacher", data), protocol)
-        if one is None:
-            continue
+    for data, one in found.items():
         content = one.content
         ended = "val no longer rose" if content["converged"] else "at its last epoch: it may not have converged"
         accuracies = " | ".join(f"{100 * content[split]['map50_95']:.1f}" for split in ("val", "test"))
