@@ -58,7 +58,9 @@ def told_share(weights: DetectionModel, network: DetectionModel) -> str:
     """Return in words how much of its initial weights a network has taken: tensors, and classes known by name."""
     given, own = weights.state_dict(), network.state_dict()
     taken = [name for name, tensor in own.items() if name in given and torch.equal(tensor, given[name])]
-    known = {_spelled(name) for name in weights.names.values()}
+    # ultralytics takes no names for known that are only numbers, as those of a network without names.
+    numbered = any(all(str(key) == str(name) for key, name in one.names.items()) for one in (weights, network))
+    known = set() if numbered else {_spelled(name) for name in weights.names.values()}
     same = [name for name in network.names.values() if _spelled(name) in known]
     share = f"{len(taken)} of {len(own)} tensors taken"
     if len(taken) == len(own):

@@ -51,6 +51,12 @@ def test_classes_of_the_same_name_keep_their_rows(eighty: DetectionModel) -> Non
     assert told_share(eighty, network).endswith("of 1 classes start anew, those of  cell are taken by name")
 
 
+def test_numbers_are_no_names() -> None:
+    weights, network = network_of([str(index) for index in range(80)]), network_of(["0", "1"])
+    take_weights(weights, network)
+    assert told_share(weights, network).endswith("the last layers of 2 classes start anew")
+
+
 def test_the_same_classes_take_all(eighty: DetectionModel) -> None:
     network = network_of(list(eighty.names.values()))
     take_weights(eighty, network)
