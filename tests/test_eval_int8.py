@@ -179,31 +179,6 @@ def test_models_of_other_classes_are_an_error(project: Path, tmp_path: Path) -> 
         eval_int8.run(PARAMS, StageFiles("eval_int8", tmp_path / "project", tmp_path), Log())
 
 
-def test_a_speedup_is_the_slower_median_over_the_faster_in_the_same_runtime() -> None:
-    medians = {
-        "teacher": 60.0,
-        "student": 50.0,
-        "pruned": 40.0,
-        "teacher_onnx": 24.0,
-        "student_onnx": 12.0,
-        "onnx_fp32": 8.0,
-        "onnx_int8": 2.0,
-        "onnx_fp32_openvino": 7.0,
-        "onnx_int8_openvino": 1.0,
-    }
-    latency = {name: Latency(p50_ms=median, p95_ms=1000 / median) for name, median in medians.items()}
-    expected = {
-        "int8_vs_fp32": 4.0,
-        "int8_vs_teacher": 12.0,
-        "pruned_vs_student": 1.5,
-        "student_vs_teacher": 2.0,
-        "int8_vs_fp32_openvino": 7.0,
-    }
-    assert eval_int8._speedups(latency) == expected
-    without_openvino = {name: one for name, one in latency.items() if "openvino" not in name}
-    assert eval_int8._speedups(without_openvino) == {k: v for k, v in expected.items() if "openvino" not in k}
-
-
 def test_every_model_is_timed_with_the_threads_of_the_setting(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
