@@ -355,7 +355,7 @@ class Run:
         for call in self._lost:
             names.setdefault(call.kind, []).extend(call.names)
         parts = [
-            f"{kind} ({len(some)} values)" if kind in COUNTED else f"{kind} ({', '.join(dict.fromkeys(some))})"
+            f"{kind} ({len(some)} values)" if kind in COUNTED else f"{kind} ({', '.join(sorted(set(some)))})"
             for kind, some in sorted(names.items())
         ]
         return (

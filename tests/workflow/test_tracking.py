@@ -236,7 +236,7 @@ def test_a_store_that_another_process_holds_costs_one_line(
         everything(project)
         other.execute("ROLLBACK")
     [line] = capsys.readouterr().err.splitlines()
-    assert "did not record all of run 'distill'. Missing: artifacts (config.yaml, report.md), metrics" in line
+    assert "did not record all of run 'distill'. Missing: artifacts (config.yaml, report.md), metrics" in line, line
     assert "database is locked" in line
 
 
