@@ -16,7 +16,7 @@ from __future__ import annotations
 from src import PROJECT
 
 EVIDENCE = PROJECT / "benchmarks/evidence"
-WORK = EVIDENCE / "work"
+MADE = EVIDENCE / "made"
 """Prepared data, teachers and students: outputs in DVC's cache."""
 
 RESULTS = PROJECT / "reports/evidence"

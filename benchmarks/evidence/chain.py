@@ -2,7 +2,7 @@
 
     python -m benchmarks.evidence.chain bccd relu-heads pruned 0
 
-Reads work/<data>/{data,models} and the student. Writes work/<data>/chains/<student>-<after>-<seed>/, with its float
+Reads made/<data>/{data,models} and the student. Writes made/<data>/chains/<student>-<after>-<seed>/, with its float
 network and its INT8 network, and reports/evidence/chain-<data>-<student>-<after>-<seed>.json.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import rivals
-from benchmarks.evidence import WORK
+from benchmarks.evidence import MADE
 from benchmarks.evidence.measuring import measure
 from benchmarks.evidence.protocol import Run, content_of
 from benchmarks.evidence.running import Begun, begin, measured_facts, minutes_of, performed, write_result
@@ -38,7 +38,7 @@ ULTRALYTICS_QAT = "ultralytics_qat"
 def main() -> None:
     """Quantize the student that the command line names."""
     begun = begin("chain")
-    run, folder = begun.run, WORK / begun.run.data
+    run, folder = begun.run, MADE / begun.run.data
     student = folder / f"students/{run.variant}-{run.seed}.pt"
     before = _result_of_student(run, student)
     overrides = chain_overrides(run, begun.protocol)
@@ -81,7 +81,7 @@ def _result_of_student(run: Run, student: Path) -> Mapping[str, Any]:
 
 def _project(run: Run, student: Path, *, is_pruned: bool) -> Path:
     """Return the folder in which the stages of a chain hand on; an interrupted chain finds its own again."""
-    project, folder = WORK / run.data / f".chain-{run.name}", WORK / run.data
+    project, folder = MADE / run.data / f".chain-{run.name}", MADE / run.data
     links = {"data": folder / "data", TEACHER: folder / TEACHER, STUDENT: student}
     if not is_pruned:
         links[PRUNED] = student

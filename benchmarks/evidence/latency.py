@@ -3,7 +3,7 @@
     make evidence-latency                              (on an idle machine)
     python -m benchmarks.evidence.latency bccd
 
-Reads work/<data>/{chains,models}: the networks of each chain's first seed that are there. Writes
+Reads made/<data>/{chains,models}: the networks of each chain's first seed that are there. Writes
 reports/evidence/latency-<data>.json with the median of each process. The file is of one processor: that of another one
 replaces it.
 """
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.evidence import WORK
+from benchmarks.evidence import MADE
 from benchmarks.evidence.protocol import Protocol, chains
 from benchmarks.evidence.running import begin, write_result
 from src import PROJECT
@@ -57,7 +57,7 @@ def _networks(data: str, protocol: Protocol, scratch: Path) -> dict[str, Path]:
     Raises:
         UserError: no chain has run.
     """
-    folder = WORK / data
+    folder = MADE / data
     found: dict[str, Path] = {}
     for run in chains(protocol):
         kept = folder / f"chains/{run.variant}-{run.after}-{run.seed}"

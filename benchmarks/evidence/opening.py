@@ -2,14 +2,14 @@
 
     python -m benchmarks.evidence.opening bccd
 
-Reads work/<data>/{sealed,students}. Writes reports/evidence/opening-<data>.json. As long as `sealed.open` in
+Reads made/<data>/{sealed,students}. Writes reports/evidence/opening-<data>.json. As long as `sealed.open` in
 params.yaml is false, it reads no image and says so in that file. Once it has measured, it refuses to do so again: a
 second look would make the sealed images a part of the choice.
 """
 
 from __future__ import annotations
 
-from benchmarks.evidence import WORK
+from benchmarks.evidence import MADE
 from benchmarks.evidence.measuring import measure, to_text
 from benchmarks.evidence.protocol import Protocol, Run, content_of, students
 from benchmarks.evidence.running import begin, write_result
@@ -32,18 +32,18 @@ def main() -> None:
             f"keep {run.result.name} as it is"
         )
     found = _measured(run, protocol) if protocol.sealed.open else {}
-    sealed = WORK / run.data / "sealed" / PREPARED
+    sealed = MADE / run.data / "sealed" / PREPARED
     facts = {"opened": protocol.sealed.open, "students": found}
     write_result(begun, digests={"sealed": split_digest(sealed, "test")}, facts=facts)
 
 
 def _measured(run: Run, protocol: Protocol) -> dict[str, dict[str, object]]:
     """Return the accuracy of each student of the chosen variants, with its weights' digest, by the run's name."""
-    sealed = WORK / run.data / "sealed" / PREPARED
+    sealed = MADE / run.data / "sealed" / PREPARED
     chosen = [one for one in students(protocol) if one.data == run.data and one.variant in protocol.sealed.variants]
     found: dict[str, dict[str, object]] = {}
     for one in chosen:
-        weights = WORK / run.data / f"students/{one.variant}-{one.seed}.pt"
+        weights = MADE / run.data / f"students/{one.variant}-{one.seed}.pt"
         params = typed_params("distill", overrides_of(one, protocol))
         measured = measure(weights, sealed, params.imgsz, params.device, params.cpu_threads)
         facts = {"variant": one.variant, "seed": one.seed, "weights": digest(weights)}

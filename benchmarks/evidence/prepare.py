@@ -2,14 +2,14 @@
 
     python -m benchmarks.evidence.prepare bccd
 
-Writes work/<data>/data/prepared, work/<data>/sealed/data/prepared and reports/evidence/prepare-<data>.json.
+Writes made/<data>/data/prepared, made/<data>/sealed/data/prepared and reports/evidence/prepare-<data>.json.
 """
 
 from __future__ import annotations
 
 import os
 
-from benchmarks.evidence import WORK
+from benchmarks.evidence import MADE
 from benchmarks.evidence.running import begin, performed, write_result
 from benchmarks.evidence.sealing import seal, split_digest
 from benchmarks.evidence.settings import STAGES, overrides_of
@@ -22,7 +22,7 @@ def main() -> None:
     """Prepare the dataset that the command line names."""
     begun = begin("prepare")
     protocol, run = begun.protocol, begun.run
-    folder = WORK / run.data
+    folder = MADE / run.data
     prepared, sealed = folder / PREPARED, folder / "sealed" / PREPARED
     with performed(run, STAGES[run.kind], overrides_of(run, protocol), PROJECT) as done:
         prepared.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Runs a stage of the pipeline in folders of its own, records it in MLflow, and writes the result of a run.
 
-A run that is killed goes on where it stopped: its stage keeps the state of a training in work/<data>/.checkpoints.
+A run that is killed goes on where it stopped: its stage keeps the state of a training in made/<data>/.checkpoints.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from benchmarks.evidence import EVIDENCE, WORK
+from benchmarks.evidence import EVIDENCE, MADE
 from benchmarks.evidence.measuring import Measured, to_text
 from benchmarks.evidence.protocol import Protocol, Run, asked, load
 from benchmarks.evidence.sealing import split_digest
@@ -120,7 +120,7 @@ def performed(
 
 
 def _folder_of(run: Run) -> Path:
-    folder = WORK / run.data
+    folder = MADE / run.data
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -154,7 +154,7 @@ def write_result(
         facts: what it found.
         params: the typed settings of its training; None: nothing was trained.
     """
-    prepared = WORK / begun.run.data / PREPARED
+    prepared = MADE / begun.run.data / PREPARED
     data = {"data": digest(prepared), "test": split_digest(prepared, "test")}
     planned = begun.plan.content
     content = {

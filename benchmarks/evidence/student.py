@@ -2,7 +2,7 @@
 
     python -m benchmarks.evidence.student bccd teacher-heads 0
 
-Reads work/<data>/{data,models}. Writes work/<data>/students/<variant>-<seed>.pt and
+Reads made/<data>/{data,models}. Writes made/<data>/students/<variant>-<seed>.pt and
 reports/evidence/student-<data>-<variant>-<seed>.json.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 
-from benchmarks.evidence import WORK
+from benchmarks.evidence import MADE
 from benchmarks.evidence.measuring import measure
 from benchmarks.evidence.protocol import Variant
 from benchmarks.evidence.running import begin, measured_facts, minutes_of, performed, write_result
@@ -31,7 +31,7 @@ def main() -> None:
     begun = begin("student")
     protocol, run = begun.protocol, begun.run
     variant = protocol.variants[str(run.variant)]
-    project = WORK / run.data
+    project = MADE / run.data
     weights = project / f"students/{run.variant}-{run.seed}.pt"
     teachers_epochs = int(json.loads((project / EPOCHS).read_text(encoding="utf-8")))
     overrides = overrides_of(run, protocol)

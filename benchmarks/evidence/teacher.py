@@ -2,14 +2,14 @@
 
     python -m benchmarks.evidence.teacher bccd
 
-Reads work/<data>/data. Writes work/<data>/models/{teacher.pt,epochs.json} and reports/evidence/teacher-<data>.json.
+Reads made/<data>/data. Writes made/<data>/models/{teacher.pt,epochs.json} and reports/evidence/teacher-<data>.json.
 """
 
 from __future__ import annotations
 
 import os
 
-from benchmarks.evidence import WORK
+from benchmarks.evidence import MADE
 from benchmarks.evidence.measuring import measure
 from benchmarks.evidence.running import begin, measured_facts, minutes_of, performed, write_result
 from benchmarks.evidence.settings import STAGES, overrides_of
@@ -26,7 +26,7 @@ def main() -> None:
     """Train the teacher of the dataset that the command line names."""
     begun = begin("teacher")
     run = begun.run
-    project = WORK / run.data
+    project = MADE / run.data
     weights = project / TEACHER
     with (
         minutes_of(run) as minutes,

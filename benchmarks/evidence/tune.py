@@ -2,7 +2,7 @@
 
     python -m benchmarks.evidence.tune bccd heads
 
-Reads work/<data>/{data,models}. Writes work/<data>/tuned/<method>.json with the choice and
+Reads made/<data>/{data,models}. Writes made/<data>/tuned/<method>.json with the choice and
 reports/evidence/tune-<data>-<method>.json with all tries. An interrupted tuning goes on with the try that it was at.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 
-from benchmarks.evidence import WORK
+from benchmarks.evidence import MADE
 from benchmarks.evidence.running import begin, minutes_of, performed, write_result
 from benchmarks.evidence.settings import STAGES, overrides_of
 from benchmarks.evidence.tuned import computing, tuned_file
@@ -26,7 +26,7 @@ def main() -> None:
     begun = begin("tune")
     run, protocol = begun.run, begun.protocol
     method = protocol.tuning.methods[str(run.variant)]
-    project, kept = WORK / run.data, WORK / run.data / f".{run.name}"
+    project, kept = MADE / run.data, MADE / run.data / f".{run.name}"
     with minutes_of(run) as minutes:
         for number, settings in enumerate(method.tries):
             path = kept / f"{number}.json"

@@ -299,7 +299,7 @@ def test_a_tuning_takes_the_first_best_try_on_val_and_resumes_at_the_try_it_was_
             raise value
         yield Done(None, {"val": {"map50_95": value}, "epochs": 15}, results)
 
-    monkeypatch.setattr(tune, "WORK", results)
+    monkeypatch.setattr(tune, "MADE", results)
     monkeypatch.setattr(running, "EVIDENCE", results)
     monkeypatch.setattr(tune, "performed", performed)
     monkeypatch.setattr(tune, "write_result", lambda begun, **rest: None)

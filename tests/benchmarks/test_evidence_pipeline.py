@@ -29,7 +29,7 @@ COPIED = (
     "reports/evidence/README.md",
 )
 EVIDENCE = "benchmarks/evidence"
-KEPT_OUT = shutil.ignore_patterns("__pycache__", "work", "plan", "bccd", "cards", "cache", "tmp", "dvc.lock", "mlruns")
+KEPT_OUT = shutil.ignore_patterns("__pycache__", "made", "plan", "bccd", "cards", "cache", "tmp", "dvc.lock", "mlruns")
 SCENES = ("train_images=16", "val_images=6", "test_images=9", "size_px=64", "most_digits=4")
 TINY = {
     "datasets": {
