@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from benchmarks.evidence.intervals import paired_difference
 from benchmarks.evidence.measuring import from_text
 from benchmarks.evidence.protocol import ChainTable, Protocol, Run, chains
-from benchmarks.evidence.rows import MixedRowsError, Result, expect_one_state, result_of
+from benchmarks.evidence.rows import MixedRowsError, Result, expect_one_state, gathered
 from src.evaluation.bootstrap import Difference, Scores
 
 FP32, INT8 = "fp32", "int8"
@@ -61,14 +61,12 @@ def chain_rows_of(table: ChainTable, data: str, protocol: Protocol) -> ChainRows
     """Return what a table has on a dataset: results of one state alone, the present one if there are any."""
     names = [table.control, *table.rows]
     wanted = [run for run in chains(protocol) if run.data == data and name_of(run) in names]
-    found = {run: result for run in wanted if (result := result_of(run, protocol))}
-    missing = [run for run in wanted if run not in found]
-    present = [result for result in found.values() if not result.stale]
-    left_out = [result for result in found.values() if present and result.stale]
+    found = gathered(wanted, protocol)
     try:
-        return ChainRows(table, data, chain_rows_together(table, present or found.values()), missing, left_out)
+        rows = chain_rows_together(table, found.compared)
+        return ChainRows(table, data, rows, found.missing, found.left_out)
     except MixedRowsError as error:
-        return ChainRows(table, data, [], missing, list(found.values()), str(error))
+        return ChainRows(table, data, [], found.missing, [*found.compared, *found.left_out], str(error))
 
 
 def chain_rows_together(table: ChainTable, results: Iterable[Result]) -> list[ChainRow]:

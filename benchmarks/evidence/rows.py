@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,20 +125,41 @@ def _is_present(student: Run, chain: Mapping[str, Any], protocol: Protocol) -> b
     return found is not None and not found.stale and found.digests["weights"] == chain["digests"]["student"]
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """The results of runs, of one state if any is present.
+
+    Attributes:
+        compared: the present ones; if there are none, the stale ones.
+        missing: runs without a result.
+        left_out: stale results, where others are present.
+    """
+
+    compared: list[Result]
+    missing: list[Run]
+    left_out: list[Result]
+
+
+def gathered(wanted: Sequence[Run], protocol: Protocol) -> Gathered:
+    """Return the results of runs."""
+    found = {run: result for run in wanted if (result := result_of(run, protocol))}
+    present = [result for result in found.values() if not result.stale]
+    stale = [result for result in found.values() if result.stale]
+    missing = [run for run in wanted if run not in found]
+    return Gathered(present, missing, stale) if present else Gathered(stale, missing, [])
+
+
 def rows_of(table: Table, data: str, protocol: Protocol) -> Rows:
     """Return what a table has on a dataset: results of one state alone, the present one if there are any."""
     group = protocol.runs[table.group]
     wanted = [
         Run("student", data, variant, seed=seed) for variant in (table.control, *table.variants) for seed in group.seed
     ]
-    found = {run: result for run in wanted if (result := result_of(run, protocol))}
-    missing = [run for run in wanted if run not in found]
-    present = [result for result in found.values() if not result.stale]
-    left_out = [result for result in found.values() if present and result.stale]
+    found = gathered(wanted, protocol)
     try:
-        return Rows(table, data, rows_together(table, present or found.values()), missing, left_out)
+        return Rows(table, data, rows_together(table, found.compared), found.missing, found.left_out)
     except MixedRowsError as error:
-        return Rows(table, data, [], missing, list(found.values()), str(error))
+        return Rows(table, data, [], found.missing, [*found.compared, *found.left_out], str(error))
 
 
 def all_labels(data: str, protocol: Protocol) -> list[Result]:

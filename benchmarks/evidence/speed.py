@@ -42,7 +42,8 @@ def shown_range(values: tuple[float, ...]) -> tuple[str, str, str]:
     """Return median, least and most, with so many decimals that the range is a few units of the last, at most 2."""
     low, high = min(values), max(values)
     decimals = 2 if high == low else min(2, max(0, -floor(log10(high - low))))
-    return tuple(f"{value:.{decimals}f}" for value in (statistics.median(values), low, high))  # type: ignore[return-value]
+    middle, least, most = (f"{value:.{decimals}f}" for value in (statistics.median(values), low, high))
+    return middle, least, most
 
 
 def speed_of(chain: str, results: Mapping[int, Result], timed: Mapping[str, Any] | None) -> Speed | None:
