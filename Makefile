@@ -57,7 +57,7 @@ bench-budget: .venv/ready ## a search within a budget against the default chain,
 bench-first-run: .venv/ready ## how long the first run takes, and how soon the commands answer: about 20 minutes on 2 cores, all idle
 	$(BIN)/python -m benchmarks.first_run
 
-bench-growth: .venv/ready ## costs of more and more images, runs and jobs: about 30 minutes on 2 cores, all idle; goes on where it stopped
+bench-growth: .venv/ready ## costs of more and more images, runs and jobs: about an hour on 2 cores; goes on where it stopped
 	$(BIN)/python -m benchmarks.growth
 
 bench-steps: .venv/ready ## time of a step, a training and a sweep: about 40 minutes on 2 cores, all idle
