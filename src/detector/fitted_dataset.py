@@ -45,8 +45,8 @@ class FittedValidator(DetectionValidator):
 
     Args:
         imgsz: of all images.
-        arguments: under ultralytics' names, without `imgsz`.
-        callbacks: see ultralytics.
+        args: under ultralytics' names, without `imgsz`.
+        _callbacks: see ultralytics.
     """
 
     def __init__(self, imgsz: ImageSize, args: dict[str, Any], _callbacks: Any = None) -> None:
