@@ -155,8 +155,10 @@ class Faults:
             return
         fatal.sort(key=lambda fault: fault.file)
         lines = [f"  {fault.file}: {fault.what}: {fault.what_to_do}" for fault in fatal]
-        faults, found_in = counted(len(fatal), "fault"), counted(len({fault.file for fault in fatal}), "file")
-        raise UserError("\n".join([f"{self.root}: {faults} in {found_in}; nothing was written", *lines]))
+        files = {fault.file for fault in fatal} - {self.setting}  # a fault of the root itself is in no file
+        found_in = f" in {counted(len(files), 'file')}" if files else ""
+        faults = counted(len(fatal), "fault")
+        raise UserError("\n".join([f"{self.root}: {faults}{found_in}; nothing was written", *lines]))
 
 
 def counted(count: int, noun: str) -> str:

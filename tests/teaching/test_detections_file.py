@@ -205,6 +205,10 @@ def test_files_without_a_detection_of_a_training_image_are_refused(files: Files,
 
 
 def test_a_folder_without_files_is_refused(files: Files) -> None:
-    assert "teaching.files: contains no results file (.json): put files of detections there" in files.faults()[0]
+    with pytest.raises(UserError) as caught:
+        files.read()
+    first, second = str(caught.value).splitlines()
+    assert first == f"{files.folder}: 1 fault; nothing was written"  # and not "in 1 file"
+    assert second == "  teaching.files: contains no results file (.json): put files of detections there"
     files.folder.rmdir()
     assert "teaching.files: is not a folder" in files.faults()[0]
