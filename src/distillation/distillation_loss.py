@@ -27,11 +27,13 @@ class HardLoss:
 
     Attributes:
         learned: modules that are trained along with the network; none here.
+        counting: ultralytics' losses that are told the number of epochs, if they want to know.
     """
 
     def __init__(self, training: TrainingContext) -> None:
         self.hard: Criterion = training.network.init_criterion()
         self.learned: nn.Module = nn.ModuleDict()
+        self.counting: list[Any] = [self.hard]
         self._updates = 0
         self._withheld: Sequence[int] = ()
 
@@ -43,14 +45,16 @@ class HardLoss:
     @updates.setter
     def updates(self, count: int) -> None:
         self._updates = count
-        if hasattr(self.hard, "updates"):
-            self.hard.updates = count
+        for loss in self.counting:
+            if hasattr(loss, "updates"):
+                loss.updates = count
 
     def update(self) -> None:
         """Count an epoch that has ended."""
         self._updates += 1
-        if hasattr(self.hard, "update"):
-            self.hard.update()
+        for loss in self.counting:
+            if hasattr(loss, "update"):
+                loss.update()
 
     def withhold(self, classes: Sequence[int]) -> None:
         """Withhold the labels of some classes, by index, from the hard loss (src/distillation/withheld_labels.py)."""

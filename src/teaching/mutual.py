@@ -45,6 +45,7 @@ class MutualLoss(HardLoss):
         network = training.network
         self.peer = peer
         self.peer_hard = peer.init_criterion()
+        self.counting.append(self.peer_hard)
         self.alpha = objective.alpha
         self.soft, self.peer_soft = (
             SoftLoss(objective, student, Head.of(teacher)) for student, teacher in ((network, peer), (peer, network))

@@ -76,6 +76,17 @@ def test_peers_learn_from_each_other_without_shared_gradients() -> None:
     torch.testing.assert_close(student.model[0].conv.weight.grad, own, rtol=1e-3, atol=1e-4)
 
 
+def test_both_end_to_end_heads_are_told_the_epoch() -> None:
+    loss = mutual_learning("yolo26n.yaml", Objective(1.0, 0.5, {"response": 1.0}))(
+        in_training(network(0, "yolo26n.yaml"))
+    )
+    at_first = loss.peer_hard.o2m
+    loss.updates = 1  # as after a training was resumed
+    loss.update()
+    assert loss.hard.updates == loss.peer_hard.updates == 2
+    assert loss.hard.o2m == loss.peer_hard.o2m < at_first
+
+
 def test_a_peer_has_other_initial_weights() -> None:
     student = network(0)
     peer = mutual_learning("yolov8n.yaml", OBJECTIVE)(in_training(student)).learned["peer"]
