@@ -1,8 +1,8 @@
 """Read the detections that other detectors wrote, in the form of COCO's results, for the images of the dataset.
 
-A results file is a list of {"image_id", "category_id", "bbox": [x, y, width, height] in px, "score"}
-(cocodataset.org/#format-results). What its ids mean is told by a COCO file in the same folder (its `images` and
-`categories`), by the entry itself (`image_id` as file name, `category` as name), or by the setting `classes`.
+What the ids in a results file (src/teaching/results_files.py) mean is told by a COCO file in the same folder (its
+`images` and `categories`), by the entry itself (`image_id` as file name, `category` as name), or by the setting
+`classes`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ultralytics.data.utils import exif_size
 
 from src.labels.conventions import COCO, EXPORT_AGAIN, LEAST_SHARE, check_convention
 from src.labels.faults import Faults, counted, shown
-from src.labels.folders import files_below, finite, read_text
-from src.labels.limits import parse_json
+from src.labels.folders import finite
 from src.teaching.box_fusion import Found
 from src.teaching.image_names import ImageNames
+from src.teaching.results_files import Meanings, id_of, results_below
 
 LARGEST_SHARE_WITHOUT_SIZE = 0.2
 """Of a file's boxes; above it they are refused."""
@@ -115,7 +115,7 @@ def read_detections(folder: Path, wanted: Wanted) -> Detections:
         faults.add(folder, what, f"write one of {', '.join(wanted.class_names)}")
     names = ImageNames([*wanted.images, *wanted.held_out])
     held_out = frozenset(wanted.held_out)
-    for path, entries, meanings in _results(folder, faults):
+    for path, entries, meanings in results_below(folder, faults):
         detections.files += 1
         reader = _Reader(path, meanings, names, held_out, wanted, faults)
         reader.read(entries, detections, rows)
@@ -139,84 +139,13 @@ def _advice(detections: Detections, wanted: Wanted) -> str:
     return "run the detector on the training images, or lower teaching.min_score"
 
 
-@dataclass(frozen=True)
-class _Meanings:
-    """What the ids in results files mean: names of files and of categories."""
-
-    images: Mapping[str, str]
-    categories: Mapping[str, str]
-
-
-def _results(folder: Path, faults: Faults) -> list[tuple[Path, list[Any], _Meanings]]:
-    """Return each results file, its entries, and the meanings of its ids by the COCO file in its folder."""
-    if not folder.is_dir():
-        faults.add(folder, "is not a folder", "put files of detections there, or correct teaching.files")
-        return []
-    results: list[tuple[Path, list[Any]]] = []
-    meanings: dict[Path, _Meanings] = {}
-    for path in files_below(folder, (".json",), faults):
-        content = _content(path, faults)
-        if isinstance(content, list):
-            results.append((path, content))
-        elif isinstance(content, dict) and isinstance(content.get("images"), list):
-            if path.parent in meanings:
-                what = "a second COCO file (with `images`) in this folder"
-                faults.add(path, what, "keep one, or put it into a folder of its own with its results")
-            meanings[path.parent] = _Meanings(
-                _named(content, "images", "file_name", path, faults),
-                _named(content, "categories", "name", path, faults),
-            )
-        elif content is not None:
-            what = f"expected a list of detections, or a COCO file with `images`, found {shown(type(content).__name__)}"
-            faults.add(path, what, "export the detections in COCO's results form")
-    if not results and not faults.fatal:
-        faults.add(folder, "contains no results file (.json)", "put files of detections there")
-    return [(path, entries, meanings.get(path.parent, _Meanings({}, {}))) for path, entries in results]
-
-
-def _content(path: Path, faults: Faults) -> Any:
-    """Return the content of a JSON file; add a fault and return None if it cannot be read."""
-    text = read_text(path, faults)
-    try:
-        return None if text is None else parse_json(text)
-    except ValueError as error:
-        faults.add(path, f"broken JSON ({error})", "export the file again")
-        return None
-
-
-def _named(content: Mapping[str, Any], key: str, name: str, path: Path, faults: Faults) -> dict[str, str]:
-    """Return the names of the entries of a COCO file under `key` by their ids."""
-    found: dict[str, str] = {}
-    listed = content.get(key, [])
-    for index, entry in enumerate(listed if isinstance(listed, list) else []):
-        given = _key(entry.get("id")) if isinstance(entry, dict) else None
-        if given is None or not isinstance(entry.get(name), str):
-            faults.add(path, f"{key}[{index}]: expected an id and a {name}, found {shown(entry)}", "repair the entry")
-        elif found.setdefault(given, entry[name]) != entry[name]:
-            faults.add(path, f"{key}[{index}]: a second {name} of the id {shown(given)}", "repair the entry")
-    return found
-
-
-def _key(value: object) -> str | None:
-    """Return an id in the form in which it is compared: 1, 1.0 and "1" are the same. None if it is none.
-
-    >>> _key(1), _key(1.0), _key("1"), _key("a.jpg"), _key(True), _key([])
-    ('1', '1', '1', 'a.jpg', None, None)
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else None
-    return str(value) or None
-
-
 class _Reader:
     """Reads the entries of one results file. Faults of one kind become one line, with their number and the first."""
 
     def __init__(
         self,
         path: Path,
-        meanings: _Meanings,
+        meanings: Meanings,
         names: ImageNames,
         held_out: frozenset[Path],
         wanted: Wanted,
@@ -284,8 +213,8 @@ class _Reader:
 
     def _class(self, index: int, entry: _Entry) -> int | str | None:
         """Return the index of a class; its name if the dataset does not have it; None after a fault."""
-        given = _key(entry.get("category_id"))
-        name = self._meanings.categories.get(given or "") or _key(entry.get("category"))
+        given = id_of(entry.get("category_id"))
+        name = self._meanings.categories.get(given or "") or id_of(entry.get("category"))
         known = (self._wanted.classes.get(key) for key in (given, name) if key is not None)
         mapped = next((to for to in known if to is not None), name)
         if mapped is None:
@@ -297,7 +226,7 @@ class _Reader:
 
     def _image(self, index: int, entry: _Entry) -> Path | str | None:
         """Return a training image; the reason why it is left out; None after a fault."""
-        given = _key(entry.get("image_id"))
+        given = id_of(entry.get("image_id"))
         if given is None:
             self._add("image_id: expected an id or the name of an image", index, entry.get("image_id"))
             return None
