@@ -27,10 +27,7 @@ from src.workflow.command import guarded
 PAGE = PROJECT / "reports/benchmarks/evidence.md"
 GAINS, LABELS = (PAGE.with_name(f"evidence-{name}.png") for name in ("gains", "labels"))
 
-HEADER = (
-    "| variant | seeds | val | test | against the control | | epochs, with its start's | minutes |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- |",
-)
+COLUMNS = ("variant", "seeds", "val", "test", "against the control", "", "epochs, with its start's", "minutes")
 
 CHAIN_HEADER = (
     "| network | seeds | FP32 | INT8 | INT8 against its FP32 | INT8 against the control's | | of the teacher's | "
@@ -170,10 +167,12 @@ def _section(one: Rows, protocol: Protocol) -> Iterator[str]:
     if one.rows[0].variant != one.table.control:
         yield "The control was not run, so nothing is compared."
         yield ""
-    yield from HEADER
+    yield from _header(one.table.of_class)
     for row in one.rows:
         yield _line(row, one, protocol)
     yield ""
+    if one.table.of_class is not None:
+        yield f"Compared is class {one.table.of_class} alone; the interval is one over seeds."
     yield _made_by([result for row in one.rows for result in row.results.values()])
     yield from _beside_all_labels(one, protocol)
     if one.left_out:
@@ -198,6 +197,12 @@ def _same_test(result: Result, one: Rows) -> bool:
     return result.digests["test"] == first.digests["test"]
 
 
+def _header(of_class: str | None) -> Iterator[str]:
+    columns = [*COLUMNS[:4], *([] if of_class is None else [f"test, class {of_class}"]), *COLUMNS[4:]]
+    yield f"| {' | '.join(columns)} |".replace("|  |", "| |")
+    yield f"|{' --- |' * len(columns)}"
+
+
 def _line(row: Row, one: Rows, protocol: Protocol) -> str:
     is_control = row.variant == one.table.control
     word = "control" if is_control else verdict(row.gained)
@@ -206,6 +211,7 @@ def _line(row: Row, one: Rows, protocol: Protocol) -> str:
         str(len(row.results)),
         _spread(row.percent("val")),
         _spread(row.percent("test")),
+        *([] if one.table.of_class is None else [_spread(row.percent_of_class(one.table.of_class))]),
         shown(row.gained),
         " ".join(filter(None, [word, _stale(row.stale)])),
         _span([result.epochs for result in row.results.values()]),

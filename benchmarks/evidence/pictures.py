@@ -14,8 +14,11 @@ GAIN, NOISE = "C0", CONTROL
 
 
 def draw_gains(tables: Sequence[Rows], path: Path) -> None:
-    """Draw each variant's difference to its control with its interval; grey where it includes 0."""
-    rows = [(one, row) for one in tables for row in one.rows if row.gained]
+    """Draw each variant's difference to its control with its interval; grey where it includes 0.
+
+    Differences of one class alone are not drawn: they would dwarf the others.
+    """
+    rows = [(one, row) for one in tables for row in one.rows if row.gained and one.table.of_class is None]
     with plot(path, 8, 1.2 + 0.3 * max(1, len(rows))) as figure:
         axes = figure.add_subplot()
         axes.axvline(0, color="black", linewidth=0.8)

@@ -182,12 +182,16 @@ class ChainTable:
 
 @dataclass(kw_only=True)
 class Table:
-    """A table of the page, one for each dataset of its group: variants beside their control."""
+    """A table of the page, one for each dataset of its group: variants beside their control.
+
+    `of_class`: the class that it compares, by name; None: mAP of all classes.
+    """
 
     title: str
     group: str
     control: str
     variants: list[str]
+    of_class: str | None = None
 
 
 @dataclass(kw_only=True)

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from benchmarks.evidence.intervals import paired_difference
 from benchmarks.evidence.measuring import from_text
 from benchmarks.evidence.protocol import Protocol, Run, Table, content_of, students
 from benchmarks.evidence.settings import plan_of
-from src.evaluation.bootstrap import Difference, Scores
+from src.evaluation.bootstrap import DRAWS, Difference, Scores
 
 COMMON = ("protocol", "data", "test")
 """Digests that all rows of a table share: what all students of a dataset share, the data, the test images."""
@@ -35,10 +37,16 @@ class Result:
         found: Mapping[str, str | None] = self.content["digests"]
         return found
 
-    @property
-    def scores(self) -> Scores:
-        """On test and on draws of its images."""
-        return from_text(self.content["test"]["map50_95"], self.content["draws"])
+    def scores(self, of_class: str | None = None) -> Scores:
+        """Return what it has on test and on draws of its images.
+
+        Of one class there are no draws, so an interval of it is one over seeds alone.
+        """
+        test = self.content["test"]
+        if of_class is None:
+            return from_text(test["map50_95"], self.content["draws"])
+        found = float(test["per_class"][of_class]["map50_95"])
+        return Scores(found, np.full(DRAWS, found))
 
     @property
     def epochs(self) -> int:
@@ -68,6 +76,10 @@ class Row:
     def percent(self, split: str) -> list[float]:
         """Return mAP50-95 on a split, by seed."""
         return [100 * result.content[split]["map50_95"] for _, result in sorted(self.results.items())]
+
+    def percent_of_class(self, name: str) -> list[float]:
+        """Return mAP50-95 of a class on test, by seed."""
+        return [100 * result.scores(name).map50_95 for _, result in sorted(self.results.items())]
 
     def mean(self, key: str) -> float:
         """Return the mean over seeds of a number of the results, such as minutes."""
@@ -191,11 +203,11 @@ def rows_together(table: Table, results: Iterable[Result]) -> list[Row]:
         variant: {int(one.run.seed or 0): one for one in results if one.run.variant == variant}
         for variant in (table.control, *table.variants)
     }
-    control = {seed: one.scores for seed, one in by_variant[table.control].items()}
+    control = {seed: one.scores(table.of_class) for seed, one in by_variant[table.control].items()}
     rows: list[Row] = []
     for variant, found in by_variant.items():
         if found:
-            scores = {seed: one.scores for seed, one in found.items()}
+            scores = {seed: one.scores(table.of_class) for seed, one in found.items()}
             gained = None if variant == table.control else paired_difference(control, scores)
             rows.append(Row(variant, found, gained))
     return rows

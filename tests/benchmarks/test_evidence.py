@@ -59,11 +59,11 @@ def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write(told: Protocol, run: Run, map50_95: float = 0.5, **digests: str) -> None:
+def write(told: Protocol, run: Run, map50_95: float = 0.5, of_class: float = 0.0, **digests: str) -> None:
     """Write the result of a run at the present state, but for some digests."""
     planned = settings.plan_of(run, told).content
     data = {"data": "d", "test": "t", "teacher": "m", "weights": run.name}
-    accuracy = {"map50_95": map50_95, "images": 48}
+    accuracy = {"map50_95": map50_95, "images": 48, "per_class": {"3": {"map50_95": of_class}}}
     made = {"commit": "0" * 40, "changed_since_commit": False, "cpu": "a CPU", "device": "cpu", "threads": 2}
     content = {
         "run": planned["run"],
@@ -480,6 +480,22 @@ def test_a_part_of_the_labels_is_compared_with_all_of_them(told: Protocol, resul
     assert "96.0%." in text
     write(told, Run("student", "bccd", CONTROL, seed=0), 0.5, test="other images")
     assert "With all labels" not in page.page([rows.rows_of(table, "bccd-50", told)], [], told)
+
+
+def test_a_class_is_compared_alone(told: Protocol, results: Path) -> None:
+    names = [without, heads] = ["without-3-labels", "without-3-heads"]
+    table = protocol.Table(title="told", group="withheld-digits", control=without, variants=[heads], of_class="3")
+    for seed in range(3):
+        write(told, Run("student", "digits", without, seed=seed), 0.7)
+        write(told, Run("student", "digits", heads, seed=seed), 0.7, of_class=0.5 + seed / 100)
+    found = rows.rows_of(table, "digits", told)
+    text = page.page([found], [], told)
+    assert [row.variant for row in found.rows] == names
+    assert "| variant | seeds | val | test | test, class 3 | against the control | |" in text
+    assert "| heads | 3 | 70.0 ± 0.0 | 70.0 ± 0.0 | 51.0 ± 1.0 | +51.0 [" in text
+    assert found.rows[1].gained is not None
+    assert 0.48 < found.rows[1].gained.low < found.rows[1].gained.gained < found.rows[1].gained.high < 0.54
+    assert "Compared is class 3 alone" in text
 
 
 def test_sealed_images_are_not_read_before_they_are_opened_and_once(
