@@ -19,6 +19,7 @@ from src.detector.accuracy import validate
 from src.detector.checkpoint import load_detector, save_detector
 from src.detector.dataset import view_of
 from src.detector.runtime import settle
+from src.detector.trainer import Trained
 from src.foundation.pipeline import PREPARED, STUDENT, TEACHER
 from src.teaching.weight_selection import select_weights
 from src.workflow.stage import StageResult
@@ -31,9 +32,10 @@ def run(params: Distill, files: StageFiles, log: Run, weight: float | None = Non
     prepared, teacher, student = files.read(PREPARED), files.read(TEACHER), files.write(STUDENT)
     device = settle(params.device, params.cpu_threads)
     best: dict[str, Any] = {}
+    history: list[dict[str, float]] = []
 
     def keep_best(trainer: Any) -> None:
-        best["epochs"] = trainer.epoch + 1
+        history.append({"map50_95": float(trainer.metrics["metrics/mAP50-95(B)"])})
         if trainer.best_fitness == trainer.fitness:
             best.update(best_epoch=trainer.epoch + 1, network=deepcopy(trainer.ema.ema.student_model))
 
@@ -59,7 +61,9 @@ def run(params: Distill, files: StageFiles, log: Run, weight: float | None = Non
         save_detector(best["network"], student, params.imgsz)
         val = validate(student, data, split="val", imgsz=params.imgsz, device=device)
     log.artifact(student, folder="models")
-    return StageResult({"val": asdict(val), "best_epoch": best["best_epoch"], "epochs": best["epochs"]})
+    trained = Trained(best["network"], best["best_epoch"], tuple(history))
+    found = {"val": asdict(val), "best_epoch": trained.best_epoch, "epochs": len(history)}
+    return StageResult({**found, "late_gain": trained.late_gain})
 
 
 def _first(params: Distill, teacher: Path, folder: Path) -> str | bool:

@@ -27,7 +27,17 @@ from src.workflow.command import guarded
 PAGE = PROJECT / "reports/benchmarks/evidence.md"
 GAINS, LABELS = (PAGE.with_name(f"evidence-{name}.png") for name in ("gains", "labels"))
 
-COLUMNS = ("variant", "seeds", "val", "test", "against the control", "", "epochs, with its start's", "minutes")
+COLUMNS = (
+    "variant",
+    "seeds",
+    "val",
+    "test",
+    "against the control",
+    "",
+    "last quarter",
+    "epochs, with its start's",
+    "minutes",
+)
 
 CHAIN_HEADER = (
     "| network | seeds | FP32 | INT8 | INT8 against its FP32 | INT8 against the control's | | of the teacher's | "
@@ -40,10 +50,11 @@ INTRODUCTION = """\
 
 Every number is read from a file of a run in [reports/evidence](../evidence). Each variant has its control in the
 first row. mAP50-95 in percent, mean over seeds and standard deviation. The difference is paired by seed; its 95%
-interval is a bootstrap over test images and seeds. A variant *gains* only where the interval excludes 0. Epochs are its
-own and those that its start or its teaching cost: the teacher's. A part of the test images is sealed, and no run of
-these tables has read it. A row that is *stale* was made by other code, settings, data or another teacher than the
-present ones.
+interval is a bootstrap over test images and seeds. It *gains* only where the interval excludes 0. *Last quarter*:
+what the last quarter of its epochs added on val, in points; a variant at its plateau has little. Epochs are its own and
+those that its start or its teaching cost: the teacher's. A part of the test images is sealed, and no run of these
+tables has read it. A row that is *stale* was made by other code, settings, data or another teacher than the present
+ones.
 
 `make evidence BCCD=path CARDS=path`, `make evidence-page`"""
 
@@ -214,6 +225,7 @@ def _line(row: Row, one: Rows, protocol: Protocol) -> str:
         *([] if one.table.of_class is None else [_spread(row.percent_of_class(one.table.of_class))]),
         shown(row.gained),
         " ".join(filter(None, [word, _stale(row.stale)])),
+        f"{100 * row.mean('late_gain'):+.1f}",
         _span([result.epochs for result in row.results.values()]),
         f"{row.mean('minutes'):.0f}",
     ]

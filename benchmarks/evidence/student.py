@@ -48,6 +48,7 @@ def main() -> None:
     below = (teachers_epochs if taught else 0) + epochs * trained_besides(params.teaching) + tuned.epochs
     facts = {
         "epochs": {"own": metrics["epochs"], "best": metrics["best_epoch"], "below": below},
+        "late_gain": metrics["late_gain"],
         "minutes": minutes[0],
         "val": metrics["val"],
         **measured_facts(found),

@@ -71,6 +71,7 @@ def write(told: Protocol, run: Run, map50_95: float = 0.5, of_class: float = 0.0
         "digests": {**planned["digests"], **data, **digests},
         "epochs": {"own": 60, "best": 50, "below": 83},
         "converged": True,
+        "late_gain": 0.002,
         "minutes": 10.0,
         "val": accuracy,
         "test": accuracy,
@@ -406,7 +407,7 @@ def test_a_row_gains_where_its_interval_excludes_zero(told: Protocol, results: P
     assert [row.variant for row in found.rows] == [CONTROL, HEADS]
     assert found.rows[1].gained == Difference(0.02, 0.02, 0.02)
     text = page.page([found], [], told)
-    assert "| heads | 3 | 53.0 ± 1.0 | 53.0 ± 1.0 | +2.0 [+2.0, +2.0] | gains | 143 | 10 |" in text
+    assert "| heads | 3 | 53.0 ± 1.0 | 53.0 ± 1.0 | +2.0 [+2.0, +2.0] | gains | +0.2 | 143 | 10 |" in text
     assert "**1 of 1 comparisons at the present state show a gain.**" in text
     assert "stale**" not in text
 
@@ -493,6 +494,7 @@ def test_a_class_is_compared_alone(told: Protocol, results: Path) -> None:
     assert [row.variant for row in found.rows] == names
     assert "| variant | seeds | val | test | test, class 3 | against the control | |" in text
     assert "| heads | 3 | 70.0 ± 0.0 | 70.0 ± 0.0 | 51.0 ± 1.0 | +51.0 [" in text
+    assert "] | gains | +0.2 | 143 | 10 |" in text
     assert found.rows[1].gained is not None
     assert 0.48 < found.rows[1].gained.low < found.rows[1].gained.gained < found.rows[1].gained.high < 0.54
     assert "Compared is class 3 alone" in text
