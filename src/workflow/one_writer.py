@@ -35,9 +35,11 @@ def only_writer(project: Path, stage: str) -> Iterator[None]:
     """Hold the project's lock during the block, and end this process if the `dvc` that started it ends.
 
     Raises:
-        UserError: another stage still writes after `WAIT_S`.
+        UserError: another stage still writes after `WAIT_S`, or the `dvc` ended while this process began.
     """
     dvc = _dvc()
+    if dvc is not None and _has_adopted(dvc):
+        raise UserError("the `dvc` that started this stage has ended: nothing was done")
     if dvc is not None:
         threading.Thread(target=_end_with, args=(dvc,), daemon=True).start()
     path = project / ".cache" / "writer.lock"
@@ -75,6 +77,14 @@ def _dvc() -> psutil.Process | None:
                 continue
         return ancestor
     return None
+
+
+def _has_adopted(ancestor: psutil.Process) -> bool:
+    """Return whether an ancestor is the first process of the machine, and took this one from a `dvc` that had ended.
+
+    `dvc` can be the first process of a container, but then this one is in its session.
+    """
+    return ancestor.pid == 1 and os.getsid(0) != os.getsid(1)
 
 
 def _end_with(dvc: psutil.Process) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import psutil
@@ -99,6 +99,19 @@ def test_a_stage_whose_dvc_is_killed_ends_and_publishes_nothing(tmp_path: Path, 
     assert names == {"prune.began", "prune.err", "prune.go"}
     said = (tmp_path / "prune.err").read_text()
     assert said == "the `dvc` that started this stage has ended: the stage ends and publishes nothing\ninterrupted\n"
+
+
+@pytest.mark.parametrize(("session", "ended"), [(1, False), (7, True)], ids=["dvc is the first process", "dvc ended"])
+def test_a_stage_whose_dvc_ended_while_it_began_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session: int, ended: bool
+) -> None:
+    monkeypatch.setattr(one_writer, "_dvc", lambda: psutil.Process(1))
+    monkeypatch.setattr(os, "getsid", lambda pid: session if pid == 0 else 1)
+    monkeypatch.setattr(one_writer, "_end_with", lambda dvc: None)
+    refused = pytest.raises(UserError, match="has ended: nothing was done") if ended else nullcontext()
+    with refused, only_writer(tmp_path, "prune"):
+        (tmp_path / "written").touch()
+    assert (tmp_path / "written").exists() != ended
 
 
 def test_one_stage_at_a_time_writes(tmp_path: Path, start: Start) -> None:
