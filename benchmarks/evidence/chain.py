@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks import rivals
 from benchmarks.evidence import MADE
 from benchmarks.evidence.measuring import measure
-from benchmarks.evidence.protocol import Run, content_of
 from benchmarks.evidence.running import Begun, begin, measured_facts, minutes_of, performed, write_result
+from benchmarks.evidence.runs import Run, content_of
 from benchmarks.evidence.settings import chain_overrides, typed_params
 from src.deployment.images import choose_images
 from src.foundation.atomic import whole_folder

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from benchmarks.evidence.intervals import paired_difference
 from benchmarks.evidence.measuring import from_text
-from benchmarks.evidence.protocol import ChainTable, Protocol, Run, chains
+from benchmarks.evidence.protocol import ChainTable, Protocol
 from benchmarks.evidence.rows import MixedRowsError, Result, expect_one_state, gathered
+from benchmarks.evidence.runs import Run, chains
 from src.evaluation.bootstrap import Difference, Scores
 
 FP32, INT8 = "fp32", "int8"

@@ -19,7 +19,9 @@ from pathlib import Path
 import psutil
 
 from benchmarks.evidence import EVIDENCE
-from benchmarks.evidence.protocol import Protocol, load, stages, steps
+from benchmarks.evidence.loading import load
+from benchmarks.evidence.protocol import Protocol
+from benchmarks.evidence.runs import stages, steps
 from src import PROJECT
 from src.foundation.errors import UserError
 from src.workflow.command import guarded

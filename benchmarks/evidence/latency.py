@@ -17,8 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.evidence import MADE
-from benchmarks.evidence.protocol import Protocol, chains
+from benchmarks.evidence.protocol import Protocol
 from benchmarks.evidence.running import begin, write_result
+from benchmarks.evidence.runs import chains
 from src import PROJECT
 from src.deployment.export import export_onnx
 from src.detector.checkpoint import load_detector

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from benchmarks.evidence import MADE
 from benchmarks.evidence.measuring import measure, to_text
-from benchmarks.evidence.protocol import Protocol, Run, content_of, students
+from benchmarks.evidence.protocol import Protocol
 from benchmarks.evidence.running import begin, write_result
+from benchmarks.evidence.runs import Run, content_of, students
 from benchmarks.evidence.sealing import split_digest
 from benchmarks.evidence.settings import overrides_of, typed_params
 from src.foundation.digests import digest

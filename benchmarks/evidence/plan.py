@@ -8,7 +8,8 @@ that the protocol overrides.
 from __future__ import annotations
 
 from benchmarks.evidence import EVIDENCE
-from benchmarks.evidence.protocol import load, runs
+from benchmarks.evidence.loading import load
+from benchmarks.evidence.runs import runs
 from benchmarks.evidence.settings import plan_of
 from src.foundation.atomic import whole_folder, write_json
 from src.workflow.command import guarded

@@ -11,7 +11,8 @@ import numpy as np
 
 from benchmarks.evidence.intervals import paired_difference
 from benchmarks.evidence.measuring import from_text
-from benchmarks.evidence.protocol import Protocol, Run, Table, content_of, students
+from benchmarks.evidence.protocol import Protocol, Table
+from benchmarks.evidence.runs import Run, content_of, students
 from benchmarks.evidence.settings import plan_of
 from src.evaluation.bootstrap import DRAWS, Difference, Scores
 

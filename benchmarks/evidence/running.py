@@ -21,8 +21,10 @@ import torch
 from omegaconf import OmegaConf
 
 from benchmarks.evidence import EVIDENCE, MADE
+from benchmarks.evidence.loading import load
 from benchmarks.evidence.measuring import Measured, to_text
-from benchmarks.evidence.protocol import Protocol, Run, asked, load
+from benchmarks.evidence.protocol import Protocol
+from benchmarks.evidence.runs import Run, asked
 from benchmarks.evidence.sealing import split_digest
 from benchmarks.evidence.settings import Plan, composed, plan_of
 from src import PROJECT

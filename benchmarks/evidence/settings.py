@@ -13,7 +13,8 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
-from benchmarks.evidence.protocol import Protocol, Run
+from benchmarks.evidence.protocol import Protocol
+from benchmarks.evidence.runs import Run
 from src import PROJECT
 from src.config.composition import register, typed
 from src.workflow.code import code_digest

@@ -22,18 +22,21 @@ from benchmarks.evidence import (
     chain,
     chain_rows,
     everything,
+    loading,
     opening,
     page,
     protocol,
     rows,
     running,
+    runs,
     settings,
     tune,
 )
 from benchmarks.evidence.intervals import paired_difference
 from benchmarks.evidence.measuring import Measured, to_text
-from benchmarks.evidence.protocol import Protocol, Run
+from benchmarks.evidence.protocol import Protocol
 from benchmarks.evidence.running import Begun, Done
+from benchmarks.evidence.runs import Run
 from benchmarks.evidence.sealing import seal, split_digest
 from benchmarks.evidence.student import epochs_of, has_teacher, trained_besides
 from benchmarks.evidence.tuned import computing, read_tuned
@@ -49,13 +52,13 @@ CONTROL, HEADS = "teacher-labels", "teacher-heads"
 
 @pytest.fixture(scope="module")
 def told() -> Protocol:
-    return protocol.load()
+    return loading.load()
 
 
 @pytest.fixture
 def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty folder of results."""
-    monkeypatch.setattr(protocol, "RESULTS", tmp_path)
+    monkeypatch.setattr(runs, "RESULTS", tmp_path)
     return tmp_path
 
 
@@ -110,7 +113,7 @@ def write_all(told: Protocol, gained: float, **digests: str) -> None:
 
 
 def test_every_computing_stage_depends_on_its_plan_and_writes_its_result() -> None:
-    told = protocol.load()
+    told = loading.load()
     kinds = {**dict.fromkeys(told.runs, "student"), **dict.fromkeys(told.chains, "chain")}
     kinds |= {name: name for name in ("prepare", "teacher", "tune", "latency", "opening")}
     assert set(DVC_YAML) == {"plan", "page", *kinds}
@@ -135,12 +138,12 @@ def test_no_result_is_a_metric_or_plot_of_dvc() -> None:
 
 
 def test_every_stage_is_in_one_step_the_claim_of_the_default_first(told: Protocol) -> None:
-    found = protocol.steps(told)
-    assert sorted(stage for step in found for stage in step) == sorted(protocol.stages(told))
+    found = runs.steps(told)
+    assert sorted(stage for step in found for stage in step) == sorted(runs.stages(told))
     assert {stage.split("@")[1].rsplit("-", 1)[0] for stage in found[0]} == {
         f"{data}-{variant}" for data in ("bccd", "cards", "digits") for variant in (CONTROL, HEADS)
     }
-    assert protocol.steps(told, ["labels@bccd-50-*-0"]) == [
+    assert runs.steps(told, ["labels@bccd-50-*-0"]) == [
         ["labels@bccd-50-labels-twice-0", "labels@bccd-50-unlabelled-0"]
     ]
 
@@ -195,17 +198,17 @@ def test_at_the_limit_dvc_and_its_stage_have_ended(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_a_wrong_protocol_is_refused(changes: dict[str, Any], fault: str, tmp_path: Path) -> None:
-    content = yaml.safe_load(protocol.PARAMS.read_text())
+    content = yaml.safe_load(loading.PARAMS.read_text())
     for key, value in changes.items():
         content[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match=fault):
-        protocol.load(tmp_path / "params.yaml")
+        loading.load(tmp_path / "params.yaml")
 
 
 def test_a_run_that_the_protocol_does_not_have_is_refused(told: Protocol) -> None:
     with pytest.raises(UserError, match="student-bccd: the protocol has no such run"):
-        protocol.asked(told, "student", ["bccd"])
+        runs.asked(told, "student", ["bccd"])
 
 
 # What a run depends on.
@@ -589,4 +592,4 @@ def test_a_damaged_result_is_named(told: Protocol, results: Path) -> None:
     run = Run("student", "bccd", HEADS, seed=0)
     run.result.write_text("<<<<<<<")
     with pytest.raises(UserError, match=r"student-bccd-teacher-heads-0\.json: no JSON"):
-        protocol.content_of(run)
+        runs.content_of(run)
