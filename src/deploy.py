@@ -2,10 +2,10 @@
 
 A file is written only with its agreement and accuracy measured: it is made from the pruned student, read back, run on
 val in its own runtime and compared with ONNX FP32. One that loses more than `max_drop`, or cannot be read back, is not
-written, and the command fails. By hand only.
+written, and the command fails. `dvc repro` does the same for each of `deploy.target` in params.yaml.
 
 Reads models/pruned.pt, models/pruned.onnx, models/calibration.json and data/prepared. Writes a folder per target with
-the file and its card (JSON, and the same facts in Markdown), and report.md.
+the file and its card (JSON, and the same facts in Markdown), and a page with all numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 import onnx
 
-from src.config.composition import register
+from src.config.composition import composed, register, typed
 from src.config.deploy import Deploy
 from src.config.eval_int8 import EvalInt8
 from src.config.quantize import Quantize
@@ -42,7 +42,7 @@ from src.detector.runtime import settle
 from src.evaluation.agreement import LEAST_IOU, compare
 from src.evaluation.detections import LEAST_SCORE
 from src.evaluation.gate import gate_passes
-from src.evaluation.latency import Latency, measure
+from src.evaluation.latency import Latency, is_busy, measure
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import whole_folder, write_json, write_text
 from src.foundation.digests import digest
@@ -53,9 +53,6 @@ from src.quantization.calibrated_network import CalibratedNetwork
 from src.quantization.ranges.calibration import read_calibration
 from src.quantization.setting import Setting
 from src.reporting.deploy_report import Row, write_card, write_page
-from src.searching.budget import Cost
-from src.searching.settings import settings_of
-from src.searching.timing import is_busy
 from src.targets import target_of
 from src.workflow.stage import StageResult
 from src.workflow.stage_files import StageFiles
@@ -83,17 +80,19 @@ def run(params: Deploy, files: StageFiles, log: Run) -> StageResult:
             folder = None if name in faults else _write(name, targets[name], measured, trial, files)
             metrics = {**measured.metrics(), "latency": asdict(latency[name]), "written": folder is not None}
             log.child(name, {"target": name, "max_drop": params.max_drop}, metrics, folder)
-        busy = is_busy(Cost(one.p50_ms, one.p95_ms, 0) for one in latency.values())
+        busy = is_busy(latency.values())
         rows = _rows(targets, found, faults, latency, trial)
-        write_text(files.write("report.md"), write_page(rows, _conditions(params, trial, busy)))
-        log.artifact(files.outputs["report.md"], folder="report")
+        page = files.write(f"{files.report}.md")
+        write_text(page, write_page(rows, _conditions(params, trial, busy)))
+        log.artifact(page, folder="report")
     return StageResult(_results(rows, busy), "; ".join(faults.values()) or None)
 
 
 def pipeline_settings() -> tuple[Quantize, EvalInt8]:
     """Return the settings of params.yaml by which files are quantized and timed."""
     register(STAGES)
-    return settings_of("quantize").params, settings_of("eval_int8").params
+    quantize, evaluation = (typed(stage, composed(stage)[0]) for stage in ("quantize", "eval_int8"))
+    return quantize, evaluation
 
 
 @dataclass(frozen=True)

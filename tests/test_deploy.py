@@ -127,7 +127,7 @@ def test_files_are_written_with_their_cards_and_recorded(project: Path, tmp_path
     other = json.loads((tmp_path / "models/onnxruntime/card.json").read_text())
     assert "levels" not in other
     assert other["outputs"] == [{"name": "output0", "shape": [1, 6, 84], "type": "float32"}]
-    report = (tmp_path / "report.md").read_text()
+    report = (tmp_path / "reports/deploy.md").read_text()
     assert "| onnxruntime | " in report
     assert "| integer | " in report
     children = {name: (metrics, files) for name, _, metrics, files in log.of("child")}
@@ -192,7 +192,7 @@ def test_a_file_that_loses_too_much_is_not_written(
         "integer.onnx was not written"
     )
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["onnxruntime"]
-    assert "| no |" in (tmp_path / "report.md").read_text()
+    assert "| no |" in (tmp_path / "reports/deploy.md").read_text()
     told = result.metrics["targets"]
     assert (told["onnxruntime"]["written"], told["onnxruntime"]["fault"]) == (True, None)
     assert (told["integer"]["written"], told["integer"]["fault"]) == (False, result.failure)
@@ -448,7 +448,7 @@ def test_the_command_writes_what_passes_and_fails_in_one_line(project: Path, tmp
     assert "Traceback" not in ended.stderr
     [output] = (tmp_path / "outputs/deploy").iterdir()
     assert [path.name for path in (output / "models").iterdir()] == ["integer"]
-    assert "| onnxruntime_avx2 |" in (output / "report.md").read_text()
+    assert "| onnxruntime_avx2 |" in (output / "reports/deploy.md").read_text()
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
     [child] = [one for one in runs if "mlflow.parentRunId" in one.data.tags]

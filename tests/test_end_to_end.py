@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from ultralytics import YOLO
 
 from src import PROJECT
-from src.config.stages import STAGES
+from src.config.stages import PER_TARGET, STAGES
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +29,7 @@ TINY = {
     "prune": {"epochs": 1, "batch": 8},
     "calibrate": {"images": 4, "bins": 256},
     "eval_int8": {"latency_rounds": 2, "pictures": 1, "max_drop": 1.0},
+    "deploy": {"target": ["integer"], "max_drop": 1.0},
 }
 TINY_SCENES = {"train_images": 16, "val_images": 6, "test_images": 6, "size_px": 64, "most_digits": 4}
 LAUNCHERS = {
@@ -43,6 +44,7 @@ UPSTREAM = {
     "calibrate": {"data/prepared": "prepare_labels", "models/pruned.pt": "prune"},
     "quantize": {"models/pruned.onnx": "calibrate", "models/calibration.json": "calibrate"},
     "eval_int8": {"models/teacher.pt": "train_teacher", "models/int8.onnx": "quantize"},
+    "deploy": {"models/pruned.pt": "prune", "models/pruned.onnx": "calibrate"},
 }
 
 
@@ -153,12 +155,13 @@ def run_of(client: MlflowClient, stage: str) -> Run:
 
 
 def test_every_stage_is_a_finished_run_with_metrics_params_and_config(client: MlflowClient) -> None:
-    for stage in STAGES:
+    for stage in (*STAGES, *PER_TARGET):
         run = run_of(client, stage)
         assert run.info.status == "FINISHED", stage
         assert run.data.tags["mlflow.source.git.commit"]
         artifacts = {entry.path for entry in client.list_artifacts(run.info.run_id)}
-        assert {"config.yaml", f"{stage}.json"} <= artifacts, stage
+        report = "integer.json" if stage in PER_TARGET else f"{stage}.json"
+        assert {"config.yaml", report} <= artifacts, stage
     teacher = run_of(client, "train_teacher")
     assert teacher.data.params["imgsz"] == "64"
     assert teacher.data.params["augmentation.mosaic"] == "0.5"
@@ -167,7 +170,7 @@ def test_every_stage_is_a_finished_run_with_metrics_params_and_config(client: Ml
 
 
 def test_every_run_links_to_those_whose_outputs_it_read(client: MlflowClient) -> None:
-    ids = {stage: run_of(client, stage).info.run_id for stage in STAGES}
+    ids = {stage: run_of(client, stage).info.run_id for stage in (*STAGES, *PER_TARGET)}
     for stage, reads in UPSTREAM.items():
         run = run_of(client, stage)
         for name, writer in reads.items():
@@ -180,6 +183,15 @@ def test_the_control_is_a_run_below_that_of_its_stage(client: MlflowClient) -> N
     assert control.info.run_name == "control"
     assert "val/map50_95" in control.data.metrics
     assert "verdict" in run_of(client, "eval_int8").data.tags
+
+
+def test_a_target_that_params_name_has_a_stage_of_its_own(project: Path, client: MlflowClient) -> None:
+    assert run_of(client, "deploy").data.tags["dvc.stage"] == "deploy@integer"
+    assert {path.name for path in (project / "models/integer").iterdir()} == {"integer.onnx", "card.json", "card.md"}
+    assert "| integer | " in (project / "reports/deploy/integer.md").read_text()
+    shown = json.loads(dvc(project, "metrics", "show", "--json"))[""]["data"]
+    assert shown["reports/deploy/integer.json"]["data"]["targets"]["integer"]["written"] is True
+    assert not (project / "reports/deploy.json").exists()
 
 
 def test_no_stage_reaches_for_the_network_or_installs_a_package(project: Path) -> None:

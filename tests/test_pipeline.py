@@ -10,12 +10,14 @@ import pytest
 import yaml
 
 from src import PROJECT
-from src.config.stages import STAGES
+from src.config.stages import PER_TARGET, STAGES
 from src.workflow.code import _imports, dependencies_of, modules_of
 
 DVC_YAML = yaml.safe_load((PROJECT / "dvc.yaml").read_text())
-PIPELINE = DVC_YAML["stages"]
-MODULES = {name: stage["cmd"].removeprefix("python -m src.") for name, stage in PIPELINE.items()}
+PIPELINE = {name: stage.get("do", stage) for name, stage in DVC_YAML["stages"].items()}
+MODULES = {name: stage["cmd"].removeprefix("python -m src.").split()[0] for name, stage in PIPELINE.items()}
+COMPOSED_BESIDES = {"deploy": ("quantize", "eval_int8")}
+"""Stages whose settings a stage reads besides its own."""
 
 FLOORS = (
     {"foundation"},
@@ -48,7 +50,8 @@ SUBJECTS = (
 
 
 def test_the_stages_are_those_of_the_config() -> None:
-    assert tuple(MODULES.values()) == STAGES
+    assert tuple(MODULES.values()) == (*STAGES, *PER_TARGET)
+    assert {name for name, stage in DVC_YAML["stages"].items() if "foreach" in stage} == {*PER_TARGET}
 
 
 def groups_of(stage: str) -> set[str]:
@@ -65,15 +68,19 @@ def test_dependencies_are_the_code_that_makes_the_results(name: str) -> None:
 @pytest.mark.parametrize("name", PIPELINE)
 def test_dependencies_are_the_configs_that_are_composed(name: str) -> None:
     stage = MODULES[name]
-    expected = {f"conf/{stage}.yaml", *(f"conf/{group}/${{choices.{group}}}.yaml" for group in groups_of(stage))}
+    groups = {f"conf/{group}/${{choices.{group}}}.yaml" for group in groups_of(stage)}
+    expected = groups | {f"conf/{one}.yaml" for one in (stage, *COMPOSED_BESIDES.get(stage, ()))}
     assert {path for path in PIPELINE[name]["deps"] if path.startswith("conf/")} == expected
 
 
 @pytest.mark.parametrize("name", PIPELINE)
 def test_params_are_the_sections_that_are_composed(name: str) -> None:
-    stage = MODULES[name]
-    defaults = yaml.safe_load((PROJECT / f"conf/{stage}.yaml").read_text())["defaults"]
-    sections = {entry.removeprefix("params/") for entry in defaults if str(entry).startswith("params/")}
+    stage, sections = MODULES[name], set()
+    for one in (stage, *COMPOSED_BESIDES.get(stage, ())):
+        defaults = yaml.safe_load((PROJECT / f"conf/{one}.yaml").read_text())["defaults"]
+        sections |= {entry.removeprefix("params/") for entry in defaults if str(entry).startswith("params/")}
+    if stage in PER_TARGET:  # the list of targets is no parameter of one of them
+        sections = sections - {stage} | {f"{stage}.max_drop"}
     assert set(PIPELINE[name]["params"]) == sections | {f"choices.{group}" for group in groups_of(stage)}
 
 

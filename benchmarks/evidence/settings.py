@@ -10,12 +10,13 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, open_dict
+from hydra import initialize_config_dir
+from omegaconf import DictConfig
 
 from benchmarks.evidence.protocol import Protocol
 from benchmarks.evidence.runs import Run
 from src import PROJECT
+from src.config import composition
 from src.config.composition import register, typed
 from src.workflow.code import code_digest
 from src.workflow.stage import tunables
@@ -147,11 +148,7 @@ def composed(stage: str, overrides: list[str]) -> tuple[DictConfig, dict[str, st
     """Return the config of a stage, as `python -m src.<stage>` composes it, and the chosen file of each group."""
     _register()
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        config = compose(stage, overrides, return_hydra_config=True)
-    choices = {str(group): str(name) for group, name in config.hydra.runtime.choices.items()}
-    with open_dict(config):
-        del config["hydra"]
-    return config, choices
+        return composition.composed(stage, overrides)
 
 
 def typed_params(stage: str, overrides: list[str]) -> Any:

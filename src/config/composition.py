@@ -14,18 +14,20 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import yaml
+from hydra import compose
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from src import PROJECT
 from src.config.groups import GROUP_SCHEMAS, GROUPS
-from src.config.stages import BY_HAND, STAGES, schema_of
+from src.config.stages import BY_HAND, PER_TARGET, STAGES, schema_of
 from src.foundation.constraints import violations
 from src.foundation.errors import SettingError, UserError
 
@@ -38,7 +40,9 @@ class Checked(Protocol):
         """Yield the key and the fault of each value that contradicts another one."""
 
 
-def register(stages: Iterable[str] = (*STAGES, *BY_HAND), params_file: Path = PROJECT / "params.yaml") -> None:
+def register(
+    stages: Iterable[str] = (*STAGES, *PER_TARGET, *BY_HAND), params_file: Path = PROJECT / "params.yaml"
+) -> None:
     """Put the schemas of stages, the sections of params.yaml and its choices into Hydra's ConfigStore.
 
     Raises:
@@ -59,6 +63,28 @@ def register(stages: Iterable[str] = (*STAGES, *BY_HAND), params_file: Path = PR
     for group, schemas in GROUP_SCHEMAS.items():
         for name, schema in schemas.items():
             store.store(group=group, name=name, node=schema, package="_here_")
+
+
+def composed(stage: str, overrides: Sequence[str] = ()) -> tuple[DictConfig, dict[str, str]]:
+    """Return the config of a stage, and the chosen file of each group, as `python -m src.<stage>` composes them.
+
+    Hydra is initialized, and the stage registered.
+
+    Args:
+        stage: such as `distill`.
+        overrides: of params.yaml and conf/, in Hydra's grammar.
+
+    Raises:
+        UserError: Hydra does not know a value.
+    """
+    try:
+        config = compose(stage, list(overrides), return_hydra_config=True)
+    except HydraException as error:
+        raise UserError(" ".join(str(error).split())) from error
+    chosen = {str(group): str(name) for group, name in config.hydra.runtime.choices.items()}
+    with read_write(config), open_dict(config):
+        del config["hydra"]
+    return config, chosen
 
 
 def typed(stage: str, config: DictConfig) -> Any:
@@ -94,7 +120,7 @@ def _read(params_file: Path) -> dict[str, Any]:
         raise UserError(f"{params_file.name}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(params, dict):
         raise UserError(f"{params_file.name}: expected sections with keys, found {type(params).__name__}")
-    _expect_keys(params, ["choices", "data", "common", *STAGES], params_file.name)
+    _expect_keys(params, ["choices", "data", "common", *STAGES, *PER_TARGET], params_file.name)
     _expect_keys(params["choices"], GROUPS, f"{params_file.name}: choices")
     return params
 

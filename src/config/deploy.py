@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from src.foundation.constraints import NotEmpty, Range
+from src.foundation.constraints import Range
 from src.targets import NAMES
 
 
@@ -19,14 +19,16 @@ class Deploy:
         max_drop: largest loss of val mAP50-95 against ONNX FP32.
     """
 
-    target: Annotated[list[str], NotEmpty()]
+    target: list[str]
     max_drop: Annotated[float, Range(least=0, most=1)]
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Yield the key and the fault of targets that there are not, or that are named twice."""
+        """Yield the key and the fault of targets: there are none, there is no such one, or one is named twice."""
         unknown = [name for name in self.target if name not in NAMES]
         twice = sorted({name for name in self.target if self.target.count(name) > 1})
-        if unknown:
+        if not self.target:
+            yield "target", f"must name a target, such as 'target=[{NAMES[0]}]' behind the command"
+        elif unknown:
             yield "target", f"must be a list of {', '.join(NAMES)}, got {', '.join(unknown)}"
         elif twice:
             yield "target", f"must name each target once, got {', '.join(twice)} more often"

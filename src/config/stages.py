@@ -7,7 +7,10 @@ from importlib import import_module
 STAGES = ("prepare_labels", "train_teacher", "distill", "prune", "calibrate", "quantize", "eval_int8")
 """In the order of the pipeline; each has a section in params.yaml."""
 
-BY_HAND = ("deploy", "predict", "search", "write_predictions")
+PER_TARGET = ("deploy",)
+"""In the pipeline once for each target that its section in params.yaml names: by default for none."""
+
+BY_HAND = ("predict", "search", "write_predictions")
 """Run by hand only; without a section in params.yaml."""
 
 UNRECORDED = ("predict", "write_predictions")

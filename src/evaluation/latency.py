@@ -9,15 +9,19 @@ Only the forward pass is timed: reading images and non-maximum suppression take 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 import torch
 
 WARM_UP_ROUNDS = 10
 """Untimed rounds: the first passes allocate memory and choose kernels."""
+
+BUSY = 2.0
+"""The 95th percentile of a latency over its median: about 1.3 on an idle machine."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,15 @@ def measure(
         name: Latency(round(float(np.percentile(ms, 50)), 4), round(float(np.percentile(ms, 95)), 4))
         for name, ms in times_ms.items()
     }
+
+
+def is_busy(latencies: Iterable[Latency]) -> bool:
+    """Return whether most detectors have passes that took far longer than their median: others used the processor.
+
+    >>> is_busy([Latency(1.0, 1.3)]), is_busy([Latency(1.0, 5.0)])
+    (False, True)
+    """
+    return median(one.p95_ms / one.p50_ms for one in latencies) > BUSY
 
 
 @contextmanager

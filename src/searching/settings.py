@@ -6,12 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra import compose
-from hydra.errors import HydraException
-from omegaconf import OmegaConf, open_dict, read_write
+from omegaconf import OmegaConf
 
 from src import PROJECT
-from src.config.composition import register, typed
+from src.config.composition import composed, register, typed
 from src.config.search import Search
 from src.config.stages import STAGES
 from src.foundation.errors import UserError
@@ -47,14 +45,8 @@ def settings_of(stage: str, overrides: Sequence[str] = ()) -> StageSettings:
     Raises:
         UserError: a value is unknown or out of range.
     """
-    try:
-        composed = compose(stage, list(overrides), return_hydra_config=True)
-    except HydraException as error:
-        raise UserError(" ".join(str(error).split())) from error
-    chosen = composed.hydra.runtime.choices
-    with read_write(composed), open_dict(composed):
-        del composed["hydra"]
-    return StageSettings(typed(stage, composed), tunables(composed, chosen), OmegaConf.to_yaml(composed, resolve=True))
+    config, chosen = composed(stage, overrides)
+    return StageSettings(typed(stage, config), tunables(config, chosen), OmegaConf.to_yaml(config, resolve=True))
 
 
 def expect_admitted(search: Search) -> None:

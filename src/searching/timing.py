@@ -9,11 +9,10 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 
 from tqdm import tqdm
 
@@ -21,7 +20,7 @@ from src.config.eval_int8 import EvalInt8
 from src.deployment.forwards import HAS_OPENVINO, onnx_forward, openvino_forward
 from src.deployment.images import load_image
 from src.detector.checkpoint import architecture_digest
-from src.evaluation.latency import measure
+from src.evaluation.latency import Latency, is_busy, measure
 from src.evaluation.machine import describe_machine
 from src.foundation.atomic import whole_folder, write_json
 from src.foundation.errors import SettingError, UserError
@@ -36,8 +35,6 @@ from src.workflow.code import code_digest
 MIB = 2**20
 OPENVINO = "openvino"
 ARITHMETIC = "arithmetic.json"
-BUSY = 2.0
-"""The 95th percentile of a latency over its median: about 1.3 on an idle machine."""
 
 _logger = logging.getLogger(__name__)
 
@@ -157,18 +154,9 @@ def _kept_costs(
         write_json(table, [asdict(cost) for cost in measured(files, prepared, settings).values()])
     read = json.loads(table.read_text(encoding="utf-8"))
     costs = {candidate: Cost(**row) for candidate, row in zip(files, read, strict=True)}
-    if is_busy(costs.values()):
+    if is_busy(Latency(cost.p50_ms, cost.p95_ms) for cost in costs.values()):
         _logger.warning("the machine was busy during the timing: to repeat it on an idle one, remove %s", table)
     return costs
-
-
-def is_busy(costs: Iterable[Cost]) -> bool:
-    """Return whether most candidates have passes that took far longer than their median: others used the processor.
-
-    >>> is_busy([Cost(1.0, 1.3, 2.0)]), is_busy([Cost(1.0, 5.0, 2.0)])
-    (False, True)
-    """
-    return median(cost.p95_ms / cost.p50_ms for cost in costs) > BUSY
 
 
 def _digest(made_by: Sequence[str]) -> str:

@@ -38,7 +38,8 @@ class StageResult:
     """The result of a stage.
 
     Attributes:
-        metrics: nested; they become reports/<stage>.json and the metrics of the MLflow run.
+        metrics: nested; they become reports/<stage>.json (of deploy@integer reports/deploy/integer.json) and the
+            metrics of the MLflow run.
         failure: why the stage fails although all its outputs are good, such as a gate that does not pass; None: it
             passes. It is raised after everything is written and recorded.
     """
@@ -87,7 +88,7 @@ def _execute(stage: str, load: Callable[[], Any], composed: DictConfig) -> float
         run(params, StageFiles(stage, PROJECT, _output_root()))
         return None
     job = sweep.job()
-    files = StageFiles(stage, PROJECT, _output_root(), in_sweep=job is not None)
+    files = StageFiles(stage, PROJECT, _output_root(), in_sweep=job is not None, item=_item())
     config_yaml = OmegaConf.to_yaml(composed, resolve=True)
     parent, name = (job.parent_run_id, job.name) if job else (None, None)
     alone = only_writer(PROJECT, stage) if files.is_pipeline else nullcontext()
@@ -106,7 +107,7 @@ def perform(run: Stage, params: Any, files: StageFiles, log: tracking.Run) -> St
     """
     try:
         result = run(params, files, log)
-        report = files.write(f"reports/{files.stage}.json")
+        report = files.write(f"{files.report}.json")
         write_json(report, result.metrics)
         log.metrics(result.metrics)
         log.artifact(report)
@@ -138,6 +139,11 @@ def _score(result: StageResult) -> str:
 
 def _models_and_data(paths: Mapping[str, Path]) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if name.startswith(("data/", "models/")) and path.exists()}
+
+
+def _item() -> str | None:
+    """Return which of the stages that DVC makes of a `foreach` this is; None: it is no such stage."""
+    return os.environ.get("DVC_STAGE", "").partition("@")[2] or None
 
 
 def _output_root() -> Path:

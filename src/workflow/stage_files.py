@@ -18,6 +18,7 @@ class StageFiles:
         project: the root of the inputs.
         output: the root of the outputs.
         in_sweep: whether this is a job of a Hydra sweep.
+        item: which of the stages that DVC makes of this one, such as `integer` of deploy@integer; None: it makes one.
         inputs: files and folders that were read, by name.
         outputs: files and folders that were written, by name.
     """
@@ -26,6 +27,7 @@ class StageFiles:
     project: Path
     output: Path
     in_sweep: bool = False
+    item: str | None = None
     inputs: dict[str, Path] = field(default_factory=dict)
     outputs: dict[str, Path] = field(default_factory=dict)
 
@@ -33,6 +35,11 @@ class StageFiles:
     def is_pipeline(self) -> bool:
         """Whether DVC runs the stage as a part of the pipeline."""
         return self.output == self.project
+
+    @property
+    def report(self) -> str:
+        """The name of the stage's report, without suffix: reports/distill, reports/deploy/integer."""
+        return "/".join(filter(None, ["reports", self.stage, self.item]))
 
     def read(self, name: str) -> Path:
         """Return the path of an earlier stage's output, such as models/teacher.pt.
