@@ -11,6 +11,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -36,11 +37,11 @@ def modules_of(name: str) -> list[Path]:
         if path in found or any(path.is_relative_to(other) for other in RECORDING):
             continue
         found.add(path)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        waiting += [file for imported in _imports(tree) for file in _files(imported)]
-        if path.name == "__init__.py" and _finds_modules_by_name(tree):
+        module = _module(path)
+        waiting += [file for imported in module.imports for file in _files(imported)]
+        if path.name == "__init__.py" and module.finds_modules_by_name:
             waiting += path.parent.glob("*.py")
-    return sorted(path for path in found if not _is_empty(path))
+    return sorted(path for path in found if not _module(path).is_empty)
 
 
 @cache
@@ -48,8 +49,7 @@ def code_digest(*names: str) -> str:
     """Return a digest of the code of modules. Comments, docstrings and formatting do not change it."""
     whole = hashlib.sha256()
     for path in sorted({path for name in names for path in modules_of(name)}):
-        code = without_comments(path.read_text(encoding="utf-8"))
-        whole.update(f"{path.relative_to(PROJECT).as_posix()}\n{code}\n".encode())
+        whole.update(f"{path.relative_to(PROJECT).as_posix()}\n{_module(path).code}\n".encode())
     return whole.hexdigest()
 
 
@@ -72,7 +72,7 @@ def dependencies_of(name: str) -> list[str]:
     waiting = [PROJECT / "src"]
     while waiting:
         folder = waiting.pop()
-        if folder != PROJECT / "src" and {path for path in folder.rglob("*.py") if not _is_empty(path)} <= used:
+        if folder != PROJECT / "src" and {path for path in folder.rglob("*.py") if not _module(path).is_empty} <= used:
             found.append(folder)
             continue
         found += [path for path in folder.glob("*.py") if path in used]
@@ -88,9 +88,25 @@ def _files(name: str) -> Iterator[Path]:
         yield from (file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file())
 
 
-def _is_empty(path: Path) -> bool:
-    """Return whether a file holds a docstring alone."""
-    return not _without_docstrings(ast.parse(path.read_text(encoding="utf-8"))).body
+@dataclass(frozen=True)
+class _Module:
+    """What is asked of a file of code; `code` is without comments, docstrings and formatting of its own."""
+
+    imports: tuple[str, ...]
+    finds_modules_by_name: bool
+    code: str
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file holds a docstring alone."""
+        return not self.code
+
+
+@cache  # stages share most of what they import
+def _module(path: Path) -> _Module:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    return _Module(tuple(_imports(tree)), _finds_modules_by_name(tree), without_comments(text))
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
