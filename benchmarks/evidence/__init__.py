@@ -5,7 +5,7 @@ benchmarks/evidence is a DVC project of its own within the repository: the produ
 
     params.yaml     the protocol: data, variants, seeds, tables, and the order of importance
     plan.py         what each run depends on: its settings and its code, in a file per run
-    prepare.py, teacher.py, student.py      a kind of run each
+    prepare.py, teacher.py, predictions.py, student.py, tune.py, chain.py, latency.py      a kind of run each
     opening.py      the sealed part of the test images, read once
     page.py         the page, from the results alone
     everything.py   runs what is missing or stale, most important first, within a limit of time

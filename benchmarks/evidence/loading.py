@@ -38,6 +38,13 @@ def _faults(protocol: Protocol) -> Iterator[str]:
     for name, group in protocol.runs.items():
         yield from (f"runs.{name}: {data} is not in datasets" for data in group.data if data not in protocol.datasets)
         yield from (f"runs.{name}: {one} is not in variants" for one in group.variant if one not in protocol.variants)
+    yield from (
+        f"predictions: {data} is not in datasets" for data in protocol.predictions if data not in protocol.datasets
+    )
+    for run in students(protocol):
+        variant = protocol.variants.get(str(run.variant))
+        if variant is not None and variant.reads_predictions and run.data not in protocol.predictions:
+            yield f"runs: {run.name} reads predictions, which are not asked for on {run.data}"
     in_chains = {data for chain in protocol.chains.values() for data in chain.data}
     yield from (
         f"latency.data: {one} is in no group of chains" for one in protocol.latency.data if one not in in_chains

@@ -75,6 +75,7 @@ class Variant:
         more_epochs: that it is trained besides, such as those of the pruning that it is compared with.
         distill_model: whether ultralytics' own distillation trains it; it has the setting `dis`, its weight, besides.
         tuned: the method of `tuning` that chooses more of its settings; None: it is not tuned.
+        reads_predictions: whether it learns from the files that the stage `predictions` wrote of its teacher.
     """
 
     title: str
@@ -84,6 +85,7 @@ class Variant:
     more_epochs: int = 0
     distill_model: bool = False
     tuned: str | None = None
+    reads_predictions: bool = False
 
 
 @dataclass(kw_only=True)
@@ -183,12 +185,18 @@ class Table:
 
 @dataclass(kw_only=True)
 class Protocol:
-    """The whole of params.yaml. `all_labels`: the variant with all labels, with which parts of them are compared."""
+    """The whole of params.yaml.
+
+    Attributes:
+        predictions: the datasets whose teacher's predictions are written to files.
+        all_labels: the variant with all labels, with which parts of them are compared.
+    """
 
     datasets: dict[str, Dataset] = field(default_factory=dict)
     sealed: Sealed
     teacher: Teacher
     student: Student
+    predictions: list[str] = field(default_factory=list)
     variants: dict[str, Variant] = field(default_factory=dict)
     tuning: Tuning
     after: dict[str, After] = field(default_factory=dict)

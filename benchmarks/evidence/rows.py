@@ -122,9 +122,11 @@ def result_of(run: Run, protocol: Protocol) -> Result | None:
         made = content_of(Run(kind, run.data))
         if made is not None and kind != run.kind:
             present |= {name: made["digests"][name] for name in names}
-    method = protocol.variants[str(run.variant)].tuned if run.kind == "student" else None
-    if method is not None and (chosen := content_of(Run("tune", run.data, method))):
+    variant = protocol.variants[str(run.variant)] if run.kind == "student" else None
+    if variant is not None and variant.tuned and (chosen := content_of(Run("tune", run.data, variant.tuned))):
         present["tuned"] = chosen["digests"]["tuned"]
+    if variant is not None and variant.reads_predictions and (files := content_of(Run("predictions", run.data))):
+        present["predictions"] = files["digests"]["predictions"]
     recorded = content["digests"]
     stale = {name for name, value in present.items() if recorded.get(name) not in (value, None)}
     if run.kind == "chain" and not _is_present(Run("student", run.data, run.variant, seed=run.seed), content, protocol):

@@ -71,7 +71,9 @@ def runs(protocol: Protocol) -> list[Run]:
     trained = [*students(protocol), *chains(protocol)]
     of_chains = [Run("latency", data) for data in protocol.latency.data]
     tuned = [Run("tune", data, method) for data in protocol.tuning.data for method in protocol.tuning.method]
-    return [*of_datasets, *tuned, *trained, *of_chains, *(Run("opening", data) for data in protocol.sealed.data)]
+    predicted = [Run("predictions", data) for data in protocol.predictions]
+    opened = [Run("opening", data) for data in protocol.sealed.data]
+    return [*of_datasets, *predicted, *tuned, *trained, *of_chains, *opened]
 
 
 def asked(protocol: Protocol, kind: str, arguments: list[str]) -> Run:

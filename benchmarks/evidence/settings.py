@@ -24,6 +24,7 @@ from src.workflow.stage import tunables
 STAGES = {
     "prepare": "prepare_labels",
     "teacher": "train_teacher",
+    "predictions": "write_predictions",
     "student": "distill",
     "tune": "distill",
     "opening": "distill",
@@ -37,6 +38,7 @@ OF_ALL_STAGES = ("imgsz", "device", "threads", "precision", "workers")
 COMPUTED_BY = {
     "prepare": ("src.prepare_labels", "benchmarks.evidence.sealing"),
     "teacher": ("src.train_teacher", "benchmarks.evidence.measuring"),
+    "predictions": ("src.write_predictions",),
     "student": ("src.distill", "benchmarks.evidence.measuring"),
     "chain": ("src.prune", "src.calibrate", "src.quantize", "benchmarks.evidence.measuring"),
     "rival": ("src.prune", "src.calibrate", "benchmarks.rivals", "benchmarks.evidence.measuring"),
@@ -171,6 +173,8 @@ def _shared_overrides(run: Run, protocol: Protocol) -> list[str]:
             own = protocol.teacher
             limits = [f"epochs={own.epochs}", f"patience={own.patience}"]
             return [*dataset.train, *own.settings, *dataset.teacher, *limits]
+        case "predictions":
+            return _of_all_stages(dataset.train)
         case "chain":
             return [*dataset.train, "cache=never"]
         case _:

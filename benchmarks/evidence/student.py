@@ -13,6 +13,7 @@ import os
 
 from benchmarks.evidence import MADE
 from benchmarks.evidence.measuring import measure
+from benchmarks.evidence.predictions import FOLDER
 from benchmarks.evidence.protocol import Variant
 from benchmarks.evidence.running import begin, measured_facts, minutes_of, performed, write_result
 from benchmarks.evidence.settings import STAGES, overrides_of
@@ -56,6 +57,8 @@ def main() -> None:
     digests = {"teacher": digest(project / TEACHER) if taught else None, "weights": digest(weights)}
     if variant.tuned:
         digests["tuned"] = tuned.digest
+    if variant.reads_predictions:
+        digests["predictions"] = digest(project / FOLDER)
     write_result(begun, digests=digests, facts=facts, params=params)
 
 

@@ -48,6 +48,8 @@ from src.labels.layout import write_yolo
 
 DVC_YAML = yaml.safe_load((EVIDENCE / "dvc.yaml").read_text())["stages"]
 CONTROL, HEADS = "teacher-labels", "teacher-heads"
+OF_LISTS = ("predictions", "latency", "opening")
+"""Stages of a foreach over a list, whose item has no key."""
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +117,10 @@ def write_all(told: Protocol, gained: float, **digests: str) -> None:
 def test_every_computing_stage_depends_on_its_plan_and_writes_its_result() -> None:
     told = loading.load()
     kinds = {**dict.fromkeys(told.runs, "student"), **dict.fromkeys(told.chains, "chain")}
-    kinds |= {name: name for name in ("prepare", "teacher", "tune", "latency", "opening")}
+    kinds |= {name: name for name in ("prepare", "teacher", "predictions", "tune", "latency", "opening")}
     assert set(DVC_YAML) == {"plan", "page", *kinds}
     for name, kind in kinds.items():
-        stage, key = DVC_YAML[name].get("do", DVC_YAML[name]), "item" if name in ("latency", "opening") else "key"
+        stage, key = DVC_YAML[name].get("do", DVC_YAML[name]), "item" if name in OF_LISTS else "key"
         assert f"benchmarks/evidence/plan/{kind}-${{{key}}}.json" in stage["deps"]
         result = f"reports/evidence/{kind}-${{{key}}}.json"
         (options,) = [out[result] for out in stage["outs"] if isinstance(out, dict)]
@@ -174,6 +176,7 @@ def test_at_the_limit_dvc_and_its_stage_have_ended(monkeypatch: pytest.MonkeyPat
         pytest.param({"seeds": [1]}, "seeds", id="an unknown key"),
         pytest.param({"runs": {"student": {"data": ["x"], "variant": ["y"], "seed": [0]}}}, "x is not in", id="data"),
         pytest.param({"sealed": {"share": "much"}}, "much", id="a wrong type"),
+        pytest.param({"predictions": []}, "student-bccd-predictions-0 reads predictions, which", id="predictions"),
         pytest.param(
             {"tuning": {"seed": 1}}, "tuning.seed: student-bccd-teacher-labels-1 has it", id="a compared seed"
         ),
@@ -435,6 +438,14 @@ def test_other_data_and_another_teacher_make_stale(told: Protocol, results: Path
     result = rows.result_of(run, told)
     assert result is not None
     assert set(result.stale) == {"test", "teacher"}
+
+
+def test_other_predictions_make_those_stale_who_read_them(told: Protocol, results: Path) -> None:
+    reading, other = (Run("student", "bccd", variant, seed=0) for variant in ("predictions", HEADS))
+    for run in (reading, other):
+        write(told, run, predictions="old")
+    write(told, Run("predictions", "bccd"), predictions="new")
+    assert [rows.result_of(run, told).stale for run in (reading, other)] == [("predictions",), ()]
 
 
 @pytest.mark.parametrize("name", ["code", "params", "protocol", "data", "test", "teacher"])
