@@ -158,9 +158,12 @@ def test_speed_compares_with_fp32(tmp_path: Path) -> None:
 
 
 def test_first_run_adds_the_stages_up() -> None:
-    page = first_run.page(2, {"prune": 90.0, "quantize": 30.0}, {"`dvc repro`": 1.25}, {"prune": 3.5})
+    page = first_run.page(
+        2, {"prune": 90.0, "quantize": 30.0}, {"`dvc repro`": 1.25}, {"prune": 3.5}, ["models/pruned.pt"]
+    )
     assert row(page, "prune") == ["1.5"]
     assert row(page, "together") == ["2.0"]
     assert row(page, "`dvc repro`") == ["1.2"]
     assert row(page, "`python -m src.prune`, from the process to its first work") == ["3.5"]
     assert "2 processors" in page
+    assert "Of other bytes than dvc.lock of the commit records: models/pruned.pt." in page
