@@ -19,7 +19,7 @@ from benchmarks.evidence.loading import load
 from benchmarks.evidence.measuring import from_text
 from benchmarks.evidence.pictures import draw_gains, draw_labels
 from benchmarks.evidence.protocol import Protocol
-from benchmarks.evidence.rows import Rows, result_of, rows_of
+from benchmarks.evidence.rows import Rows, comparisons, result_of, rows_of
 from benchmarks.evidence.runs import Run, content_of, used_datasets
 from benchmarks.evidence.student_tables import student_section
 from src import PROJECT
@@ -63,12 +63,13 @@ def page(tables: list[Rows], chained: list[ChainRows], protocol: Protocol) -> st
         chained: what each table about chains has on each dataset.
         protocol: of the evidence.
     """
-    lines = [INTRODUCTION, "", *_summary(tables, protocol), *_pictures(tables), *_teachers(protocol)]
+    lines = [INTRODUCTION, "", *_summary(tables, protocol), *_pictures(tables, protocol)]
+    lines += _teachers(protocol)
     for title in dict.fromkeys(one.table.title for one in tables):
-        of_students = [one for one in tables if one.table.title == title and _told(one)]
+        of_students = [one for one in tables if one.table.title == title and _compares(one)]
         lines += _titled(title, [student_section(one, protocol) for one in of_students])
     for title in dict.fromkeys(one.table.title for one in chained):
-        of_chains = [one for one in chained if one.table.title == title and _told(one)]
+        of_chains = [one for one in chained if one.table.title == title and (one.rows or one.refused)]
         lines += _titled(title, [chain_section(one, protocol) for one in of_chains])
     sealed = list(_sealed(protocol))
     lines += _titled("Sealed test images", [sealed] if sealed else [])
@@ -77,7 +78,7 @@ def page(tables: list[Rows], chained: list[ChainRows], protocol: Protocol) -> st
 
 
 def _summary(tables: list[Rows], protocol: Protocol) -> Iterator[str]:
-    compared = [(one, row) for one in tables for row in one.rows[1:] if row.gained and not row.stale]
+    compared = [(one, row) for one, row in comparisons(tables) if not row.stale]
     gaining = [(one, row) for one, row in compared if verdict(row.gained) == "gains"]
     if not compared:
         yield "**Nothing has been compared at the present state of code, settings and data.**"
@@ -97,13 +98,15 @@ def _titled(title: str, sections: Sequence[Iterable[str]]) -> Iterator[str]:
         yield from section
 
 
-def _told(one: Rows | ChainRows) -> bool:
-    return bool(one.rows or one.refused)
+def _compares(one: Rows) -> bool:
+    """Return whether a table has more than its control."""
+    return one.refused is not None or any(row.variant != one.table.control for row in one.rows)
 
 
-def _pictures(tables: list[Rows]) -> Iterator[str]:
-    if any(row.gained for one in tables for row in one.rows):
+def _pictures(tables: list[Rows], protocol: Protocol) -> Iterator[str]:
+    if comparisons(tables):
         yield from ("", f"![gains over the control]({GAINS.name})")
+    if any(protocol.datasets[one.data].part_of and one.rows for one in tables):
         yield from ("", f"![mAP50-95 over the share of the labels]({LABELS.name})")
 
 

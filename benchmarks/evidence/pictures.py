@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.evidence.protocol import Dataset, Protocol
-from benchmarks.evidence.rows import Rows, all_labels
+from benchmarks.evidence.rows import Rows, all_labels, comparisons
 from src.reporting.plots import CONTROL, label, plot
 
 GAIN, NOISE = "C0", CONTROL
@@ -18,7 +18,7 @@ def draw_gains(tables: Sequence[Rows], path: Path) -> None:
 
     Differences of one class alone are not drawn: they would dwarf the others.
     """
-    rows = [(one, row) for one in tables for row in one.rows if row.gained and one.table.of_class is None]
+    rows = [(one, row) for one, row in comparisons(tables) if one.table.of_class is None]
     with plot(path, 8, 1.2 + 0.3 * max(1, len(rows))) as figure:
         axes = figure.add_subplot()
         axes.axvline(0, color="black", linewidth=0.8)

@@ -216,6 +216,16 @@ def rows_together(table: Table, results: Iterable[Result]) -> list[Row]:
     return rows
 
 
+def comparisons(tables: Iterable[Rows]) -> list[tuple[Rows, Row]]:
+    """Return the rows that are compared with a control, each once: some stand in several tables beside the same."""
+    found: dict[tuple[str, ...], tuple[Rows, Row]] = {}
+    for one in tables:
+        for row in one.rows:
+            if row.gained:
+                found.setdefault((one.data, one.table.control, row.variant), (one, row))
+    return list(found.values())
+
+
 def expect_one_state(results: Iterable[Result]) -> None:
     """Check that results may stand in one table.
 

@@ -497,6 +497,17 @@ def test_a_part_of_the_labels_is_compared_with_all_of_them(told: Protocol, resul
     assert "With all labels" not in page.page([rows.rows_of(table, "bccd-50", told)], [], told)
 
 
+def test_a_comparison_that_stands_in_two_tables_counts_once(told: Protocol, results: Path) -> None:
+    write_all(told, gained=0.02)
+    files = protocol.Table(title="files", group="files", control=CONTROL, variants=[HEADS, "predictions"])
+    alone = protocol.Table(title="alone", group="files", control=CONTROL, variants=["predictions"])
+    text = page.page([rows.rows_of(table, "bccd", told) for table in (first_table(told), files, alone)], [], told)
+    assert "**1 of 1 comparisons at the present state show a gain.**" in text
+    assert "## files" in text
+    assert "## alone" not in text, "it has its control alone"
+    assert "evidence-labels.png" not in text, "no part of the labels was tried"
+
+
 def test_a_class_is_compared_alone(told: Protocol, results: Path) -> None:
     names = [without, heads] = ["without-3-labels", "without-3-heads"]
     table = protocol.Table(title="told", group="withheld-digits", control=without, variants=[heads], of_class="3")
