@@ -29,7 +29,7 @@ def draw_gains(tables: Sequence[Rows], path: Path) -> None:
             axes.plot(100 * row.gained.gained, place, "o", color=color)
         names = [label(f"{one.data}: {row.variant}{' (stale)' if row.stale else ''}") for one, row in rows]
         axes.set_yticks(range(len(rows)), names)
-        axes.invert_yaxis()
+        axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("test mAP50-95 over the control, points: mean over seeds and 95% interval; grey: within noise")
 
 
