@@ -44,6 +44,7 @@ TINY = {
     "teacher": {"settings": ["teacher=yolov8s", "teacher.architecture=yolov8n.yaml"], "epochs": 1, "patience": 1},
     "runs": {"student": {"data": ["digits"], "variant": ["teacher-labels", "teacher-heads"], "seed": [0, 1]}},
     "chains": {"chain": {"data": ["digits"], "student": ["teacher-heads"], "after": ["int8"], "seed": [0]}},
+    "predictions": [],
     "tuning": {"share": 1, "seed": 9, "data": [], "method": [], "methods": {}},
     "latency": {"data": ["digits"], "processes": 2, "rounds": 2},
     "chain_tables": [{"title": "C", "control": "teacher-heads/int8", "rows": []}],
