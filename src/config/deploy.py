@@ -27,7 +27,7 @@ class Deploy:
         unknown = [name for name in self.target if name not in NAMES]
         twice = sorted({name for name in self.target if self.target.count(name) > 1})
         if not self.target:
-            yield "target", f"must name a target, such as 'target=[{NAMES[0]}]' behind the command"
+            yield "target", f"must name a target: a list of {', '.join(NAMES)}"
         elif unknown:
             yield "target", f"must be a list of {', '.join(NAMES)}, got {', '.join(unknown)}"
         elif twice:

@@ -9,7 +9,7 @@ import yaml
 
 from src import PROJECT
 from src.config.groups import GROUPS
-from src.config.stages import BY_HAND
+from src.config.stages import BY_HAND, PER_TARGET
 from src.foundation.errors import OutdatedError, SettingError, UserError
 
 
@@ -35,9 +35,12 @@ def _place_of(key: str, stage: str) -> tuple[str, str]:
 
     A command that is run by hand has no section: its own settings are in its file of conf/.
     """
+    by_hand = f", or write {key}=... behind the command"
     if stage in BY_HAND and key in _yaml(f"conf/{stage}.yaml"):
-        return "", f"conf/{stage}.yaml, or write {key}=... behind the command"
+        return "", f"conf/{stage}.yaml{by_hand}"
     params = _yaml("params.yaml")
+    if stage in PER_TARGET and key in params.get(stage, {}):
+        return f"{stage}.", f"params.yaml{by_hand}"
     group = key.partition(".")[0]
     if group in GROUPS and key != "data.root":
         choice = params.get("choices", {}).get(group, "")

@@ -179,6 +179,15 @@ def test_faults_of_params_yaml_are_told(tmp_path: Path, old: str, new: str, mess
         ),
         pytest.param("distill", "student=resnet", "error: In 'distill': Could not find 'student/resnet'", id="choice"),
         pytest.param("distill", "distill.T=3", "key distill: by hand keys have no section", id="a key of DVC"),
+        pytest.param(
+            "deploy",
+            "target=[intger]",
+            "got intger: edit params.yaml, or write target=... behind the command",
+            id="no such target",
+        ),
+        pytest.param(
+            "deploy", "target=[]", "error: deploy.target must name a target: a list of integer,", id="no target"
+        ),
         pytest.param("distill", "+foo=1", "error: distill: nothing uses the key foo: expected one of", id="added key"),
         pytest.param(
             "distill", "+student.actvation=relu", "nothing uses the key actvation: did you mean activation?", id="group"
