@@ -66,7 +66,7 @@ def page(tables: list[Rows], chained: list[ChainRows], protocol: Protocol) -> st
     lines = [INTRODUCTION, "", *_summary(tables, protocol), *_pictures(tables, protocol)]
     lines += _teachers(protocol)
     for title in dict.fromkeys(one.table.title for one in tables):
-        of_students = [one for one in tables if one.table.title == title and _compares(one)]
+        of_students = [one for one in tables if one.table.title == title and _compares(one, protocol)]
         lines += _titled(title, [student_section(one, protocol) for one in of_students])
     for title in dict.fromkeys(one.table.title for one in chained):
         of_chains = [one for one in chained if one.table.title == title and (one.rows or one.refused)]
@@ -98,9 +98,10 @@ def _titled(title: str, sections: Sequence[Iterable[str]]) -> Iterator[str]:
         yield from section
 
 
-def _compares(one: Rows) -> bool:
-    """Return whether a table has more than its control."""
-    return one.refused is not None or any(row.variant != one.table.control for row in one.rows)
+def _compares(one: Rows, protocol: Protocol) -> bool:
+    """Return whether a table has more than its control, and rows of other tables that stand beside its own."""
+    own = {*protocol.runs[one.table.group].variant} - {one.table.control}
+    return one.refused is not None or any(row.variant in own for row in one.rows)
 
 
 def _pictures(tables: list[Rows], protocol: Protocol) -> Iterator[str]:
